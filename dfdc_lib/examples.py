@@ -1,0 +1,106 @@
+"""Examples of a run for a notebook to show: the run folder in, arrays and small tables out.
+
+What `plot` and `viewers` draw comes from here, so that they need not know where anything lies.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from dfdc_lib import crops, ssim, video
+from dfdc_lib.jobs import crop_pair
+from dfdc_lib.records import Face, Video
+from dfdc_lib.sample import true_mask_path
+from dfdc_lib.store import Run
+
+TRUTH_LEVEL = 128  # a pixel of the true mask counts as forged where at least half of it is
+MaskPanel = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # original, fake, SSIM map, mask
+
+
+def evenly(items: Sequence, most: int) -> list:
+    """Draw at most `most` items, evenly from the first to the last.
+
+    >>> evenly("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / max(1, most - 1))] for i in range(most)]
+
+
+def first_frames(videos: Sequence[Video]) -> list[np.ndarray]:
+    """Read the first frame of each video, (H, W, 3) uint8 RGB."""
+    return [video.read_frames(item.path, {0})[0].image for item in videos]
+
+
+def frame_with_faces(run: Run, video_id: str, frame_index: int) -> tuple[np.ndarray, tuple[Face, ...]]:
+    """Read a frame, (H, W, 3) uint8 RGB, and the faces that were found in it."""
+    path = next(item.path for item in run.read_videos() if item.video_id == video_id)
+    faces = next(frame.faces for frame in run.read_faces(video_id).frames if frame.frame_index == frame_index)
+    return video.read_frames(path, {frame_index})[0].image, faces
+
+
+def read_crop(run: Run, video_id: str, frame_index: int, face_index: int) -> np.ndarray:
+    """Read a crop, (H, W, 3) uint8 RGB."""
+    return run.read_image(run.crop_path(video_id, frame_index, face_index))
+
+
+def crops_at_margins(run: Run, places: Sequence[tuple[str, int, int]], margins: Sequence[float]) -> dict[str, list[np.ndarray]]:
+    """Cut the same faces with several margins.
+
+    Args:
+        run: the run folder.
+        places: video_id, frame_index and face_index of faces that were searched for in that video.
+        margins: fractions of the box's side.
+    Returns:
+        "margin 0.20" → one crop per place.
+    """
+    rows: dict[str, list[np.ndarray]] = {f"margin {margin:.2f}": [] for margin in margins}
+    for video_id, frame_index, face_index in places:
+        image, faces = frame_with_faces(run, video_id, frame_index)
+        for margin, row in zip(margins, rows.values(), strict=True):
+            row.append(crops.cut(image, crops.crop_area(faces[face_index].box, margin, *image.shape[:2])))
+    return rows
+
+
+def mask_panel(run: Run, video_id: str, frame_index: int, face_index: int) -> MaskPanel:
+    """Read a fake's crop, the same pixels of its original, their SSIM map and the stored mask."""
+    original, fake = crop_pair(run, video_id, frame_index, face_index)
+    return original, fake, ssim.ssim_map(original, fake), run.read_image(run.mask_path(video_id, frame_index, face_index))
+
+
+def strongest_and_weakest(masks: pd.DataFrame, most: int) -> list[tuple[str, int, int]]:
+    """Choose the masks that change most and least, one of each video.
+
+    Args:
+        masks: rows of masks.csv.
+        most: how many of either kind.
+    Returns:
+        video_id, frame_index and face_index: the strongest first, the weakest last.
+    """
+    ordered = masks.sort_values("changed_share", ascending=False)
+    strongest = ordered.drop_duplicates("video_id").head(most)
+    weakest = ordered.drop_duplicates("video_id", keep="last").tail(most)
+    rows = pd.concat([strongest, weakest]).drop_duplicates()
+    return [(str(v), int(frame), int(face)) for v, frame, face in rows[["video_id", "frame_index", "face_index"]].itertuples(index=False)]
+
+
+def true_overlaps(run: Run) -> pd.DataFrame:
+    """Score the sample's SSIM masks against its true masks.
+
+    Returns:
+        One row a mask: video_id, frame_index, face_index, iou (0–1); no row where the data are not the built-in sample.
+    """
+    rows = []
+    for video_id in dict.fromkeys(run.read_table("masks.csv")["video_id"]):
+        for crop in run.read_crops(video_id).crops:
+            path = true_mask_path(run.root / "sample", video_id, crop.frame_index)
+            if not path.exists():
+                break
+            truth = crops.cut(run.read_image(path), crop.area)
+            if (truth < TRUTH_LEVEL).all():  # a real face of a video in which another one is forged
+                continue
+            mask = run.read_image(run.mask_path(video_id, crop.frame_index, crop.face_index))
+            rows.append((video_id, crop.frame_index, crop.face_index, ssim.overlap(mask, truth)))
+    return pd.DataFrame(rows, columns=["video_id", "frame_index", "face_index", "iou"])

@@ -1,0 +1,303 @@
+"""The stage table, and the way from it to executed notebooks and a report: doit decides what is due, papermill runs it.
+
+A stage is due when its notebook's code, its parameters, the library or a file it needs has changed since it last succeeded in this run
+folder; nothing changed, nothing runs. All state lies in the run folder.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from doit.action import PythonAction
+from doit.api import run_tasks
+from doit.cmd_base import TaskLoader2
+from doit.reporter import ZeroReporter
+from doit.task import Task
+from doit.tools import config_changed
+
+import dfdc_lib
+from dfdc_lib.parameters import Parameter, read_parameters
+from dfdc_lib.report import write_report
+from dfdc_lib.store import PROJECT, Run, open_run
+
+NOTEBOOKS = PROJECT / "notebooks"
+BUILT_IN_SAMPLE = "built-in sample"
+# Change how a stage is computed, not what comes out: a stage does not depend on them.
+SPEED_PARAMETERS = {"WORKERS", "DEVICE"}
+QUIET_KERNEL = "--IPKernelApp.log_level=ERROR"  # it would warn, at every start, of a port that only this machine can reach
+REPORTED_PACKAGES = (
+    "torch",
+    "torchvision",
+    "facenet-pytorch",
+    "albumentations",
+    "av",
+    "opencv-python",
+    "scikit-image",
+    "numpy",
+    "papermill",
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One notebook, the files of the run folder it needs and those it makes."""
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    makes: tuple[str, ...]
+
+    @property
+    def number(self) -> str:
+        """Give "03" of "03_ssim_masks"."""
+        return self.name[:2]
+
+    @property
+    def notebook(self) -> Path:
+        """Say where the notebook lies."""
+        return NOTEBOOKS / f"{self.name}.ipynb"
+
+
+STAGES = (
+    Stage("00_videos", "Videos", (), ("videos.csv", "status/00_videos.csv")),
+    Stage("01_detect_faces", "Detect faces", ("videos.csv", "status/00_videos.csv"), ("status/01_detect_faces.csv",)),
+    Stage("02_crop_faces", "Crop faces", ("videos.csv", "status/01_detect_faces.csv"), ("crops.parquet", "status/02_crop_faces.csv")),
+    Stage("03_ssim_masks", "SSIM masks", ("videos.csv", "status/02_crop_faces.csv"), ("masks.csv", "status/03_ssim_masks.csv")),
+    Stage("04_folds", "Folds", ("videos.csv", "status/00_videos.csv"), ("folds.csv", "leaks.csv")),
+)
+
+
+class StageError(RuntimeError):
+    """A notebook stopped; the message says which, and with what."""
+
+
+def choose_stages(first: str = "", last: str = "") -> list[Stage]:
+    """Choose the stages from number `first` to number `last`; "" = from the beginning, to the end.
+
+    Raises:
+        ValueError: for a number that no stage has, or an empty range.
+    """
+    numbers = [stage.number for stage in STAGES]
+    for number in (first, last):
+        if number and number not in numbers:
+            raise ValueError(f"there is no stage {number!r}; the stages are {', '.join(stage.name for stage in STAGES)}")
+    chosen = [stage for stage in STAGES if (not first or stage.number >= first) and (not last or stage.number <= last)]
+    if not chosen:
+        raise ValueError(f"no stage lies between {first} and {last}: give the earlier number to --from")
+    return chosen
+
+
+def all_parameters() -> dict[str, Parameter]:
+    """Gather what `-p` may set; RUN, DATA, KIND and WORKERS have options of their own."""
+    return {name: found for stage in STAGES for name, found in read_parameters(stage.notebook).items() if name != "RUN"}
+
+
+def run_stages(
+    run_folder: Path, data: Path | None, stages: Sequence[Stage], parameters: Mapping[str, Any], *, force: bool = False, command: str = ""
+) -> Path:
+    """Bring a run folder up to date.
+
+    Args:
+        run_folder: made if absent.
+        data: folder of videos; None = the built-in sample.
+        stages: in order.
+        parameters: name → value, checked by `parse_assignments`; a notebook gets those it has.
+        force: run the stages even if nothing changed, from scratch.
+        command: what the user typed, for the manifest.
+    Returns:
+        The report's index page.
+    Raises:
+        StageError: if a notebook stopped; the report is written all the same.
+        ValueError, FileNotFoundError: before anything runs.
+        RuntimeError: if another process works in this run folder.
+    """
+    run = open_run(run_folder)
+    source = str(data) if data else BUILT_IN_SAMPLE
+    with run.lock("run", "dfdc run"):
+        run.remove_partial()
+        manifest = _open_manifest(run, source, str(parameters.get("KIND", "auto")), command)
+        if force:
+            _forget(run, stages)
+        settings = dict(parameters) | {"RUN": str(run.root), "DATA": str(data or "")}
+        began, ran = time.monotonic(), []
+        error: StageError | None = None
+        for stage in stages:
+            own = {name: settings.get(name, known.default) for name, known in read_parameters(stage.notebook).items()}
+            try:
+                if _bring_up_to_date(run, stage, own, data, manifest):
+                    ran.append(stage)
+                    print(f"{stage.name}: done in {manifest['stages'][stage.name]['seconds']:.1f} s", file=sys.stderr)
+                else:
+                    print(f"{stage.name}: unchanged", file=sys.stderr)
+            except StageError as stopped:
+                ran.append(stage)
+                error = stopped
+                break
+        index = run.root / "report" / "index.html"
+        if ran or not index.exists():
+            manifest["seconds"] = round(time.monotonic() - began, 1)
+            run.write_json(run.root / "run.json", manifest)
+            index = write_report(run, [stage.name for stage in STAGES])
+        run.remove_partial()
+    if error:
+        raise error
+    return index
+
+
+def _open_manifest(run: Run, source: str, kind: str, command: str) -> dict[str, Any]:
+    """Continue the manifest of this run folder, or begin it."""
+    path = run.root / "run.json"
+    manifest = json.loads(path.read_bytes()) if path.exists() else {"stages": {}}
+    if manifest.get("data", source) != source:
+        raise ValueError(f"{run.root} holds a run of {manifest['data']}, not of {source}: choose another --run, or delete that folder")
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    manifest |= {
+        "kit_version": dfdc_lib.__version__,
+        "commit": git.stdout.strip(),
+        "data": source,
+        "kind": kind,
+        "command": command,
+        "started": _now(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES},
+    }
+    return manifest
+
+
+def _forget(run: Run, stages: Sequence[Stage]) -> None:
+    """Make these stages due, and their per-video records too."""
+    (run.root / ".doit.db").unlink(missing_ok=True)
+    folders = {"00": ("info",), "01": ("boxes",), "02": ("crops",), "03": ("masks",), "04": ("hashes",)}
+    names = {"info": "*.json", "boxes": "*.json", "crops": "*/crops.json", "masks": "*/masks.json", "hashes": "*.json"}
+    for stage in stages:
+        for folder in folders[stage.number]:
+            for record in (run.root / folder).glob(names[folder]):
+                record.unlink()
+
+
+def _bring_up_to_date(run: Run, stage: Stage, parameters: dict[str, Any], data: Path | None, manifest: dict[str, Any]) -> bool:
+    """Run a stage if it is due, as doit's one task; say whether it was."""
+    for name in stage.needs:
+        if not (run.root / name).exists():
+            raise FileNotFoundError(
+                f"{stage.name} needs {name}, which is not in {run.root}: run the stages before it first (leave out --from)"
+            )
+    ran: list[bool] = []
+
+    def execute() -> bool:
+        ran.append(True)
+        _execute(run, stage, parameters, manifest)
+        return True
+
+    depends_on = {
+        "parameters": {name: value for name, value in parameters.items() if name not in SPEED_PARAMETERS},
+        "code": _code_fingerprint(stage.notebook),
+        "data": _folder_fingerprint(data) if data and not stage.needs else "",
+    }
+    task = Task(
+        stage.name,
+        [PythonAction(execute)],
+        file_dep=[str(run.root / name) for name in stage.needs],
+        targets=[str(run.root / name) for name in stage.makes],
+        uptodate=[config_changed(depends_on)],
+        verbosity=2,
+    )
+    config = {"GLOBAL": {"dep_file": str(run.root / ".doit.db"), "backend": "sqlite3", "reporter": _SilentReporter}}
+    run_tasks(_OneTask(task), {stage.name: {}}, config)
+    failure = manifest["stages"].get(stage.name, {}).get("error") if ran else ""
+    if failure:
+        raise StageError(f"{stage.name} stopped: {failure}; the notebook as far as it came: {run.notebook_path(stage.name)}")
+    return bool(ran)
+
+
+def _execute(run: Run, stage: Stage, parameters: dict[str, Any], manifest: dict[str, Any]) -> None:
+    """Run the notebook and write in the manifest how it went."""
+    import papermill  # here: a run in which nothing is due should not wait for it
+
+    output = run.notebook_path(stage.name)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    entry: dict[str, Any] = {"title": stage.title, "status": "failed", "started": _now(), "parameters": parameters, "error": "interrupted"}
+    manifest["stages"][stage.name] = entry
+    began = time.monotonic()
+    os.environ |= {"DFDC_HEADLESS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    try:
+        papermill.execute_notebook(
+            str(stage.notebook),
+            str(output),
+            parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            stderr_file=sys.stderr,
+            cwd=str(NOTEBOOKS),
+            extra_arguments=[QUIET_KERNEL],
+        )
+        entry |= {"status": "done", "error": ""}
+    except papermill.PapermillExecutionError as error:
+        entry["error"] = f"{error.ename}: {error.evalue}"
+        raise
+    finally:
+        entry["seconds"] = round(time.monotonic() - began, 1)
+        run.write_json(run.root / "run.json", manifest)
+
+
+class _OneTask(TaskLoader2):
+    """Tell doit of one task."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+
+    def setup(self, opt_values: dict) -> None:
+        """Have nothing to set up."""
+
+    def load_doit_config(self) -> dict:
+        return {}
+
+    def load_tasks(self, cmd: object, pos_args: list) -> list[Task]:
+        return [self.task]
+
+
+class _SilentReporter(ZeroReporter):
+    """Leave the talking to `run_stages`, but not about doit's own faults."""
+
+    def add_failure(self, task: Task, fail: Any) -> None:
+        pass
+
+    def runtime_error(self, message: str) -> None:
+        raise RuntimeError(message)
+
+
+def _code_fingerprint(notebook: Path) -> str:
+    """Hash what a stage computes with: the notebook's code cells and the library's source."""
+    digest = hashlib.sha256()
+    for cell in json.loads(notebook.read_bytes())["cells"]:
+        if cell["cell_type"] == "code":
+            digest.update("".join(cell["source"]).encode())
+    for module in sorted((PROJECT / "dfdc_lib").glob("*.py")):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    """Hash the names, sizes and times of all files, so that a new or changed video is noticed."""
+    digest = hashlib.sha256()
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(root, name)
+            state = path.stat() if path.exists() else None
+            digest.update(f"{path}\x1f{state and (state.st_size, state.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

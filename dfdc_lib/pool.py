@@ -1,0 +1,157 @@
+"""One job per video on a pool of processes: finished ones skipped, failures counted, nothing lost.
+
+A job makes one video's files and writes their record last, so a record that is there, with the fingerprint expected of it, means that
+the video is finished. Whatever is killed when, running the same jobs again gives the same files.
+"""
+
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pandas as pd
+from tqdm.std import tqdm
+
+from dfdc_lib.records import Outcome
+from dfdc_lib.store import Run
+
+PARENT_CHECK_SECONDS = 0.5
+WORKER_DIED = "the worker process died: out of memory, or a crash inside a library"
+
+
+@dataclass(frozen=True)
+class Job:
+    """The work for one video; it travels to another process, so its functions must live in a module."""
+
+    video_id: str
+    fingerprint: str  # of all that the result depends on
+    record_path: Path
+    make: Callable[[], Any]  # writes the files, their record last, and returns the record
+    read: Callable[[], Any]  # reads that record back
+    outcome: Callable[[Any], Outcome]  # says what a record holds
+
+
+def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcome] = (), workers: int = 0) -> list[Outcome]:
+    """Do a stage's jobs, then write its status file and the failures of all stages.
+
+    Args:
+        run: the run folder.
+        stage: name of the notebook, e.g. "01_detect_faces".
+        jobs: one for every video that the stage works on.
+        decided: the outcomes of the videos it has no work for; with the jobs', every video of the run has one.
+        workers: processes; 0 = one per core.
+    Returns:
+        One outcome per video, by video_id.
+    Raises:
+        RuntimeError: if there was work and all of it failed, or another process works in this run folder.
+    """
+    with run.lock("stage", f"notebook {stage}"):
+        made = {job.video_id: job.outcome(job.read()) for job in jobs if _is_finished(job)}
+        waiting = [job for job in jobs if job.video_id not in made]
+        with tqdm(total=len(jobs), initial=len(made), desc=stage, unit="video", mininterval=0.5) as progress:
+            for outcome in _work_off(waiting, min(workers or core_count(), len(waiting))):
+                made[outcome.video_id] = outcome
+                progress.update()
+        outcomes = sorted([*decided, *made.values()], key=lambda outcome: outcome.video_id)
+        _remove_strays(jobs, made)
+        run.write_table(f"status/{stage}.csv", pd.DataFrame([o.model_dump() for o in outcomes], columns=list(Outcome.model_fields)))
+        write_failures(run)
+    failed = [outcome for outcome in made.values() if outcome.status == "failed"]
+    if jobs and len(failed) == len(jobs):
+        raise RuntimeError(f"{stage}: all {len(jobs)} videos failed, the first with: {failed[0].note}")
+    return outcomes
+
+
+def write_failures(run: Run) -> None:
+    """Gather the failed videos of all stages that have run into failures.csv."""
+    stages = sorted(path.stem for path in (run.root / "status").glob("*.csv"))
+    rows = [(stage, o.video_id, o.note) for stage in stages for o in run.read_status(stage) if o.status == "failed"]
+    run.write_table("failures.csv", pd.DataFrame(rows, columns=["stage", "video_id", "reason"]))
+
+
+def core_count() -> int:
+    """Count the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_finished(job: Job) -> bool:
+    return job.record_path.exists() and job.read().fingerprint == job.fingerprint
+
+
+def _work_off(jobs: Sequence[Job], workers: int) -> Iterable[Outcome]:
+    """Give each job's outcome as it comes.
+
+    Where a worker process dies (out of memory, a crash inside a decoder), the jobs that were being worked on are done again one at a
+    time, so that the one to blame is known, and only that one fails.
+    """
+    waiting, suspects = deque(jobs), deque[Job]()
+    while waiting or suspects:
+        queue, at_once = (suspects, 1) if suspects else (waiting, workers)
+        in_flight: dict[Future[Outcome], Job] = {}
+        with worker_pool(at_once) as pool:
+            try:
+                while queue or in_flight:
+                    while queue and len(in_flight) < at_once:
+                        in_flight[pool.submit(_attempt, queue[0])] = queue[0]
+                        queue.popleft()
+                    for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+                        outcome = future.result()
+                        del in_flight[future]
+                        yield outcome
+            except BrokenProcessPool:
+                if queue is suspects:
+                    yield from (_failed(job, WORKER_DIED) for job in in_flight.values())
+                else:
+                    suspects.extend(in_flight.values())
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """Make a pool whose workers share the cores fairly and end with this process, however it ends.
+
+    They start afresh: a forked one would inherit a notebook kernel's threads and locks in whatever state they are.
+    """
+    threads = max(1, core_count() // workers)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=(threads, os.getpid()))
+
+
+def _begin_worker(threads: int, parent: int) -> None:
+    """Share the cores fairly, and end with the parent: a worker that outlives it would go on writing beside its successor."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is first imported
+    cv2.setNumThreads(threads)
+
+    def end_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _attempt(job: Job) -> Outcome:
+    """Do a job; an error is its outcome, so that one bad video does not stop the others."""
+    try:
+        return job.outcome(job.make())
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever went wrong is recorded with its reason
+        return _failed(job, f"{type(error).__name__}: {error}")
+
+
+def _failed(job: Job, reason: str) -> Outcome:
+    return Outcome(video_id=job.video_id, status="failed", note=" ".join(reason.split()))
+
+
+def _remove_strays(jobs: Sequence[Job], made: dict[str, Outcome]) -> None:
+    """Drop what earlier runs left of videos that are no longer in the data, or that fail now."""
+    own_folder = bool(jobs) and jobs[0].record_path.parent.name == jobs[0].video_id  # crops and masks have a folder per video
+    places = {job.record_path.parent if own_folder else job.record_path for job in jobs if made[job.video_id].status != "failed"}
+    for parent in {place.parent for place in places}:
+        for path in set(parent.iterdir()) - places:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

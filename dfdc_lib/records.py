@@ -1,0 +1,158 @@
+"""The things that pass between modules and stages, as frozen records.
+
+Every record is checked when it is made (pydantic), so a wrong shape is an error where it arises and not three stages later. The same
+records are what the run folder's JSON files hold: `record.model_dump_json()` writes one, `Record.model_validate_json()` reads it back.
+Coordinates are pixels of the full-resolution, upright frame; points are (x, y), sizes (height, width).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1; x1 and y1 exclusive
+Point = tuple[float, float]  # x, y
+Landmarks = tuple[Point, Point, Point, Point, Point]  # left eye, right eye, nose, left mouth corner, right mouth corner
+
+REAL, FAKE = 0, 1  # the two labels; None where nothing is known
+
+# What a stage did with a video: made something · found nothing to make · had no need to · failed · a stage before it failed.
+Status = Literal["done", "nothing", "not needed", "failed", "failed before"]
+
+
+class Record(BaseModel):
+    """Frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Video(Record):
+    """One file of a data set, and what the data set says of it.
+
+    `identities` names the people or source videos that appear in it (an original names itself, a fake its original and, where the
+    name tells, its donor): two videos that share a name must not be in two folds. A fake whose original is absent has no `original_id`.
+    """
+
+    video_id: str  # unique in a run, fit for a file name
+    path: Path
+    label: int | None = None
+    original_id: str | None = None  # of a fake: the video_id of its original
+    identities: tuple[str, ...] = ()
+    method: str = ""  # how a fake was made, where the data set tells
+    compression: str = ""  # FaceForensics++: c0, c23, c40
+    part: int | None = None  # DFDC: N of dfdc_train_part_N
+    split: str = ""  # "train" or "test", where the data set fixes it
+
+
+class VideoInfo(Record):
+    """What a file's header says: the content of `info/<video_id>.json`. Sizes are those of the upright frame."""
+
+    height: int
+    width: int
+    fps: float
+    frame_count: int  # as the header declares; 0 where it does not
+    duration_seconds: float  # 0 where the header does not say
+    rotation_degrees: int  # clockwise turn a player applies: 0, 90, 180 or 270
+    fingerprint: str = ""
+
+
+class Face(Record):
+    """One face in one frame."""
+
+    box: Box
+    landmarks: Landmarks
+    confidence: Annotated[float, Field(ge=0, le=1)]  # the detector's probability
+
+
+class FrameFaces(Record):
+    """All faces of one frame; none is an empty tuple."""
+
+    frame_index: Annotated[int, Field(ge=0)]  # decoded frames from 0
+    time_seconds: float
+    faces: tuple[Face, ...] = ()
+
+
+class DetectorSettings(Record):
+    """What decides which faces MTCNN finds."""
+
+    thresholds: tuple[float, float, float] = (0.85, 0.95, 0.95)  # P-, R-, O-Net; the winner's, for training data
+    min_face_pixels: int = 20  # smallest face, in pixels of the resized frame
+    frame_stride: Annotated[int, Field(ge=1)] = 10  # every n-th frame; the winner cropped every 10th
+
+
+class VideoFaces(Record):
+    """The faces of one video and how they were found: the content of `boxes/<video_id>.json`."""
+
+    video_id: str
+    height: int
+    width: int
+    fps: float
+    frame_count: int  # frames that decoded
+    missing_frame_count: int  # frames that the header declares and the file does not have
+    detector_scale: float  # frames were resized by this before detection; the boxes are already scaled back
+    settings: DetectorSettings
+    frames: tuple[FrameFaces, ...]  # every examined frame, also those without a face
+    fingerprint: str  # of the file, the settings and the library version that made this
+
+
+class Crop(Record):
+    """One face cut out of one frame: a row of `crops.parquet`."""
+
+    video_id: str
+    frame_index: int
+    face_index: int
+    time_seconds: float
+    confidence: float  # of the face, in the video that was searched
+    box: Box  # the face, in this video's frame
+    area: tuple[int, int, int, int]  # the pixels that were cut: box + margin, clamped to the frame
+    landmarks: Landmarks  # in crop pixels
+
+
+class VideoCrops(Record):
+    """The crops of one video: the content of `crops/<video_id>/crops.json`, written after the last PNG."""
+
+    video_id: str
+    boxes_from: str  # video_id of the video whose boxes were used
+    margin: float
+    alignment: tuple[float, float, float, float] = (1, 1, 0, 0)  # scale x, y and offset x, y from that video's frame to this one's
+    crops: tuple[Crop, ...]
+    frames_only_here: int  # examined frames that only this video has, left out
+    frames_only_in_original: int  # examined frames that only the original has, left out
+    fingerprint: str
+
+
+class Mask(Record):
+    """One SSIM mask: where a fake's crop departs from its original's."""
+
+    frame_index: int
+    face_index: int
+    ssim: float  # mean of the SSIM map
+    changed_share: float  # share of pixels whose mask is at least CHANGED_LEVEL
+
+
+class VideoMasks(Record):
+    """The masks of one fake: the content of `masks/<video_id>/masks.json`, written after the last PNG."""
+
+    video_id: str
+    original_id: str
+    masks: tuple[Mask, ...]
+    crops_left_out: int  # the original lacks the frame, or the crop is too small to compare
+    fingerprint: str
+
+
+class VideoHashes(Record):
+    """What a video looks like, in a few numbers: the content of `hashes/<video_id>.json`."""
+
+    video_id: str
+    hashes: tuple[int, ...]  # 64-bit perceptual hash of each examined frame
+    fingerprint: str
+
+
+class Outcome(Record):
+    """What one stage did with one video; a status file has one for every video of the run."""
+
+    video_id: str
+    status: Status
+    count: int = 0  # of what the stage makes: faces, crops, masks
+    note: str = ""  # the reason, where there is one
+    fingerprint: str = ""  # of what was made: a later stage depends on it
