@@ -2,6 +2,7 @@
 
 dfdc run [--data DIR] [--run DIR] …   videos → faces → crops → masks → folds, and a report
 dfdc sample DIR                       the built-in sample's videos, to look at
+dfdc weights list|download|verify     the winner's released checkpoints
 dfdc doctor                           is this machine ready?
 """
 
@@ -13,6 +14,8 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Find deepfakes in videos: notebooks, run from the command line.")
+weights_app = typer.Typer(no_args_is_help=True, help="The winner's seven released checkpoints, in a cache folder (DFDC_WEIGHTS).")
+app.add_typer(weights_app, name="weights")
 
 
 @app.command()
@@ -55,7 +58,46 @@ def sample(folder: Annotated[Path, typer.Argument(help="Made if absent.")], seed
     """Make the built-in sample: short videos of one public-domain portrait, in DFDC's layout."""
     from dfdc_lib.sample import make_sample
 
-    typer.echo(f"sample: {make_sample(folder.resolve(), seed=seed)}")
+    try:
+        typer.echo(f"sample: {make_sample(folder.resolve(), seed=seed)}")
+    except (ValueError, OSError) as error:
+        _stop(error)
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """List the checkpoints and what of them is there."""
+    from dfdc_lib import weights
+
+    folder = weights.cache_folder()
+    typer.echo(f"folder: {folder}")
+    for released in weights.RELEASED:
+        typer.echo(f"{released.name}  {released.size_bytes / 1e6:6.1f} MB  {weights.describe_state(released, folder)}")
+
+
+@weights_app.command("download")
+def download_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Without one: all.")] = None) -> None:
+    """Fetch checkpoints; what was cut short goes on where it stopped, what is there and whole is left alone."""
+    from dfdc_lib import weights
+
+    try:
+        for released in weights.choose(names or []):
+            typer.echo(f"ok  {weights.download(released, weights.cache_folder())}")
+    except (ValueError, OSError) as error:
+        _stop(error)
+
+
+@weights_app.command("verify")
+def verify_weights() -> None:
+    """Read every checkpoint and compare its SHA-256; ends with 1 unless all are ok."""
+    from dfdc_lib import weights
+
+    states = {released.name: weights.verify(released, weights.cache_folder()) for released in weights.RELEASED}
+    for name, state in states.items():
+        typer.echo(f"{state:<8}{name}")
+    if set(states.values()) != {"ok"}:
+        typer.echo(f"dfdc: not all are ok in {weights.cache_folder()}: run `dfdc weights download`", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

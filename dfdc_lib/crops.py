@@ -5,6 +5,7 @@ Departs from the winner's code: the margin is a parameter (there a third, fixed)
 frame has another size than its original's is aligned first (there its crops were silently shifted).
 """
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -46,10 +47,10 @@ def crop_area(box: Box, margin: float, frame_height: int, frame_width: int) -> A
         raise ValueError(f"box must have x0 < x1 and y0 < y1, got {box}")
     grow_x, grow_y = margin * (x1 - x0), margin * (y1 - y0)
     return (
-        max(0, round(x0 - grow_x)),
-        max(0, round(y0 - grow_y)),
-        min(frame_width, round(x1 + grow_x)),
-        min(frame_height, round(y1 + grow_y)),
+        max(0, _whole_pixel(x0 - grow_x)),
+        max(0, _whole_pixel(y0 - grow_y)),
+        min(frame_width, _whole_pixel(x1 + grow_x)),
+        min(frame_height, _whole_pixel(y1 + grow_y)),
     )
 
 
@@ -119,6 +120,11 @@ def matching_patch(original_crop: np.ndarray, original_area: Area, fake_area: Ar
     if patch.shape[:2] == (height, width):
         return patch
     return cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _whole_pixel(coordinate: float) -> int:
+    """Round a half always up (`round` takes the even neighbour), so that a box moved by whole pixels cuts the same pixels."""
+    return math.floor(round(coordinate, 3) + 0.5)
 
 
 def _align_point(point: tuple[float, float], alignment: Alignment) -> tuple[float, float]:

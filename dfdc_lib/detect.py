@@ -21,13 +21,16 @@ from dfdc_lib.video import VideoReader
 # Slides, "MT-CNN Resizing": (wider side is greater than this, scale), widest first.
 SCALE_RULE = ((1900, 0.33), (1000, 0.5))
 SMALL_SIDE, SMALL_SCALE = 300, 2.0  # slides: below this side, this scale
+HALF_SCALE = 0.5  # the winner's code, for every video
 FRAMES_PER_BATCH = {"cpu": 8, "cuda": 32}  # on a CPU larger batches only cost memory
 
 Item = TypeVar("Item")
 
 
-def detector_scale(height: int, width: int) -> float:
-    """Give the factor by which a frame is resized before detection: 2, 1, 0.5 or 0.33 by its wider side (slides)."""
+def detector_scale(height: int, width: int, resize: str = "slides") -> float:
+    """Give the factor by which a frame is resized before detection: 2, 1, 0.5 or 0.33 by its wider side (slides), or "half" always."""
+    if resize == "half":
+        return HALF_SCALE
     wider = max(height, width)
     if wider < SMALL_SIDE:
         return SMALL_SCALE
@@ -77,7 +80,7 @@ class FaceDetector:
         if len(shapes) > 1:
             raise ValueError(f"frames of one batch must have one shape, got {sorted(shapes)}")
         height, width = images[0].shape[:2]
-        resized = [resize_for_detector(image, detector_scale(height, width)) for image in images]
+        resized = [resize_for_detector(image, detector_scale(height, width, self.settings.resize)) for image in images]
         if min(resized[0].shape[:2]) < self.settings.min_face_pixels:  # MTCNN fails where not even one face fits
             return [() for _ in images]
         # Arrays of dtype object: numbers that NumPy would round or compare wrongly until they are made floats.
@@ -120,7 +123,7 @@ def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint:
             fps=reader.info.fps,
             frame_count=reader.frame_count,
             missing_frame_count=reader.missing_frame_count,
-            detector_scale=detector_scale(reader.info.height, reader.info.width),
+            detector_scale=detector_scale(reader.info.height, reader.info.width, detector.settings.resize),
             settings=detector.settings,
             frames=tuple(frames),
             fingerprint=fingerprint,

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from dfdc_lib.store import PROJECT
-
+PROJECT = Path(__file__).resolve().parents[1]  # not from `store`, which imports the very packages that may be broken
 MIN_PYTHON = (3, 11)
 MIN_FREE_GIB = 5  # crops and masks of a few hundred videos
 SETUP = "run `make setup` in the project folder"
@@ -49,7 +48,11 @@ def _packages(lock: Path) -> Finding:
     if not lock.exists():
         return Finding("packages", False, f"{lock.name} is missing: clone the project again")
     locked = read_lock(lock)
-    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in importlib.metadata.distributions()}
+    found = [(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()]
+    installed = {name.lower().replace("_", "-"): version for name, version in found if name}  # a half-removed package has no name
+    required = {re.split("[<>=;]", line)[0] for line in importlib.metadata.requires("dfdc_lib") or [] if "extra ==" not in line}
+    if required - installed.keys():
+        return Finding("packages", False, f"missing: {', '.join(sorted(required - installed.keys()))}: {SETUP}")
     other = [f"{name} {installed[name]}" for name, versions in locked.items() if name in installed and installed[name] not in versions]
     if other:
         return Finding("packages", False, f"{len(other)} differ from {lock.name} ({', '.join(sorted(other)[:5])}): {SETUP}")
@@ -84,8 +87,10 @@ def _ffmpeg() -> Finding:
 
 
 def _kernel() -> Finding:
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    except ImportError as error:
+        return Finding("Jupyter kernel", False, f"Jupyter cannot be imported ({error}): {SETUP}")
     try:
         python = KernelSpecManager().get_kernel_spec("python3").argv[0]
     except NoSuchKernel:
@@ -96,8 +101,10 @@ def _kernel() -> Finding:
 
 
 def _gpu() -> Finding:
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: one of its CUDA libraries is missing
+        return Finding("GPU", False, f"torch cannot be imported ({error}): {SETUP}")
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         return Finding("GPU", True, f"{torch.cuda.get_device_name()}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free")

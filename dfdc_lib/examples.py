@@ -12,7 +12,7 @@ from dfdc_lib import crops, ssim, video
 from dfdc_lib.jobs import crop_pair
 from dfdc_lib.records import Face, Video
 from dfdc_lib.sample import true_mask_path
-from dfdc_lib.store import Run
+from dfdc_lib.store import LANDMARK_COLUMNS, Run
 
 TRUTH_LEVEL = 128  # a pixel of the true mask counts as forged where at least half of it is
 MaskPanel = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # original, fake, SSIM map, mask
@@ -30,8 +30,12 @@ def evenly(items: Sequence, most: int) -> list:
 
 
 def first_frames(videos: Sequence[Video]) -> list[np.ndarray]:
-    """Read the first frame of each video, (H, W, 3) uint8 RGB."""
-    return [video.read_frames(item.path, {0})[0].image for item in videos]
+    """Read the first frame of each video, (H, W, 3) uint8 RGB; of a damaged one the first that is sound."""
+    images = []
+    for item in videos:
+        with video.VideoReader(item.path) as reader:
+            images.append(next(reader.frames()).image)
+    return images
 
 
 def frame_with_faces(run: Run, video_id: str, frame_index: int) -> tuple[np.ndarray, tuple[Face, ...]]:
@@ -84,6 +88,25 @@ def strongest_and_weakest(masks: pd.DataFrame, most: int) -> list[tuple[str, int
     weakest = ordered.drop_duplicates("video_id", keep="last").tail(most)
     rows = pd.concat([strongest, weakest]).drop_duplicates()
     return [(str(v), int(frame), int(face)) for v, frame, face in rows[["video_id", "frame_index", "face_index"]].itertuples(index=False)]
+
+
+def example_crop(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read one crop to try things on: of the fake that differs most from its original or, where there are no masks, the first crop.
+
+    Returns:
+        Crop (H, W, 3) uint8 RGB, SSIM mask (H, W) uint8 (all 0 where there is none), landmarks (5, 2) float32 x, y in crop pixels.
+    Raises:
+        ValueError: if the run has no crops.
+    """
+    table = run.read_table("crops.parquet")
+    if table.empty:
+        raise ValueError(f"{run.root} holds no crops: no face was found in its videos, look into 01_detect_faces")
+    strongest = strongest_and_weakest(run.read_table("masks.csv"), 1)[:1]
+    place = strongest[0] if strongest else tuple(table.loc[0, ["video_id", "frame_index", "face_index"]])
+    row = table.set_index(["video_id", "frame_index", "face_index"]).loc[place]
+    crop = read_crop(run, *place)
+    mask = run.read_image(run.mask_path(*place)) if strongest else np.zeros(crop.shape[:2], np.uint8)
+    return crop, mask, row[LANDMARK_COLUMNS].to_numpy(np.float32).reshape(5, 2)
 
 
 def true_overlaps(run: Run) -> pd.DataFrame:

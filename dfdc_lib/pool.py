@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import shutil
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -19,12 +18,12 @@ from typing import Any
 
 import cv2
 import pandas as pd
+from pydantic import ValidationError
 from tqdm.std import tqdm
 
 from dfdc_lib.records import Outcome
 from dfdc_lib.store import Run
 
-PARENT_CHECK_SECONDS = 0.5
 WORKER_DIED = "the worker process died: out of memory, or a crash inside a library"
 
 
@@ -62,7 +61,7 @@ def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcom
                 made[outcome.video_id] = outcome
                 progress.update()
         outcomes = sorted([*decided, *made.values()], key=lambda outcome: outcome.video_id)
-        _remove_strays(jobs, made)
+        _remove_strays(run, jobs, made)
         run.write_table(f"status/{stage}.csv", pd.DataFrame([o.model_dump() for o in outcomes], columns=list(Outcome.model_fields)))
         write_failures(run)
     failed = [outcome for outcome in made.values() if outcome.status == "failed"]
@@ -84,7 +83,10 @@ def core_count() -> int:
 
 
 def _is_finished(job: Job) -> bool:
-    return job.record_path.exists() and job.read().fingerprint == job.fingerprint
+    try:
+        return job.record_path.exists() and job.read().fingerprint == job.fingerprint
+    except ValidationError:  # another version of the kit wrote it
+        return False
 
 
 def _work_off(jobs: Sequence[Job], workers: int) -> Iterable[Outcome]:
@@ -120,17 +122,18 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
     They start afresh: a forked one would inherit a notebook kernel's threads and locks in whatever state they are.
     """
     threads = max(1, core_count() // workers)
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=(threads, os.getpid()))
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=(threads,))
 
 
-def _begin_worker(threads: int, parent: int) -> None:
-    """Share the cores fairly, and end with the parent: a worker that outlives it would go on writing beside its successor."""
+def _begin_worker(threads: int) -> None:
+    """Share the cores fairly, and end with the parent, at once: a worker that outlives it would go on writing beside its successor."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is first imported
     cv2.setNumThreads(threads)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
     def end_with_parent() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_CHECK_SECONDS)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -148,10 +151,11 @@ def _failed(job: Job, reason: str) -> Outcome:
     return Outcome(video_id=job.video_id, status="failed", note=" ".join(reason.split()))
 
 
-def _remove_strays(jobs: Sequence[Job], made: dict[str, Outcome]) -> None:
+def _remove_strays(run: Run, jobs: Sequence[Job], made: dict[str, Outcome]) -> None:
     """Drop what earlier runs left of videos that are no longer in the data, or that fail now."""
-    own_folder = bool(jobs) and jobs[0].record_path.parent.name == jobs[0].video_id  # crops and masks have a folder per video
-    places = {job.record_path.parent if own_folder else job.record_path for job in jobs if made[job.video_id].status != "failed"}
-    for parent in {place.parent for place in places}:
-        for path in set(parent.iterdir()) - places:
+    # What is one video's alone lies right below the stage's folder: boxes/<video_id>.json, crops/<video_id>/
+    places = {job.video_id: run.root.joinpath(*job.record_path.relative_to(run.root).parts[:2]) for job in jobs}
+    kept = {place for video_id, place in places.items() if made[video_id].status != "failed"}
+    for folder in {place.parent for place in places.values()}:
+        for path in set(folder.glob("*")) - kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -77,6 +77,7 @@ class DetectorSettings(Record):
 
     thresholds: tuple[float, float, float] = (0.85, 0.95, 0.95)  # P-, R-, O-Net; the winner's, for training data
     min_face_pixels: int = 20  # smallest face, in pixels of the resized frame
+    resize: Literal["slides", "half"] = "slides"  # before detection: the slides' rule, or always by half as in the winner's code
     frame_stride: Annotated[int, Field(ge=1)] = 10  # every n-th frame; the winner cropped every 10th
 
 
@@ -146,6 +147,36 @@ class VideoHashes(Record):
     video_id: str
     hashes: tuple[int, ...]  # 64-bit perceptual hash of each examined frame
     fingerprint: str
+
+
+class Recipe(Record):
+    """How crops are made and fed to a model. It travels with the weights: a model never sees crops made another way."""
+
+    detector: DetectorSettings = DetectorSettings()
+    margin: float = 0.2
+    size: int  # pixels: the crop's longer side is brought to it, then the crop is centred on a black square
+    interpolation_down: Literal["area", "linear"] = "area"
+    interpolation_up: Literal["cubic", "linear"] = "cubic"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB of ImageNet, of pixels in 0–1
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class ModelCard(Record):
+    """What a checkpoint is: the content of `models/<name>/model.json` beside its weights."""
+
+    name: str
+    encoder: str  # of timm
+    noise: bool = False  # the image passes SRM noise filters first
+    recipe: Recipe
+    training: dict[str, int | float | str | bool] = {}
+    metrics: dict[str, float] = {}  # on the test fold
+    data: str = ""  # what it was trained on
+    train_folds: tuple[int, ...] = ()
+    validation_fold: int | None = None  # chose the checkpoint
+    test_fold: int | None = None  # chose nothing
+    data_fingerprint: str = ""
+    commit: str = ""
+    kit_version: str = ""
 
 
 class Outcome(Record):

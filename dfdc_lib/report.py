@@ -3,7 +3,8 @@
 In: what a run folder holds (`run.json`, `videos.csv`, `failures.csv`, `status/`, `metrics/`, `notebooks/`). Out: HTML pages that carry
 their style and pictures inside, have no scripts and load nothing from a network: a Content-Security-Policy in each page holds this.
 A number on the summary names the file of the run folder it comes from. Whatever comes from a run is escaped, or, where it is HTML of a
-notebook, cut down to the harmless tags of `SAFE_TAGS`. Source: nbconvert's HTML exporter, with a template of its own.
+notebook, cut down to the harmless tags of `SAFE_TAGS`. The pages' templates and style lie in `templates/`. Source: nbconvert's HTML
+exporter, with `cells.html.j2` as its template.
 """
 
 import csv
@@ -21,7 +22,7 @@ from urllib.parse import quote
 
 import bleach  # type: ignore[import-untyped]
 import nbformat
-from jinja2 import DictLoader, Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbconvert.filters import strip_ansi
@@ -30,6 +31,7 @@ from traitlets.config import Config
 from dfdc_lib.records import FAKE, REAL, Status, Video
 from dfdc_lib.store import Run
 
+TEMPLATES = Path(__file__).with_name("templates")
 FAILURES_SHOWN = 200
 METRICS_SHOWN = 8  # per stage; the rest is in the file
 SHOWN_FIRST = ["text/html", "text/markdown", "image/png", "image/jpeg", "image/svg+xml", "text/plain"]  # no scripts, no widgets
@@ -78,12 +80,12 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
     pages = [stage for stage in stages if stage.has_page]
     for stage, previous, following in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
         body, contents = _notebook_body(run.notebook_path(stage.name), [page.name for page in pages])
-        page = environment.get_template("notebook.html").render(
+        page = environment.get_template("notebook.html.j2").render(
             manifest=manifest, stage=stage, previous=previous, following=following, body=Markup(body), contents=contents
         )
         run.write_bytes(run.root / "report" / f"{stage.name}.html", page.encode())
     videos = _read_videos(run)
-    index = environment.get_template("index.html").render(
+    index = environment.get_template("index.html.j2").render(
         manifest=manifest,
         stages=stages,
         videos=videos,
@@ -159,8 +161,8 @@ def _notebook_body(path: Path, page_names: Sequence[str]) -> tuple[str, list[tup
     exporter = HTMLExporter(
         config=Config({"NbConvertBase": {"display_data_priority": SHOWN_FIRST}}),
         template_name="basic",
-        template_file="cells.html",
-        extra_loaders=[DictLoader(TEMPLATES)],
+        template_file="cells.html.j2",
+        extra_loaders=[FileSystemLoader(TEMPLATES)],
         filters={"clean_html": partial(_clean_html, notebook_links=notebook_links)},
         exclude_anchor_links=True,
     )
@@ -228,9 +230,9 @@ def _number_headings(body: str) -> tuple[str, list[tuple[str, str, str]]]:
 def _environment(run: Run) -> Environment:
     """Make the templates ready; whatever they insert is escaped."""
     environment = Environment(
-        loader=DictLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals["css"] = Markup(Path(__file__).with_suffix(".css").read_text())
+    environment.globals["css"] = Markup((TEMPLATES / "report.css").read_text())
     environment.globals["source"] = partial(_source_link, run)
     environment.globals["data_name"] = _data_name
     environment.filters |= {"duration": _duration, "number": _number, "moment": _moment}
@@ -274,185 +276,3 @@ def _number(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return "–" if value is None else str(value)
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{% block title %}{% endblock %}</title>
-<style>
-{{ css }}
-</style>
-</head>
-<body>
-{% block body %}{% endblock %}
-</body>
-</html>
-"""
-
-MACROS = """{% macro error_box(text) %}
-<div class="error"><strong>{{ text.split("\\n") | last }}</strong>
-{% if "\\n" in text %}<details><summary>all of it</summary><pre>{{ text }}</pre></details>{% endif %}</div>
-{% endmacro %}
-{% macro counts_line(counts) %}
-<ul class="counts">
-{% for status, count in counts.items() %}
-<li class="{{ status.split(" ")[0] }}{{ " zero" if not count }}">{{ status }} <b>{{ count | number }}</b></li>
-{% endfor %}
-</ul>
-{% endmacro %}
-"""
-
-INDEX = """{% extends "page.html" %}
-{% from "macros.html" import error_box, counts_line %}
-{% block title %}{{ data_name(manifest) }} · report{% endblock %}
-{% block body %}
-<main class="summary">
-<h1>{{ data_name(manifest) }}</h1>
-<p class="lead">What the numbered notebooks of <code>dfdc_lib</code> did with these videos, in one run on {{ manifest.started | moment }}.
-Each name below opens the notebook as it was executed. Nothing on these pages is loaded from a network.</p>
-{% if manifest.data == "built-in sample" %}
-<p class="notice"><strong>This is a smoke sample:</strong> one public-domain portrait moved by a virtual camera.
-It shows that the kit works; it is no evidence about deepfakes.</p>
-{% endif %}
-{% macro tile(name, value, detail, file) %}
-<div><dt>{{ name }}</dt><dd>{{ value }}</dd><dd class="detail">{{ detail }}</dd><dd>{{ source(file) }}</dd></div>
-{% endmacro %}
-<dl class="tiles">
-{{ tile("videos", videos | length | number, label_counts, "videos.csv") }}
-{{ tile("notebooks done", status_counts["done"] ~ " of " ~ stages | length, status_counts["failed"] ~ " failed", "run.json") }}
-{{ tile("failures", failures | length | number, "listed below" if failures else "none", "failures.csv") }}
-{{ tile("time", manifest.seconds | duration, "of this run", "run.json") }}
-</dl>
-
-<h2>Notebooks</h2>
-<div class="scroll"><table class="stages">
-<thead><tr><th>notebook</th><th>videos</th><th>numbers</th><th>time</th></tr></thead>
-<tbody>
-{% for stage in stages %}
-<tr class="{{ stage.status | replace(" ", "-") }}">
-<th scope="row"><span class="ordinal">{{ stage.name.split("_")[0] }}</span>
-{% if stage.has_page %}<a href="{{ stage.name | urlencode }}.html">{{ stage.title }}</a>{% else %}{{ stage.title }}{% endif %}
-<span class="status">{{ stage.status }}</span></th>
-<td>{% if stage.counts %}{{ counts_line(stage.counts) }}
-{% if stage.counts.values() | sum != videos | length %}
-<p class="mismatch">{{ stage.counts.values() | sum | number }} of {{ videos | length | number }} videos are accounted for</p>{% endif %}
-{{ source("status/" ~ stage.name ~ ".csv") }}{% else %}–{% endif %}</td>
-<td>{% if stage.metrics %}<dl class="metrics">
-{% for name, value in (stage.metrics.items() | list)[:metrics_shown] %}
-<div><dt>{{ name | replace("_", " ") }}</dt><dd>{{ value | number }}</dd></div>
-{% endfor %}
-</dl>
-{% if stage.metrics | length > metrics_shown %}<span class="more">and {{ stage.metrics | length - metrics_shown }} more in</span>{% endif %}
-{{ source("metrics/" ~ stage.name ~ ".json") }}{% else %}–{% endif %}</td>
-<td class="time">{{ stage.seconds | duration if stage.status != "not run" else "–" }}</td>
-</tr>
-{% if stage.error %}<tr><td colspan="4">{{ error_box(stage.error) }}</td></tr>{% endif %}
-{% endfor %}
-</tbody></table></div>
-<p class="legend"><b>done</b>: something was found or made · <b>nothing</b>: there was nothing to find, such as a video without a face ·
-<b>not needed</b>: not this notebook's work, such as a mask for a real video · <b>failed</b>: listed below with the reason ·
-<b>failed before</b>: an earlier notebook failed on it.
-Each line adds up to the number of videos. Times are from {{ source("run.json") }}.</p>
-
-<h2>Failures</h2>
-{% if failures %}
-<p>{% if failures | length > failures_shown %}The first {{ failures_shown }} of {{ failures | length | number }}; all are in
-{% else %}From {% endif %}{{ source("failures.csv") }}.</p>
-<div class="scroll"><table><thead><tr><th>notebook</th><th>video</th><th>reason</th></tr></thead><tbody>
-{% for failure in failures[:failures_shown] %}
-<tr><td class="name">{{ failure.stage }}</td><td class="name">{{ failure.video_id }}</td><td class="reason">{{ failure.reason }}</td></tr>
-{% endfor %}
-</tbody></table></div>
-{% else %}<p>None. They would be in {{ source("failures.csv") }}.</p>{% endif %}
-
-<h2>How it was made</h2>
-<pre class="command">{{ manifest.command }}</pre>
-<dl class="facts">
-<div><dt>data</dt><dd>{{ manifest.data }}</dd></div><div><dt>kind</dt><dd>{{ manifest.kind }}</dd></div>
-<div><dt>dfdc_lib</dt><dd>{{ manifest.kit_version }}{% if manifest.commit %} · commit {{ manifest.commit }}{% endif %}</dd></div>
-{% for name, version in manifest.versions.items() %}<div><dt>{{ name }}</dt><dd>{{ version }}</dd></div>
-{% endfor %}
-</dl>
-<p>From {{ source("run.json") }}, as are the parameters.</p>
-<h3>Parameters</h3>
-<div class="scroll"><table class="parameters"><thead><tr><th>notebook</th><th>parameter</th><th>value</th></tr></thead>
-{% for stage in stages if stage.parameters %}
-<tbody>
-{% for name, value in stage.parameters.items() %}
-<tr>{% if loop.first %}
-<th scope="rowgroup" rowspan="{{ loop.length }}">{{ stage.name.split("_")[0] }} {{ stage.title }}</th>{% endif %}
-<td class="name">{{ name }}</td><td class="name value">{{ value if value != "" else "(empty)" }}</td></tr>
-{% endfor %}
-</tbody>
-{% endfor %}
-</table></div>
-</main>
-{% endblock %}
-"""
-
-NOTEBOOK = """{% extends "page.html" %}
-{% from "macros.html" import error_box, counts_line %}
-{% macro steps() %}
-<nav class="steps"><a href="index.html">Summary</a>
-{% if previous %}<a rel="prev" href="{{ previous.name | urlencode }}.html">← {{ previous.title }}</a>{% endif %}
-{% if following %}<a rel="next" href="{{ following.name | urlencode }}.html">{{ following.title }} →</a>{% endif %}</nav>
-{% endmacro %}
-{% block title %}{{ stage.name.split("_")[0] }} · {{ stage.title }} · {{ data_name(manifest) }}{% endblock %}
-{% block body %}
-{{ steps() }}
-<div class="columns">
-{% if contents %}
-<nav class="contents"><b>On this page</b><ul>
-{% for level, id, text in contents %}<li class="level-{{ level }}"><a href="#{{ id }}">{{ text | safe }}</a></li>
-{% endfor %}
-</ul></nav>
-{% endif %}
-<main class="notebook">
-{% if "<h1" not in body %}<h1>{{ stage.name.split("_")[0] }} · {{ stage.title }}</h1>{% endif %}
-{% if stage.error %}{{ error_box(stage.error) }}{% endif %}
-{{ body }}
-<footer>
-{% if stage.counts %}{{ counts_line(stage.counts) }}{% endif %}
-<p>{{ stage.status }}{% if stage.status != "not run" %} in {{ stage.seconds | duration }}{% endif %} ({{ source("run.json") }}) ·
-{{ source("notebooks/" ~ stage.name ~ ".ipynb") }}{% if stage.counts %} · {{ source("status/" ~ stage.name ~ ".csv") }}{% endif %}
-{% if stage.metrics %} · {{ source("metrics/" ~ stage.name ~ ".json") }}{% endif %}</p>
-</footer>
-</main>
-</div>
-{{ steps() }}
-{% endblock %}
-"""
-
-# nbconvert does not escape by itself: each insertion names its filter.
-CELLS = """{%- extends "display_priority.j2" -%}
-{%- macro picture(kind, content, output, cell) -%}
-<p class="picture"><img src="data:{{ kind }};base64,{{ content | replace("\\n", "") | e }}"
-alt="{{ (output.metadata.get(kind, {}).alt or "Output of " ~ (cell.source.split("\\n") | last)) | e }}"></p>
-{%- endmacro -%}
-{% block codecell %}<section class="cell">{{ super() }}</section>{% endblock %}
-{% block input %}{% if cell.source.strip() %}{% set injected = "injected-parameters" in cell.metadata.get("tags", []) -%}
-<details class="code"{{ " open" if injected }}><summary>{{ "parameters of this run" if injected else "code" }}</summary>
-{{ cell.source | highlight_code(metadata=cell.metadata) | clean_html }}</details>{% endif %}{% endblock %}
-{% block output %}<div class="output">{{ super() }}</div>{% endblock %}
-{% block markdowncell %}<section class="prose">{{ cell.source | markdown2html | clean_html }}</section>{% endblock %}
-{% block stream_stdout %}<pre>{{ output.text | ansi2html }}</pre>{% endblock %}
-{% block stream_stderr %}<pre class="stderr">{{ output.text | ansi2html }}</pre>{% endblock %}
-{% block execute_result %}{% block data_priority scoped %}{{ super() }}{% endblock %}{% endblock %}
-{% block data_html %}<div class="html">{{ output.data["text/html"] | clean_html }}</div>{% endblock %}
-{% block data_markdown %}{{ output.data["text/markdown"] | markdown2html | clean_html }}{% endblock %}
-{% block data_png %}{{ picture("image/png", output.data["image/png"], output, cell) }}{% endblock %}
-{% block data_jpg %}{{ picture("image/jpeg", output.data["image/jpeg"], output, cell) }}{% endblock %}
-{% block data_svg %}{{ picture("image/svg+xml", output.data["image/svg+xml"] | text_base64, output, cell) }}{% endblock %}
-{% block data_text %}{% if "application/vnd.jupyter.widget-view+json" in output.data -%}
-<p class="note">A viewer that moves: open this notebook in JupyterLab.</p>
-{%- else %}<pre>{{ output.data["text/plain"] | ansi2html }}</pre>{% endif %}{% endblock %}
-{% block error %}<div class="error"><strong>{{ output.ename | e }}: {{ output.evalue | ansi2html }}</strong>
-<details><summary>traceback</summary><pre>{{ output.traceback | join("\\n") | ansi2html }}</pre></details></div>{% endblock %}
-"""
-
-TEMPLATES = {"page.html": PAGE, "macros.html": MACROS, "index.html": INDEX, "notebook.html": NOTEBOOK, "cells.html": CELLS}

@@ -87,7 +87,7 @@ def _window_mean(image: np.ndarray) -> np.ndarray:
 def _check(original: np.ndarray, fake: np.ndarray) -> None:
     if original.shape != fake.shape:
         raise ValueError(f"original and fake must have one shape, got {original.shape} and {fake.shape}: cut both with the same box")
-    if original.dtype != np.uint8 or fake.dtype != np.uint8 or original.ndim != 3:
+    if original.dtype != np.uint8 or fake.dtype != np.uint8 or original.shape[2:] != (3,):
         raise ValueError(f"crops must be (H, W, 3) uint8, got {original.shape} {original.dtype} and {fake.dtype}")
     if min(original.shape[:2]) < WINDOW:
         raise ValueError(f"crops must be at least {WINDOW} pixels high and wide, got {original.shape[:2]}")

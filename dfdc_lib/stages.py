@@ -4,7 +4,6 @@ A stage reads the run folder, gives every video a job (see `jobs`) or says why i
 what they wrote. Every video of the run has one line in the stage's status file, so the counts add up.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -16,10 +15,9 @@ from dfdc_lib import crops, folds, jobs, sample
 from dfdc_lib.datasets import list_videos
 from dfdc_lib.pool import Job, run_jobs
 from dfdc_lib.records import FAKE, DetectorSettings, Mask, Outcome, Video, VideoHashes, VideoInfo
-from dfdc_lib.store import Run, file_fingerprint, fingerprint, project_path
+from dfdc_lib.store import LANDMARK_COLUMNS, Run, file_fingerprint, fingerprint, project_path
 
 FPS_TOLERANCE = 0.01  # a fake's frames belong to its original's where the rates differ by less than this share
-LANDMARK_COLUMNS = [f"{name}_{axis}" for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for axis in "xy"]
 CROP_COLUMNS = [
     *("video_id", "frame_index", "face_index", "time_seconds", "confidence"),
     *("box_x0", "box_y0", "box_x1", "box_y1"),  # the face, in pixels of the frame
@@ -188,8 +186,8 @@ def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: i
     rows = [(v.video_id, assigned[v.video_id], groups[v.video_id], v.label, v.method) for v in videos]
     table = pd.DataFrame(rows, columns=["video_id", "fold", "group", "label", "method"])
     run.write_table("folds.csv", table.astype({"label": "Int64"}))
-    leak_columns = [field.name for field in dataclasses.fields(folds.Leak)]
-    run.write_table("leaks.csv", pd.DataFrame([dataclasses.astuple(leak) for leak in leaks], columns=leak_columns))
+    leak_rows = [(leak.kind, *leak.folds, *leak.videos, leak.detail) for leak in leaks]
+    run.write_table("leaks.csv", pd.DataFrame(leak_rows, columns=["kind", "fold_a", "fold_b", "video_a", "video_b", "detail"]))
     return leaks
 
 
@@ -222,7 +220,11 @@ def count_outcomes(outcomes: Sequence[Outcome]) -> pd.DataFrame:
 
 def _mark(item: Video, *parts: object) -> str:
     """Fingerprint what a video's result depends on: this version, the file, and `parts`."""
-    return fingerprint(dfdc_lib.__version__, file_fingerprint(item.path), *parts)
+    try:
+        content = file_fingerprint(item.path)
+    except OSError as error:  # the file has gone: its job will fail with the reason, the other videos go on
+        content = str(error)
+    return fingerprint(dfdc_lib.__version__, content, *parts)
 
 
 def _done(outcomes: Sequence[Outcome]) -> list[str]:

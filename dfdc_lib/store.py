@@ -25,6 +25,8 @@ from dfdc_lib.records import Outcome, Record, Video, VideoCrops, VideoFaces, Vid
 PROJECT = Path(__file__).resolve().parents[1]  # the checkout: notebooks/ and outputs/ lie beside the package
 FINGERPRINT_BYTES = 65536  # read from a file's head and tail: headers and index of a video are in one of them
 INFO_COLUMNS = tuple(name for name in VideoInfo.model_fields if name != "fingerprint")  # of videos.csv, after a Video's own
+# Of crops.parquet, in crop pixels.
+LANDMARK_COLUMNS = [f"{name}_{axis}" for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for axis in "xy"]
 WHOLE_NUMBER_COLUMNS = ("label", "part", "height", "width", "frame_count", "rotation_degrees")
 RecordType = TypeVar("RecordType", bound=Record)
 
@@ -138,7 +140,10 @@ class Run:
         path = self.root / name
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: {_remedy(name)}")
-        return pd.read_parquet(path) if name.endswith(".parquet") else pd.read_csv(path)
+        if name.endswith(".parquet"):
+            return pd.read_parquet(path)
+        # A video may be called 007 or NA; only an empty cell is missing.
+        return pd.read_csv(path, dtype={"video_id": str}, keep_default_na=False, na_values=[""])
 
     def read_record(self, path: Path, kind: type[RecordType]) -> RecordType:
         if not path.exists():
@@ -223,6 +228,6 @@ def _given(row: dict[str, str]) -> dict[str, object]:
 
 def _remedy(name: str) -> str:
     """Say which notebook makes a file of the run folder."""
-    maker = {"videos.csv": "00", "info": "00", "boxes": "01", "crops": "02", "crops.parquet": "02", "masks": "03", "folds.csv": "04"}
-    number = maker.get(name.split("/")[0], "00")
+    makers = {"videos": "00", "info": "00", "boxes": "01", "crops": "02", "masks": "03", "folds": "04", "leaks": "04", "hashes": "04"}
+    number = makers.get(name.split("/")[0].split(".")[0], "00")
     return f"run notebook {number} first, or `dfdc run --to {number}` with the same run folder"

@@ -6,6 +6,8 @@ missing: after a packet that does not decode, frames that build on it show smear
 """
 
 from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -34,7 +36,8 @@ class VideoReader:
 
     Args:
         path: the file.
-        threads: decoding threads; 0 = as many as FFmpeg likes.
+        threads: decoding threads; 0 = as many as FFmpeg likes. Of a damaged file one thread gives the most frames:
+            with more, the damage is reported later, and the key frame from which on frames are sound again may be the next but one.
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if nothing in it decodes as video.
@@ -50,8 +53,9 @@ class VideoReader:
         except av.error.FFmpegError as error:
             raise ValueError(f"{path.name} is not readable as a video: {error.strerror}; does a player show it?") from error
         if not self._container.streams.video:
+            kinds = [stream.type for stream in self._container.streams]
             self._container.close()
-            raise ValueError(f"{path.name} has no video stream, only {[stream.type for stream in self._container.streams]}")
+            raise ValueError(f"{path.name} has no video stream, only {kinds}")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = threads
@@ -145,22 +149,45 @@ def read_frames(path: Path, frame_indices: set[int], threads: int = 0) -> list[F
 
 
 def _decode(container: "av.container.InputContainer") -> Iterator[av.VideoFrame | None]:
-    """Give every frame in order, None in the place of one that is missing or damaged."""
-    damaged = False
-    packets = container.demux(container.streams.video[0])
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:  # the file ends in the middle of a packet
-            return
-        if packet is None:
-            return
+    """Give every frame in order, None in the place of one that is missing or damaged.
+
+    A decoder that meets damage may drop frames without a word, so from then on the packets' time stamps tell how many are missing.
+    """
+    awaited: list[int] = []  # heap: time stamps of the packets whose frame has not come out
+    failed = damaged = False
+    failed_at: int | None = None  # time stamp: frames come out in another order than their packets go in
+    for packet in _packets(container):
+        if packet.pts is not None and not packet.is_discard:
+            heappush(awaited, packet.pts)
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
-            damaged = True
-            yield None
+        except av.error.FFmpegError:
+            failed = damaged = True
+            failed_at = packet.pts
+            if packet.pts is None:
+                yield None
             continue
         for frame in frames:
-            damaged = damaged and not frame.key_frame
+            passed = _pop_until(awaited, frame.pts)
+            if failed and frame.pts is not None:
+                if not passed:  # it comes after its turn, and was counted as missing
+                    continue
+                yield from repeat(None, len(passed) - 1)
+            if frame.key_frame and (failed_at is None or frame.pts is None or frame.pts > failed_at):
+                damaged = False
             yield None if damaged or frame.is_corrupt else frame
+
+
+def _packets(container: "av.container.InputContainer") -> Iterator[av.Packet]:
+    try:
+        yield from container.demux(container.streams.video[0])
+    except av.error.FFmpegError:  # the file ends in the middle of a packet
+        return
+
+
+def _pop_until(awaited: list[int], time_stamp: int | None) -> list[int]:
+    """Take the time stamps up to and with a frame's own off the heap."""
+    passed = []
+    while awaited and time_stamp is not None and awaited[0] <= time_stamp:
+        passed.append(heappop(awaited))
+    return passed

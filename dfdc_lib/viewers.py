@@ -1,7 +1,7 @@
 """The widgets of the notebooks: browse frames, crops and masks by video, frame and face.
 
 Each viewer is a pure `render_…(arrays) → PNG bytes` and one shell of ipywidgets around it. What it displays is one output that holds the
-widgets and a static contact sheet, so that a place without widgets shows the sheet; with `DFDC_HEADLESS` set (the pipeline, exported
+widgets and a static contact sheet (JPEG), so that a place without widgets shows the sheet; with `DFDC_HEADLESS` set (the pipeline, exported
 pages) only the sheet goes out. Pictures are loaded when they are looked at. OpenCV draws them: matplotlib is too slow for a slider.
 """
 
@@ -17,18 +17,11 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
 
-from dfdc_lib.plot import (
-    LABEL_COLOURS,
-    contact_sheet,
-    draw_faces,
-    figure_png,
-    fit,
-    label_name,
-    mask_rows,
-    overlay_mask,
-    require_columns,
-)
+from dfdc_lib import figures
+from dfdc_lib.figures import LABEL_COLOURS, label_name, require_columns
+from dfdc_lib.images import draw_faces, fit, overlay_mask
 from dfdc_lib.records import Face
+from dfdc_lib.sheets import contact_sheet, mask_rows
 
 CROP_SIDE, PANEL_SIDE = 480, 280  # pixels: every picture of a viewer has one size, so that nothing jumps
 FRAME_SIZE = (720, 1280)  # height, width: no larger frame goes to the browser
@@ -116,7 +109,7 @@ def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray
     places, total = _examples(tree, EXAMPLES)
     titles = [f"{v}\nframe {f}, face {i}\n{label_name(facts[v, f, i][0])}, {facts[v, f, i][1]:.3f}" for v, f, i in places]
     sheet = contact_sheet([load(*place) for place in places], titles, heading=f"crops, evenly drawn from {total:,}")
-    _browse(tree, render, figure_png(sheet), "crops", crops["video_id"].nunique())
+    _browse(tree, render, figures.jpeg(sheet), "crops", crops["video_id"].nunique())
 
 
 def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> None:
@@ -137,7 +130,7 @@ def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], tuple[np.n
     places, total = _examples(tree, EXAMPLES // 2)
     sheet = mask_rows({f"{video}\nframe {frame}, face {face}": load(video, frame, face) for video, frame, face in places})
     sheet.suptitle(f"masks, evenly drawn from {total:,} (n = {len(places)})")
-    _browse(tree, render, figure_png(sheet), "masks", masks["video_id"].nunique())
+    _browse(tree, render, figures.jpeg(sheet), "masks", masks["video_id"].nunique())
 
 
 def browse_frames(frames: Mapping[str, Sequence[int]], load: Callable[[str, int], tuple[np.ndarray, Sequence[Face]]]) -> None:
@@ -156,7 +149,7 @@ def browse_frames(frames: Mapping[str, Sequence[int]], load: Callable[[str, int]
     drawn = [draw_faces(*load(video, frame)) for video, frame, _ in places]
     titles = [f"{video}\nframe {frame}" for video, frame, _ in places]
     sheet = contact_sheet(drawn, titles, columns=4, heading=f"frames, evenly drawn from {total:,}")
-    _browse(tree, render, figure_png(sheet), "frames", len(frames))
+    _browse(tree, render, figures.jpeg(sheet), "frames", len(frames))
 
 
 # The shell ---------------------------------------------------------------------------------------------------------------------------
@@ -213,7 +206,7 @@ class _Browser:
 
 def _browse(tree: Tree, render: Callable[[str, int, int], bytes], static: bytes, noun: str, video_count: int) -> "_Browser | None":
     """Display the static sheet and, unless headless, the widgets: one output that holds both."""
-    bundle = {"image/png": base64.b64encode(static).decode(), "text/plain": f"contact sheet of {noun}"}
+    bundle = {"image/jpeg": base64.b64encode(static).decode(), "text/plain": f"contact sheet of {noun}"}
     browser = None
     if tree and not os.environ.get("DFDC_HEADLESS"):
         key = f"{noun} {_cell_id()}"

@@ -1,29 +1,19 @@
-import subprocess
-import sys
 import warnings
 
 import cv2
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from nbclient import NotebookClient
-from skimage.data import astronaut
 
-from dfdc_lib import plot
+from dfdc_lib import figures, plot
 from dfdc_lib.records import DetectorSettings, Face, FrameFaces, Video, VideoFaces
 
 BLUE, VERMILLION, GRAY = "#0072b2", "#d55e00", "#999999"
 FACE = Face(
     box=(175, 60, 275, 200), landmarks=((205, 110), (245, 108), (225, 135), (208, 155), (245, 153)), confidence=0.98
 )  # the astronaut's
-
-
-@pytest.fixture(scope="module")
-def portrait() -> np.ndarray:
-    return astronaut()
 
 
 def video(name: str, **fields) -> Video:
@@ -60,18 +50,14 @@ def table(columns: str, *rows: tuple) -> pd.DataFrame:
 
 
 EMPTY = {
-    "contact_sheet": (lambda: plot.contact_sheet([], []), "no images"),
     "video_counts": (lambda: plot.video_counts([]), "no videos"),
     "video_sizes": (lambda: plot.video_sizes(table("label height width duration_seconds fps")), "no videos"),
     "faces_per_frame": (lambda: plot.faces_per_frame({}), "no examined frames"),
     "faces_per_frame, no frames": (lambda: plot.faces_per_frame({"a": video_faces("a", [])}), "no examined frames"),
     "box_sizes": (lambda: plot.box_sizes({"a": video_faces("a", [0, 0])}), "no faces"),
-    "image_rows": (lambda: plot.image_rows({}, []), "no images"),
-    "mask_rows": (lambda: plot.mask_rows({}), "no masks"),
     "mask_strength": (lambda: plot.mask_strength(table("video_id method ssim changed_share")), "no masks"),
     "mask_iou": (lambda: plot.mask_iou(table("video_id iou")), "no masks"),
     "fold_counts": (lambda: plot.fold_counts(table("fold label method")), "no videos"),
-    "pair_rows": (lambda: plot.pair_rows([], "look-alikes"), "no images"),
 }
 
 
@@ -95,149 +81,6 @@ def test_missing_columns_are_named(draw, message: str) -> None:
         draw(pd.DataFrame({"label": [1]}))
 
 
-def test_wrong_images_are_refused(portrait: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="one title per image, got 1 titles for 2 images"):
-        plot.contact_sheet([portrait, portrait], ["a"])
-    with pytest.raises(ValueError, match="needs 2 images in every row, got 1 in row 'margin 0'"):
-        plot.image_rows({"margin 0": [portrait]}, ["a", "b"])
-    with pytest.raises(ValueError, match=r"must be \(H, W, 3\) or \(H, W\) uint8, got shape \(512, 512, 3\), dtype float64"):
-        plot.contact_sheet([portrait / 255], ["a"])
-    with pytest.raises(ValueError, match=r"size of its crop \(512, 512\), got \(9, 9\)"):
-        plot.overlay_mask(portrait, np.zeros((9, 9), np.uint8))
-
-
-@pytest.mark.parametrize(
-    ("label", "name"),
-    [(0, "real"), (1, "fake"), (np.int64(1), "fake"), (1.0, "fake"), (None, "unknown"), (float("nan"), "unknown"), (pd.NA, "unknown")],
-)
-def test_label_name(label: object, name: str) -> None:
-    assert plot.label_name(label) == name
-
-
-@pytest.mark.parametrize(
-    ("text", "length", "short"), [("", 5, ""), ("abcde", 5, "abcde"), ("abcdefgh", 5, "ab…gh"), ("abcdefgh", 6, "abc…gh")]
-)
-def test_shorten(text: str, length: int, short: str) -> None:
-    assert plot.shorten(text, length) == short
-
-
-def test_fit_keeps_proportions_and_never_enlarges(portrait: np.ndarray) -> None:
-    assert plot.fit(portrait[:256], 100, 100).shape == (50, 100, 3)
-    assert plot.fit(portrait, 2000, 2000) is portrait
-
-
-def test_overlay_is_gray_where_unchanged_and_vermillion_where_changed(portrait: np.ndarray) -> None:
-    mask = np.zeros((512, 512), np.uint8)
-    mask[:, 256:] = 255
-    overlay = plot.overlay_mask(portrait, mask).astype(int)
-    gray = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY).astype(float)
-    assert np.array_equal(overlay[:, :256], np.repeat(gray[:, :256, None], 3, axis=2))
-    expected = 0.4 * gray[:, 256:, None] + 0.6 * np.array(plot.CHANGED_COLOUR)
-    assert np.abs(overlay[:, 256:] - expected).max() <= 0.51
-
-
-# draw_faces --------------------------------------------------------------------------------------------------------------------------
-def test_draw_faces_without_a_face_is_an_equal_copy(portrait: np.ndarray) -> None:
-    drawn = plot.draw_faces(portrait, [])
-    assert np.array_equal(drawn, portrait)
-    assert not np.shares_memory(drawn, portrait)
-
-
-def test_draw_faces_draws_box_landmarks_and_confidence(portrait: np.ndarray) -> None:
-    before = portrait.copy()
-    drawn = plot.draw_faces(portrait, [FACE])
-    assert np.array_equal(portrait, before)
-    for x, y in [(175, 130), (274, 130), (225, 60), (225, 199), *FACE.landmarks]:  # the middle of every side; x1, y1 are exclusive
-        assert tuple(drawn[round(y), round(x)]) == plot.FACE_COLOUR
-    assert np.array_equal(drawn[100:105, 215:235], portrait[100:105, 215:235])  # between the eyes
-    above = drawn[38:56, 175:210].reshape(-1, 3)
-    assert (above == 0).all(axis=1).mean() > 0.3  # black ground
-    assert (above == plot.FACE_COLOUR).all(axis=1).any()  # yellow letters
-
-
-@pytest.mark.parametrize("box", [(10, 0, 60, 70), (460, 2, 512, 60), (-5, -5, 30, 30)])
-def test_confidence_never_covers_a_face_at_the_border(box: tuple) -> None:
-    x0, y0, x1, y1 = box
-    face = FACE.model_copy(update={"box": box, "landmarks": (((x0 + x1) / 2, (y0 + y1) / 2),) * 5})
-    drawn = plot.draw_faces(np.full((512, 512, 3), 128, np.uint8), [face])
-    inside = drawn[max(y0, 0) + 4 : y1 - 4, max(x0, 0) + 4 : x1 - 4]
-    assert (inside == 128).all(axis=2).mean() > 0.8
-    assert (drawn[y1:] == 0).all(axis=2).sum() > 100  # the text's ground lies below the box
-
-
-def test_a_box_on_1080p_is_visible_at_300_pixels(portrait: np.ndarray) -> None:
-    face = FACE.model_copy(update={"box": (656, 126, 1031, 420), "landmarks": ((760, 231),) * 5})
-    frame = np.full((1080, 1920, 3), 90, np.uint8)
-    small = cv2.resize(plot.draw_faces(frame, [face]), (300, 169), interpolation=cv2.INTER_AREA).astype(int)
-    row = small[43]  # y = 275 of 1080: through both upright sides
-    for x in (656, 1030):
-        near = row[round(x * 300 / 1920) - 2 : round(x * 300 / 1920) + 3]
-        assert np.abs(near - plot.FACE_COLOUR).max(axis=1).min() < 60
-
-
-# Figures of images -------------------------------------------------------------------------------------------------------------------
-def test_contact_sheet_fits_images_of_any_size_without_ticks(portrait: np.ndarray) -> None:
-    images = [portrait[:100], portrait[:, :100], portrait[..., 0]]
-    figure = plot.contact_sheet(images, ["wide", "tall\nframe 3", "a" * 60], columns=2, heading="frames")
-    assert title(figure) == "frames (n = 3)"
-    assert len(figure.axes) == 4
-    assert [axis.axison for axis in figure.axes] == [False] * 4
-    assert [axis.get_title() for axis in figure.axes] == ["wide", "tall\nframe 3", "a" * 26 + "…" + "a" * 25, ""]
-    shapes = [axis.images[0].get_array().shape[:2] for axis in figure.axes[:3]]
-    assert shapes == [(100, 512), (512, 100), (512, 512)]
-    assert all(axis.get_aspect() == 1 for axis in figure.axes[:3])  # not stretched
-    assert figure.axes[2].images[0].get_clim() == (0, 255)
-
-
-def test_contact_sheet_says_what_it_leaves_out(portrait: np.ndarray) -> None:
-    figure = plot.contact_sheet([portrait[:9, :9]] * 50, ["x"] * 50)
-    assert title(figure) == "first 48 of 50"
-    assert len(figure.axes) == 48
-
-
-def test_dollar_signs_are_text(portrait: np.ndarray) -> None:
-    figure = plot.contact_sheet([portrait], ["a$b_1$c"])
-    figure.canvas.draw()
-    assert figure.axes[0].title._parse_math is True  # matplotlib's default: the escape does the work
-    assert figure.axes[0].get_title() == r"a\$b_1\$c"
-
-
-def test_image_rows_labels_rows_and_columns(portrait: np.ndarray) -> None:
-    figure = plot.image_rows({"margin 0": [portrait[:50], portrait], "margin 0.2": [portrait, portrait]}, ["video a", "video b"])
-    axes = figure.axes
-    assert [axis.get_ylabel() for axis in axes] == ["margin 0", "", "margin 0.2", ""]
-    assert [axis.get_title() for axis in axes] == ["video a", "video b", "", ""]
-    assert all(list(axis.get_xticks()) == list(axis.get_yticks()) == [] for axis in axes)
-    assert title(figure) == "n = 2 examples"
-    many = plot.image_rows({str(row): [portrait[:9]] for row in range(15)}, ["a"])
-    assert (len(many.axes), title(many)) == (12, "n = 1 examples, first 12 of 15 rows")
-
-
-def test_mask_rows_have_fixed_ranges(portrait: np.ndarray) -> None:
-    fake = portrait[:40, :30]
-    mask = np.full((40, 30), 51, np.uint8)
-    ssim_map = np.full((40, 30), 0.8, np.float32)
-    figure = plot.mask_rows({"a\nframe 10": (fake, fake, ssim_map, mask), "b\nframe 0": (fake, fake, ssim_map, mask)})
-    axes = figure.axes
-    assert len(axes) == 15  # two rows and one for the colour bars
-    assert [axis.get_title() for axis in axes[:5]] == ["original", "fake", "SSIM map", "mask", "overlay"]
-    assert [axes[0].get_ylabel(), axes[5].get_ylabel()] == ["a\nframe 10", "b\nframe 0"]
-    assert [axes[i].images[0].get_clim() for i in (2, 3, 7, 8)] == [(-1, 1), (0, 255)] * 2
-    assert np.array_equal(axes[4].images[0].get_array(), plot.overlay_mask(fake, mask))
-    assert [axes[12].get_xlabel(), axes[13].get_xlabel()] == ["SSIM", "0 = unchanged"]
-    assert (axes[12].get_xlim(), axes[13].get_xlim()) == ((-1, 1), (0, 255))
-    assert title(figure) == "n = 2 pairs"
-
-
-def test_pair_rows_joins_two_images_of_any_size(portrait: np.ndarray) -> None:
-    figure = plot.pair_rows([("a and b, distance 3", portrait, portrait[:256]), ("c and d", portrait, portrait)], "look-alikes")
-    assert title(figure) == "look-alikes (n = 2 pairs)"
-    assert [axis.get_title() for axis in figure.axes] == ["a and b, distance 3", "c and d"]
-    height, width = figure.axes[0].images[0].get_array().shape[:2]
-    assert width / height == pytest.approx((300 + 12 + 600) / 300, rel=0.01)
-
-
-# Figures of tables -------------------------------------------------------------------------------------------------------------------
 def bars(figure: Figure, axis: int = 0) -> list[tuple[str, float, float]]:
     return [(to_hex(bar.get_facecolor()), bar.get_width(), bar.get_height()) for bar in figure.axes[axis].patches]
 
@@ -362,35 +205,18 @@ def test_fold_counts_stacks_real_and_fake() -> None:
     assert (title(figure), figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("videos per fold (n = 4)", "fold", "videos")
 
 
-# How a figure is shown ---------------------------------------------------------------------------------------------------------------
-def test_text_is_large_enough_and_nothing_warns(portrait: np.ndarray) -> None:
+def test_text_is_large_enough_and_nothing_warns() -> None:
     name = "manipulated_sequences_Deepfakes_c23_183_253"
     infos = table("label height width duration_seconds fps", (0, 1080, 1920, 10.0, 25.0))
-    figures = [
-        plot.contact_sheet([portrait] * 7, [name] * 7),
+    drawn = [
         plot.faces_per_frame({name: video_faces(name, [1, 0])}),
         plot.mask_iou(table("video_id iou", (name, 0.5))),
         plot.video_sizes(infos),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for figure in figures:
-            image = cv2.imdecode(np.frombuffer(plot.figure_png(figure), np.uint8), cv2.IMREAD_COLOR)
+        for figure in drawn:
+            image = cv2.imdecode(np.frombuffer(figures.png(figure), np.uint8), cv2.IMREAD_COLOR)
             assert image.shape[1] == 1080
             texts = [text for axis in figure.axes for text in [axis.title, *axis.texts, *axis.get_xticklabels(), *axis.get_yticklabels()]]
             assert min(text.get_fontsize() for text in texts) >= 9
-
-
-@pytest.mark.notebooks
-def test_a_bare_figure_shows_itself_once_in_a_notebook_without_magic() -> None:
-    source = "from dfdc_lib import plot\nimport numpy as np\nplot.contact_sheet([np.zeros((9, 9, 3), np.uint8)], ['a'])"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
-    shown = [output for output in notebook.cells[0].outputs if output.output_type != "stream"]
-    assert [output.output_type for output in shown] == ["execute_result"]
-    assert shown[0].data["image/png"].startswith("iVBORw0KGgo")  # PNG in base64
-
-
-def test_plot_leaves_pyplot_alone() -> None:
-    code = "import sys; from dfdc_lib import plot; plot.video_counts([]); print('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,12 +1,15 @@
 """The report of a small made-up run: one notebook that was done, one that failed, one that did not run; hostile names everywhere."""
 
+import base64
 import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import cv2
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -18,6 +21,7 @@ from dfdc_lib.store import Run
 STAGES = ("00_videos", "01_detect_faces", "02_crop_faces")
 HOSTILE = '<script>alert("x")</script>'
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="  # a PNG of one pixel
+JPEG_PIXEL = base64.encodebytes(cv2.imencode(".jpg", np.zeros((1, 1), np.uint8))[1].tobytes()).decode()  # in lines, as kernels send it
 STATUS = {
     "00_videos": ["done", "done", "done", "failed"],
     "01_detect_faces": ["done", "nothing", "not needed", "failed before"],
@@ -80,6 +84,8 @@ DETECT = notebook(
     new_code_cell("bars()", outputs=[new_output("stream", name="stderr", text=STOPPED)]),
     new_code_cell("plot.faces(crops)", outputs=[new_output("display_data", data={"image/png": PIXEL, "text/plain": "<Figure>"})]),
     new_code_cell("viewer", outputs=[new_output("display_data", data=widget(**{"image/png": PIXEL}))]),
+    new_code_cell("photograph", outputs=[new_output("display_data", data={"image/jpeg": JPEG_PIXEL, "text/plain": "<Image>"})]),
+    new_code_cell("sheet", outputs=[new_output("display_data", data=widget(**{"image/jpeg": JPEG_PIXEL}))]),
     new_code_cell("viewer", outputs=[new_output("display_data", data=widget())]),
     new_code_cell(
         "table",
@@ -328,9 +334,14 @@ def test_empty_failures(run: Run, content: bytes):
 def test_outputs(pages: dict[str, Page]):
     page = pages["01_detect_faces.html"]
     assert page.html.count("<pre>a &lt; b</pre>") == 1
-    assert page.values("img", "src") == [f"data:image/png;base64,{PIXEL}"] * 2  # the figure, and the widget's picture
-    pictures = [attributes for tag, attributes in page.elements if tag == "img" and "src" in attributes]
-    assert [picture["alt"] for picture in pictures] == ["Output of plot.faces(crops)", "Output of viewer"]
+    png, jpeg = "data:image/png;base64," + PIXEL, "data:image/jpeg;base64," + JPEG_PIXEL.replace("\n", "")
+    pictures = [(attributes["src"], attributes["alt"]) for tag, attributes in page.elements if tag == "img" and "src" in attributes]
+    assert pictures == [
+        (png, "Output of plot.faces(crops)"),
+        (png, "Output of viewer"),  # a widget's picture stands for it
+        (jpeg, "Output of photograph"),
+        (jpeg, "Output of sheet"),
+    ]
     assert "far" in page.values("img", "alt")  # a picture on another site is not fetched: its description stands for it
     assert "VBox" not in page.html
     assert page.html.count("A viewer that moves: open this notebook in JupyterLab.") == 1
@@ -348,7 +359,7 @@ def test_bars(pages: dict[str, Page]):
 
 def test_code_is_folded_and_parameters_are_open(pages: dict[str, Page]):
     folds = [attributes for tag, attributes in pages["01_detect_faces.html"].elements if tag == "details"]
-    assert ["open" in attributes for attributes in folds] == [True] + [False] * 8
+    assert ["open" in attributes for attributes in folds] == [True] + [False] * 10
     assert "<summary>parameters of this run</summary>" in pages["01_detect_faces.html"].html
 
 

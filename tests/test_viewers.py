@@ -26,12 +26,12 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     return bundles
 
 
-def decode(png: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB)
+def decode(content: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
 def sheet(bundle: dict) -> np.ndarray:
-    return decode(base64.b64decode(bundle["image/png"]))
+    return decode(base64.b64decode(bundle["image/jpeg"]))
 
 
 def place_bytes(video_id: str, frame_index: int, face_index: int) -> bytes:
@@ -105,7 +105,7 @@ def test_render_frame_draws_the_faces() -> None:
 )
 def test_nothing_to_browse_is_a_picture_that_says_so(browse, shown: list[dict]) -> None:
     browse()
-    assert [sorted(bundle) for bundle in shown] == [["image/png", "text/plain"]]
+    assert [sorted(bundle) for bundle in shown] == [["image/jpeg", "text/plain"]]
     assert sheet(shown[0]).shape[1] == 1080
 
 
@@ -157,15 +157,15 @@ def test_a_picture_that_cannot_be_read_says_why(shown: list[dict]) -> None:
 def test_one_output_holds_widgets_and_picture(shown: list[dict]) -> None:
     browser = viewers._browse(TREE, place_bytes, b"sheet", "crops", 2)
     (bundle,) = shown
-    assert sorted(bundle) == [WIDGET, "image/png", "text/plain"]
+    assert sorted(bundle) == [WIDGET, "image/jpeg", "text/plain"]
     assert bundle[WIDGET]["model_id"] == browser.box.model_id
-    assert base64.b64decode(bundle["image/png"]) == b"sheet"
+    assert base64.b64decode(bundle["image/jpeg"]) == b"sheet"
 
 
 def test_headless_shows_the_picture_alone(shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFDC_HEADLESS", "1")
     assert viewers._browse(TREE, place_bytes, b"sheet", "crops", 2) is None
-    assert [sorted(bundle) for bundle in shown] == [["image/png", "text/plain"]]
+    assert [sorted(bundle) for bundle in shown] == [["image/jpeg", "text/plain"]]
 
 
 def test_a_cell_that_runs_again_leaks_no_widget(shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +241,6 @@ def test_an_exported_page_shows_the_static_picture(monkeypatch: pytest.MonkeyPat
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
     (output,) = [output for output in notebook.cells[0].outputs if output.output_type == "display_data"]
-    assert set(output.data) == {"image/png", "text/plain"}
+    assert set(output.data) == {"image/jpeg", "text/plain"}
     page, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
-    assert output.data["image/png"].replace("\n", "") in page.replace("\n", "")
+    assert output.data["image/jpeg"].replace("\n", "") in page.replace("\n", "")

@@ -1,0 +1,66 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfdc_lib import calibrate
+from dfdc_lib.strategies import logit, sigmoid
+
+
+def calibrated(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn with the probability that the score says."""
+    generator = np.random.default_rng(seed)
+    values = sigmoid(generator.normal(0, 2, size))
+    return (generator.random(size) < values).astype(int), values
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "a", "b"], list("abcdefgh") * 3])
+def test_halves_never_split_an_original(names: list[str]) -> None:
+    groups = pd.Series(names, dtype=object)
+    first = calibrate.halves(groups, 0)
+    assert set(groups[first]).isdisjoint(groups[~first])
+    assert groups[first].nunique() == (groups.nunique() + 1) // 2
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_temperature_is_found_again(temperature: float) -> None:
+    labels, values = calibrated(40_000)
+    distorted = sigmoid(logit(values, 1e-9) / temperature)
+    found = calibrate.fit_temperature(labels, distorted, 1e-9)
+    assert found == pytest.approx(1 / temperature, rel=0.05)
+    assert calibrate.temper(np.array([0.8]), 1.0, 1e-6) == pytest.approx(0.8)
+
+
+def test_crossed_temperatures_come_from_the_other_half() -> None:
+    labels, values = calibrated(2000)
+    videos = pd.DataFrame({"label": labels, "group": np.arange(2000)})
+    first = calibrate.halves(videos["group"], 0)
+    found = calibrate.crossed_temperatures(videos, pd.Series(values), 1e-6, 0)
+    assert found[first].nunique() == 1
+    assert found[first].iloc[0] == pytest.approx(calibrate.fit_temperature(labels[~first], values[~first], 1e-6))
+    one_class = calibrate.crossed_temperatures(videos.assign(label=1), pd.Series(values), 1e-6, 0)
+    assert one_class.tolist() == [1.0] * 2000
+
+
+def test_reliability_and_its_error() -> None:
+    table = calibrate.reliability(np.array([0, 1, 1, 1]), np.array([0.12, 0.18, 0.95, 1.0]))
+    assert table.to_dict("list") == {"score": pytest.approx([0.15, 0.975]), "fake_share": [0.5, 1.0], "videos": [2, 2]}
+    assert calibrate.calibration_error(np.array([0, 1, 1, 1]), np.array([0.12, 0.18, 0.95, 1.0])) == pytest.approx((0.35 + 0.025) / 2)
+    assert calibrate.calibration_error(*calibrated(100_000)) < 0.01
+
+
+def test_clip_sweep() -> None:
+    sweep = calibrate.clip_sweep(np.array([1, 0]), pd.DataFrame({"a": [0.0, 0.0]}), [0.1, 0.01])
+    assert sweep["a"].tolist() == pytest.approx([-(np.log(0.1) + np.log(0.9)) / 2, -(np.log(0.01) + np.log(0.99)) / 2])
+
+
+def test_weights_are_found_again_and_never_negative() -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (60_000, 3))
+    labels = (generator.random(60_000) < sigmoid(logits @ [1.5, 0.5, -0.4] + 0.3)).astype(int)
+    weights = calibrate.fit_weights(labels, sigmoid(logits), 1e-9)
+    assert weights[2] == 0
+    two = calibrate.fit_weights(
+        (generator.random(60_000) < sigmoid(logits[:, :2] @ [1.5, 0.5] + 0.3)).astype(int), sigmoid(logits[:, :2]), 1e-9
+    )
+    assert two == pytest.approx([1.5, 0.5, 0.3], abs=0.06)
+    assert calibrate.weigh(np.array([[0.8, 0.3]]), np.array([1.0, 0.0, 0.0]), 1e-6) == pytest.approx([0.8])

@@ -1,0 +1,189 @@
+"""The command line: what is wrong is refused in one line before anything runs, the rest is handed on as it was typed."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from dfdc_lib import doctor, parameters, pipeline, sample
+from dfdc_lib.cli import app
+from dfdc_lib.doctor import Finding
+
+ALL_STAGES = " ".join(stage.number for stage in pipeline.STAGES)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[tuple, dict]]:
+    """What the pipeline is asked for, in place of running it."""
+    asked: list[tuple[tuple, dict]] = []
+
+    def run_stages(*positional: Any, **named: Any) -> Path:
+        asked.append((positional, named))
+        return Path("/run/report/index.html")
+
+    monkeypatch.setattr(pipeline, "run_stages", run_stages)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "a_file.mp4").touch()
+    return asked
+
+
+def one_line(arguments: list[str]) -> str:
+    """Call `dfdc` with arguments that it refuses, and give its one line."""
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit), result.exception  # and not an error that nobody caught
+    assert "Traceback" not in result.output
+    lines = result.stderr.splitlines()
+    assert (len(lines), result.stdout) == (1, "")
+    return lines[0]
+
+
+def test_help_lists_the_commands() -> None:
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert all(f" {command} " in result.output for command in ("run", "sample", "doctor"))
+    assert CliRunner().invoke(app, []).output.strip() == result.output.strip()  # no command, no guess
+
+
+@pytest.mark.parametrize(
+    "option", ["--data", "--kind", "--run", "--from", "--to", "--parameter", "-p", "--workers", "--force", "NAME=VALUE"]
+)
+def test_help_of_run_lists_its_options(option: str) -> None:
+    assert option in CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--from", "7"], "dfdc: there is no stage '7'; the stages are 00_videos, 01_detect_faces, "),
+        (["--to", "masks"], "dfdc: there is no stage 'masks'; the stages are 00_videos, "),
+        (["--from", "03", "--to", "01"], "dfdc: no stage lies between 03 and 01: give the earlier number to --from"),
+        (["-p", "MARGIN"], "dfdc: a parameter must read NAME=VALUE, got 'MARGIN'"),
+        (
+            ["-p", "MARGIN=0.3", "-p", "FRAMESTRIDE=5"],
+            "dfdc: there is no parameter 'FRAMESTRIDE'; the nearest name is FRAME_STRIDE; all are ",
+        ),
+        (["--parameter", "margin=0.3"], "dfdc: there is no parameter 'margin'; the nearest name is MARGIN; all are "),
+        (["-p", "MARGIN=wide"], "dfdc: MARGIN must be float (fraction of the box's side added on each side; "),
+        (["-p", "FRAME_STRIDE=2.5"], "dfdc: FRAME_STRIDE must be int (look at every n-th frame; "),
+        (["--data", "a_file.mp4"], "dfdc: --data must be a folder of videos, got a_file.mp4, which is a file"),
+        (["--data", "absent"], "dfdc: --data must be a folder of videos, got absent, which is not there"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_runs(arguments: list[str], line: str, calls: list, tmp_path: Path) -> None:
+    assert one_line(["run", "--run", "run", *arguments]).startswith(line)
+    assert calls == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file.mp4", "videos"]
+
+
+def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert one_line(["run", "--run", str(tmp_path / "file")]) == f"dfdc: the run folder {tmp_path / 'file'} is a file: choose a folder"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pipeline.StageError("03_ssim_masks stopped: ValueError: why"),
+        RuntimeError("dfdc run: another process is at work in /run; wait, or choose another run folder"),
+        FileNotFoundError("02_crop_faces needs videos.csv, which is not in /run"),
+        ValueError("/run holds a run of a, not of b"),
+    ],
+)
+def test_what_stops_the_pipeline_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*positional: Any, **named: Any) -> Path:
+        raise error
+
+    monkeypatch.setattr(pipeline, "run_stages", stop)
+    assert one_line(["run"]) == f"dfdc: {error}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder", "data", "stages", "values", "force"),
+    [
+        ([], pipeline.PROJECT / "outputs" / "sample", None, ALL_STAGES, {"KIND": "auto", "WORKERS": 0}, False),
+        (["--data", "videos"], pipeline.PROJECT / "outputs" / "videos", "videos", ALL_STAGES, {"KIND": "auto", "WORKERS": 0}, False),
+        (
+            ["--data", "videos", "--kind", "dfdc", "--run", "r", "--from", "01", "--to", "03", "--workers", "2", "--force"],
+            "r",
+            "videos",
+            "01 02 03",
+            {"KIND": "dfdc", "WORKERS": 2},
+            True,
+        ),
+        (
+            ["--run", "r", "-p", "MARGIN=0.3", "-p", "THRESHOLDS=[0.7, 0.8, 0.8]", "--to", "00"],
+            "r",
+            None,
+            "00",
+            {"KIND": "auto", "WORKERS": 0, "MARGIN": 0.3, "THRESHOLDS": [0.7, 0.8, 0.8]},
+            False,
+        ),
+    ],
+)
+def test_a_run_is_handed_on_as_typed(
+    arguments: list[str], folder: str | Path, data: str | None, stages: str, values: dict, force: bool, calls: list, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(app, ["run", *arguments])
+    assert (result.exit_code, result.stdout) == (0, "report: /run/report/index.html\n")
+    [((got_folder, got_data, got_stages, got_values), named)] = calls
+    assert got_folder == tmp_path / folder  # relative to where the command was typed
+    assert got_data == (tmp_path / data if data else None)
+    assert " ".join(stage.number for stage in got_stages) == stages
+    assert got_values == values
+    assert named["force"] is force
+    assert named["command"].startswith("dfdc")
+
+
+def test_every_parameter_of_every_notebook_can_be_set() -> None:
+    known = pipeline.all_parameters()
+    assert {"FRAME_STRIDE", "THRESHOLDS", "MARGIN", "SCHEME", "FOLD_COUNT", "SAMPLE_SEED"} <= set(known)
+    assert "RUN" not in known
+    assert parameters.parse_assignments(["FOLD_COUNT=3"], known) == {"FOLD_COUNT": 3}
+
+
+def test_sample_says_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(sample, "make_sample", lambda root, seed: asked.append((root, seed)) or root)
+    result = CliRunner().invoke(app, ["sample", str(tmp_path / "s"), "--seed", "3"])
+    assert (result.exit_code, result.stdout) == (0, f"sample: {tmp_path / 's'}\n")
+    assert asked == [(tmp_path / "s", 3)]
+
+
+def test_sample_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert one_line(["sample", str(tmp_path)]).startswith("dfdc: ")
+    assert one_line(["sample", str(tmp_path / "s"), "--seed", "-1"]).startswith("dfdc: expected seconds >= 0.04, seed >= 0")
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("findings", "code", "output"),
+    [
+        ([], 0, ""),
+        ([Finding("disk", True, "72 GiB free")], 0, "ok    disk: 72 GiB free\n"),
+        (
+            [Finding("disk", True, "72 GiB free"), Finding("GPU", False, "what to do")],
+            1,
+            "ok    disk: 72 GiB free\nLOOK  GPU: what to do\n",
+        ),
+    ],
+)
+def test_doctor(findings: list[Finding], code: int, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda: findings)
+    result = CliRunner().invoke(app, ["doctor"])
+    assert (result.exit_code, result.stdout) == (code, output)
+
+
+def test_the_installed_command_refuses_in_one_line() -> None:
+    command = Path(sys.executable).with_name("dfdc")
+    if not command.exists():
+        pytest.skip(f"{command} is not there: install the project into this environment")
+    done = subprocess.run([command, "run", "-p", "MARGIN=wide"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("dfdc: MARGIN must be float")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dfdc_lib import scores
+from dfdc_lib.store import Run, open_run
+
+FRAMES = pd.DataFrame(
+    {
+        "video_id": ["a", "a", "b", "b"],
+        "frame_index": [0, 1, 0, 1],
+        "score": [0.1, 0.2, 0.9, 0.8],
+        "label": [0, 0, 1, 1],
+        "original_id": ["a", "a", "a", "a"],
+    }
+)
+VIDEOS = pd.DataFrame(
+    {"filename": ["a.mp4", "b.mp4"], "part": [36, 36], "label": [0, 1], "original": [None, "a.mp4"], "m": [0.1, 0.9], "n": [0, 1]}
+)
+
+
+def written(folder: Path, table: pd.DataFrame, name: str = "detector.csv") -> Path:
+    path = folder / name
+    if name.endswith(".parquet"):
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = open_run(tmp_path / "run")
+    videos = pd.DataFrame(
+        {
+            "video_id": ["a", "b", "c", "d"],
+            "label": [0, 1, 0, None],
+            "original_id": [None, "a", None, None],
+            "height": 480,
+            "width": 640,
+        }
+    )
+    run.write_table("videos.csv", videos.astype({"label": "Int64"}))
+    run.write_table("folds.csv", pd.DataFrame({"video_id": list("abcd"), "fold": [0, 0, 1, 1]}))
+    return run
+
+
+def predict(run: Run, model: str, video_ids: str) -> None:
+    rows = [(video, frame, 0, 0, 0.99, 0.5) for video in video_ids for frame in range(3)]
+    run.write_table(
+        f"scores/{model}.parquet", pd.DataFrame(rows, columns=["video_id", "frame_index", "face_index", "track", "confidence", "score"])
+    )
+
+
+@pytest.mark.parametrize("name", ["detector.csv", "detector.csv.gz", "detector.parquet"])
+def test_frame_by_frame(tmp_path: Path, name: str) -> None:
+    table = scores.read_scores(written(tmp_path, FRAMES, name))
+    assert table.title == "detector" and table.averages
+    assert table.videos.to_dict("list") == {"label": [0, 1], "original_id": ["a", "a"], "group": ["a", "a"]}
+    assert table.frames["detector"]["score"].tolist() == [0.1, 0.2, 0.9, 0.8] and set(table.frames["detector"]["track"]) == {0}
+    assert table.notes == (f"{name}: 4 frame scores",)
+
+
+def test_video_by_video(tmp_path: Path) -> None:
+    table = scores.read_scores(written(tmp_path, VIDEOS))
+    assert list(table.frames) == ["m", "n"] and not table.averages
+    assert table.videos["group"].to_dict() == {"a.mp4": "a.mp4", "b.mp4": "a.mp4"}
+    assert table.frames["n"]["score"].tolist() == [0, 1]
+    assert "one score a video of m, n" in table.notes[0]
+
+
+def test_names_stay_text(tmp_path: Path) -> None:
+    table = scores.read_scores(written(tmp_path, FRAMES.replace({"a": "007", "b": "NA"})))
+    assert table.videos.index.tolist() == ["007", "NA"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (FRAMES.drop(columns="label"), "detector.csv lacks the columns label; it has video_id, frame_index, score, original_id"),
+        (FRAMES.drop(columns=["video_id"]), "lacks the columns video_id"),
+        (FRAMES.drop(columns="score"), "lacks the columns score"),
+        (VIDEOS.drop(columns=["m", "n"]), "needs frame_index and score, or a column of scores 0–1 a model"),
+        (FRAMES.assign(score=[0.1, 1.2, 0.9, -1]), "score must be a score, 0–1 and never missing, got 1.2 of video a and 1 more"),
+        (FRAMES.assign(score=[0.1, None, 0.9, 0.8]), "got nan of video a and 0 more"),
+        (FRAMES.assign(score=["x", 0.1, 0.9, 0.8]), "got x of video a"),
+        (VIDEOS.assign(m=[1, 7]), "m must be a score, 0–1 and never missing, got 7 of video b.mp4"),
+        (FRAMES.assign(label=0), r"reals \(label 0\) and fakes \(label 1\), got 2 reals: add the other class"),
+        (FRAMES.assign(label=1), "got 2 fakes"),
+        (FRAMES.assign(label=[0, 0, 1, 2]), r"a label must be 0 \(real\) or 1 \(fake\), got 2"),
+        (FRAMES.assign(label=[0, 1, 1, 1]), "the rows of video a differ in"),
+        (FRAMES.assign(frame_index=0), "2 rows stand twice, first video_id a, frame_index 0; two faces of a frame need a column track"),
+        (pd.concat([VIDEOS, VIDEOS]), "2 videos stand twice, first a.mp4; scores of frames need a column frame_index"),
+    ],
+)
+def test_wrong_file_is_an_error(tmp_path: Path, table: pd.DataFrame, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        scores.read_scores(written(tmp_path, table))
+
+
+def test_missing_file_is_an_error(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(FileNotFoundError, match="does not exist: give SCORES a CSV or Parquet file"):
+        scores.load_scores(run, str(tmp_path / "none.csv"))
+    with pytest.raises(FileNotFoundError, match="has no predictions: run notebook 07 first"):
+        scores.load_scores(run)
+
+
+def test_run_judges_what_is_labelled_and_scored(run: Run) -> None:
+    predict(run, "x", "abd")
+    predict(run, "y", "ab")
+    table = scores.load_scores(run)
+    assert table.videos[["label", "group", "height"]].to_dict("list") == {"label": [0, 1], "group": ["a", "a"], "height": [480, 480]}
+    assert {name: len(frames) for name, frames in table.frames.items()} == {"x": 6, "y": 6}
+    assert "3 of 4 videos are labelled" in table.notes
+    assert "1 labelled videos without a score (no face, or unreadable) are left out" in table.notes
+    assert "all labelled videos are judged" in table.notes[-1]
+
+
+def test_run_judges_the_test_fold_only(run: Run) -> None:
+    predict(run, "x", "abcd")
+    run.write_metrics("06_train", {"test fold": 1})
+    table = scores.read_run_scores(run)
+    assert table.videos.index.tolist() == ["c"] and set(table.frames["x"]["video_id"]) == {"c"}
+    assert "only fold 1 is judged, 1 videos: the others were trained on" in table.notes
+    assert any("all of one class" in note for note in table.notes)
+
+
+def test_run_without_labels_has_no_rows(run: Run) -> None:
+    predict(run, "x", "abcd")
+    run.write_table("videos.csv", run.read_table("videos.csv").assign(label=None))
+    table = scores.read_run_scores(run)
+    assert len(table.videos) == 0 and "0 of 4 videos are labelled" in table.notes
