@@ -45,6 +45,12 @@ def baseline_of(scores: pd.DataFrame) -> str:
     return str(scores.columns[0])
 
 
+def sure_answers(table: ScoreTable, scores: pd.DataFrame) -> pd.DataFrame:
+    """Count every score as the deck's team did: one row a score, columns of `evaluate.two_thresholds`."""
+    labels = table.videos["label"].to_numpy()
+    return pd.DataFrame({name: evaluate.two_thresholds(labels, scores[name].to_numpy()) for name in scores}).T
+
+
 def confident_grid(table: ScoreTable, clip: float, seed: int) -> pd.DataFrame:
     """Try the confident strategy with other thresholds and minimum fractions, on either half of the originals.
 

@@ -33,9 +33,11 @@ def run(
 ) -> None:
     """Run the numbered notebooks and write a report; what is up to date is left alone."""
     from dfdc_lib import parameters, pipeline
+    from dfdc_lib.datasets import require_kind
 
     try:
         stages = pipeline.choose_stages(first, last)
+        require_kind(kind)
         chosen = parameters.parse_assignments(assignments or [], pipeline.all_parameters())
         if data and not data.is_dir():
             raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which is {'a file' if data.exists() else 'not there'}")

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from dfdc_lib import augment, cutouts
+from dfdc_lib.feed import fit_to_square
 from dfdc_lib.records import FAKE, REAL, Recipe
 from dfdc_lib.store import LANDMARK_COLUMNS, Run
 
@@ -85,7 +86,7 @@ def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.nd
     if len(fakes) > len(reals):
         fakes = rng.choice(fakes, size=len(reals), replace=False)
     elif len(fakes) < len(reals) and epoch == turn == 0:
-        warnings.warn(f"{len(fakes)} fake crops are fewer than the {len(reals)} real ones: all of them are used in every turn", stacklevel=2)
+        warnings.warn(f"{len(fakes)} fake crops, fewer than the {len(reals)} real ones: every turn uses all of them", stacklevel=2)
     return rng.permutation(np.concatenate([reals, fakes]))
 
 

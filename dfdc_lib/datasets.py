@@ -64,9 +64,7 @@ def list_videos(root: Path, kind: str = "auto") -> list[Video]:
         FileNotFoundError, NotADirectoryError: if the folder, its videos or DFDC's metadata are missing, or `root` is a file.
         ValueError: if the kind is unknown, a list file or a name is not as the data set's layout has it, or two videos get one id.
     """
-    if kind not in KINDS:
-        nearest = difflib.get_close_matches(kind.lower(), KINDS, n=1, cutoff=0)[0]
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}; the nearest is {nearest!r}")
+    require_kind(kind)
     root = _existing_folder(root)
     found_kind = detect_kind(root) if kind == "auto" else kind
     listers = {"dfdc": _list_dfdc, "ffpp": _list_ffpp, "celebdf": _list_celebdf, "folder": _list_folder}
@@ -78,6 +76,13 @@ def list_videos(root: Path, kind: str = "auto") -> list[Video]:
         )
     _check(videos)
     return videos
+
+
+def require_kind(kind: str) -> None:
+    """Raise a ValueError that names the nearest right kind, unless `kind` is one of KINDS."""
+    if kind not in KINDS:
+        nearest = difflib.get_close_matches(kind.lower(), KINDS, n=1, cutoff=0)[0]
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}; the nearest is {nearest!r}")
 
 
 def detect_kind(root: Path) -> str:

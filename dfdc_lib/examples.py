@@ -3,14 +3,15 @@
 What `plot` and `viewers` draw comes from here, so that they need not know where anything lies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dfdc_lib import crops, ssim, video
 from dfdc_lib.jobs import crop_pair
-from dfdc_lib.records import Face, Video
+from dfdc_lib.records import FAKE, REAL, Box, Face, Video
 from dfdc_lib.sample import true_mask_path
 from dfdc_lib.store import LANDMARK_COLUMNS, Run
 
@@ -127,3 +128,67 @@ def true_overlaps(run: Run) -> pd.DataFrame:
             mask = run.read_image(run.mask_path(video_id, crop.frame_index, crop.face_index))
             rows.append((video_id, crop.frame_index, crop.face_index, ssim.overlap(mask, truth)))
     return pd.DataFrame(rows, columns=["video_id", "frame_index", "face_index", "iou"])
+
+
+def labelled_scores(run: Run, model: str) -> pd.DataFrame:
+    """Read a model's scores with the labels of the videos (missing where nothing is known)."""
+    labels = {item.video_id: item.label for item in run.read_videos()}
+    scores = run.read_table(f"scores/{model}.parquet")
+    return scores.assign(label=scores["video_id"].map(labels))
+
+
+def extreme_faces(scores: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Choose the faces with the highest and the lowest scores, one of each video.
+
+    Returns:
+        Rows of `scores`, the highest first, with `caption`: video, frame, score and what it is.
+    """
+    ordered = scores.sort_values("score", ascending=False)
+    highest = ordered.drop_duplicates("video_id").head(most)
+    lowest = ordered.drop_duplicates("video_id", keep="last").tail(most)
+    rows = pd.concat([highest, lowest]).drop_duplicates(["video_id", "frame_index", "face_index"])
+    names = rows["label"].map({REAL: "real", FAKE: "fake"}).fillna("unknown")
+    lines = zip(rows["video_id"], rows["frame_index"], rows["score"], names, strict=True)
+    captions = [f"{video_id}\nframe {frame}\n{score:.2f}, {name}" for video_id, frame, score, name in lines]
+    return rows.assign(caption=captions)
+
+
+def scored_faces(run: Run, rows: pd.DataFrame) -> list[np.ndarray]:
+    """Cut scored faces out of their videos, (H, W, 3) uint8 RGB each, without a margin."""
+    paths = {item.video_id: item.path for item in run.read_videos()}
+    images = []
+    for row in rows.to_dict("records"):
+        image = video.read_frames(paths[row["video_id"]], {row["frame_index"]})[0].image
+        images.append(crops.cut(image, crops.crop_area(_box(row), 0, *image.shape[:2])))
+    return images
+
+
+def scored_face(run: Run, scores: pd.DataFrame, video_id: str, frame_index: int, face_index: int) -> tuple[np.ndarray, Box, float]:
+    """Read a frame, (H, W, 3) uint8 RGB, and the box and score of one of its faces."""
+    path = next(item.path for item in run.read_videos() if item.video_id == video_id)
+    place = (scores["video_id"] == video_id) & (scores["frame_index"] == frame_index) & (scores["face_index"] == face_index)
+    row = scores[place].iloc[0].to_dict()
+    return video.read_frames(path, {frame_index})[0].image, _box(row), float(row["score"])
+
+
+def furthest_from_truth(scores: pd.DataFrame, video_scores: pd.Series) -> pd.DataFrame:
+    """List the labelled videos by how far their video score is from the truth, the furthest first.
+
+    Args:
+        scores: of `labelled_scores`.
+        video_scores: by video_id.
+    Returns:
+        Index: video_id; columns: label, frames, video score, off by.
+    """
+    labelled = scores.dropna(subset=["label"])
+    table = (
+        labelled.groupby("video_id")
+        .agg(label=("label", "first"), frames=("frame_index", "nunique"))
+        .join(video_scores.rename("video score"))
+    )
+    table["off by"] = (table["video score"] - table["label"]).abs()
+    return table.sort_values("off by", ascending=False)
+
+
+def _box(row: Mapping[Hashable, Any]) -> Box:
+    return row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"]

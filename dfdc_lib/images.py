@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from dfdc_lib.records import Face
+from dfdc_lib.records import Box, Face
 
 FACE_COLOUR = (240, 228, 66)  # RGB, Okabe-Ito yellow: boxes and landmarks
+REAL_COLOUR = (0, 114, 178)  # RGB, Okabe-Ito blue
 CHANGED_COLOUR = (213, 94, 0)  # RGB, the fake's vermillion: changed pixels in an overlay
 
 
@@ -61,6 +62,25 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
             cv2.circle(drawn, (round(x), round(y)), radius + max(1, radius // 3), (0, 0, 0), -1)
             cv2.circle(drawn, (round(x), round(y)), radius, FACE_COLOUR, -1)
         _draw_confidence(drawn, f"{face.confidence:.2f}", (x0, y0, y1), scale, line)
+    return drawn
+
+
+def draw_score(image: np.ndarray, box: Box, score: float) -> np.ndarray:
+    """Draw one face's box and its score, in the colour of fakes from ½ on, else of reals.
+
+    Args:
+        image: (H, W, 3) uint8 RGB frame; it is not changed.
+        box: in pixels of this frame.
+        score: P(fake), 0–1.
+    Returns:
+        (H, W, 3) uint8 RGB copy.
+    """
+    drawn = np.ascontiguousarray(image).copy()
+    wider = max(image.shape[:2])
+    line = max(1, round(wider / 200))
+    x0, y0, x1, y1 = (round(value) for value in box)
+    cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), CHANGED_COLOUR if score >= 0.5 else REAL_COLOUR, line)
+    _draw_confidence(drawn, f"{score:.2f}", (x0, y0, y1), max(0.35, wider / 750), line)
     return drawn
 
 

@@ -31,6 +31,7 @@ from dfdc_lib.report import write_report
 from dfdc_lib.store import PROJECT, Run, open_run
 
 NOTEBOOKS = PROJECT / "notebooks"
+OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that have an option of their own
 BUILT_IN_SAMPLE = "built-in sample"
 # Change how a stage is computed, not what comes out: a stage does not depend on them.
 SPEED_PARAMETERS = {"WORKERS", "DEVICE"}
@@ -74,6 +75,10 @@ STAGES = (
     Stage("02_crop_faces", "Crop faces", ("videos.csv", "status/01_detect_faces.csv"), ("crops.parquet", "status/02_crop_faces.csv")),
     Stage("03_ssim_masks", "SSIM masks", ("videos.csv", "status/02_crop_faces.csv"), ("masks.csv", "status/03_ssim_masks.csv")),
     Stage("04_folds", "Folds", ("videos.csv", "status/00_videos.csv"), ("folds.csv", "leaks.csv")),
+    Stage("05_augmentation_preview", "Augmentation preview", ("crops.parquet", "masks.csv"), ("metrics/05_augmentation_preview.json",)),
+    Stage("06_train", "Train", ("crops.parquet", "masks.csv", "folds.csv"), ("metrics/06_train.json",)),
+    Stage("07_predict", "Predict", ("videos.csv", "folds.csv", "metrics/06_train.json"), ("submission.csv", "status/07_predict.csv")),
+    Stage("08_averaging_strategies", "Averaging strategies", ("submission.csv",), ("metrics/08_averaging_strategies.json",)),
 )
 
 
@@ -99,7 +104,7 @@ def choose_stages(first: str = "", last: str = "") -> list[Stage]:
 
 def all_parameters() -> dict[str, Parameter]:
     """Gather what `-p` may set; RUN, DATA, KIND and WORKERS have options of their own."""
-    return {name: found for stage in STAGES for name, found in read_parameters(stage.notebook).items() if name != "RUN"}
+    return {name: found for stage in STAGES for name, found in read_parameters(stage.notebook).items() if name not in OPTIONS}
 
 
 def run_stages(

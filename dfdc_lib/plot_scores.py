@@ -123,7 +123,7 @@ def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame,
     """
     if not reliability:
         return figures.in_words(heading, "no scores")
-    figure = figures.figure(4.9, figures.text(heading, 110))
+    figure = figures.figure(5.2, figures.text(heading, 110))
     diagram, losses = figures.axes(figure, 2)
     diagram.plot([0, 1], [0, 1], color="#777777", linestyle=":", linewidth=1)
     for (name, table), colour, marker in zip(reliability.items(), COLOURS, MARKERS, strict=False):
@@ -132,7 +132,7 @@ def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame,
         diagram.scatter(table["score"], table["fake_share"], s=areas, color=colour, marker=marker, alpha=0.8, label=name)
     diagram.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="video score (mean of its bin)", ylabel="share of fakes")
     diagram.set_title("reliability; dotted: scores are probabilities", fontsize=10)
-    diagram.legend(fontsize=8, frameon=False, loc="upper left")
+    diagram.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, markerscale=0.5)
     for name, colour, marker in zip(sweep.columns, COLOURS, MARKERS, strict=False):
         losses.plot(sweep.index, sweep[name], color=colour, marker=marker, markersize=4, label=figures.text(name, NAME_LENGTH))
     losses.axvline(clip, color="#777777", linestyle="--", linewidth=1)
@@ -262,7 +262,7 @@ def _dots(axis: Axes, rows: pd.DataFrame) -> None:
     axis.locator_params(axis="x", nbins=4)
     low, high = rows[["value", "low"]].min().min(), rows[["value", "high"]].max().max()
     if high - low < LEAST_SPAN:  # all the same: rounding errors would fill the axis
-        axis.set_xlim(low - 0.05, low + 0.05)
+        axis.set(xlim=(low - 0.05, low + 0.05), xticks=[low])
 
 
 def _bars(axis: Axes, positions: np.ndarray | pd.Series, rows: pd.DataFrame, place: int, name: str, line: str = "none") -> None:

@@ -9,12 +9,13 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import pandas as pd
@@ -24,7 +25,14 @@ from tqdm.std import tqdm
 from dfdc_lib.records import Outcome
 from dfdc_lib.store import Run
 
+Result = TypeVar("Result")
 WORKER_DIED = "the worker process died: out of memory, or a crash inside a library"
+
+
+class Failure(NamedTuple):
+    """What a task gives that did not succeed."""
+
+    reason: str  # one line
 
 
 @dataclass(frozen=True)
@@ -57,17 +65,24 @@ def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcom
         made = {job.video_id: job.outcome(job.read()) for job in jobs if _is_finished(job)}
         waiting = [job for job in jobs if job.video_id not in made]
         with tqdm(total=len(jobs), initial=len(made), desc=stage, unit="video", mininterval=0.5) as progress:
-            for outcome in _work_off(waiting, min(workers or core_count(), len(waiting))):
-                made[outcome.video_id] = outcome
+            for video_id, result in each_result({job.video_id: partial(_do, job) for job in waiting}, workers):
+                if isinstance(result, Failure):
+                    result = Outcome(video_id=video_id, status="failed", note=result.reason)
+                made[video_id] = result
                 progress.update()
         outcomes = sorted([*decided, *made.values()], key=lambda outcome: outcome.video_id)
         _remove_strays(run, jobs, made)
-        run.write_table(f"status/{stage}.csv", pd.DataFrame([o.model_dump() for o in outcomes], columns=list(Outcome.model_fields)))
-        write_failures(run)
-    failed = [outcome for outcome in made.values() if outcome.status == "failed"]
-    if jobs and len(failed) == len(jobs):
-        raise RuntimeError(f"{stage}: all {len(jobs)} videos failed, the first with: {failed[0].note}")
+        write_status(run, stage, outcomes)
+    failures = [outcome for outcome in made.values() if outcome.status == "failed"]
+    if jobs and len(failures) == len(jobs):
+        raise RuntimeError(f"{stage}: all {len(jobs)} videos failed, the first with: {failures[0].note}")
     return outcomes
+
+
+def write_status(run: Run, stage: str, outcomes: Sequence[Outcome]) -> None:
+    """Write what a stage did with each video, and the failures of all stages."""
+    run.write_table(f"status/{stage}.csv", pd.DataFrame([o.model_dump() for o in outcomes], columns=list(Outcome.model_fields)))
+    write_failures(run)
 
 
 def write_failures(run: Run) -> None:
@@ -89,29 +104,32 @@ def _is_finished(job: Job) -> bool:
         return False
 
 
-def _work_off(jobs: Sequence[Job], workers: int) -> Iterable[Outcome]:
-    """Give each job's outcome as it comes.
+def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int) -> Iterator[tuple[str, Result | Failure]]:
+    """Call every task in a worker process and give its name and result as it comes.
 
-    Where a worker process dies (out of memory, a crash inside a decoder), the jobs that were being worked on are done again one at a
-    time, so that the one to blame is known, and only that one fails.
+    An error in a task is its result, so that one bad video does not stop the others. Where a worker process dies (out of memory, a crash
+    inside a decoder), the tasks that were being worked on are done again one at a time, so that only the one to blame fails.
+
+    Args:
+        tasks: name → what to call; it travels to another process, so its functions must live in a module.
+        workers: processes; 0 = one per core.
     """
-    waiting, suspects = deque(jobs), deque[Job]()
+    waiting, suspects = deque(tasks), deque[str]()
     while waiting or suspects:
-        queue, at_once = (suspects, 1) if suspects else (waiting, workers)
-        in_flight: dict[Future[Outcome], Job] = {}
+        queue, at_once = (suspects, 1) if suspects else (waiting, min(workers or core_count(), len(waiting)))
+        in_flight: dict[Future[Result | Failure], str] = {}
         with worker_pool(at_once) as pool:
             try:
                 while queue or in_flight:
                     while queue and len(in_flight) < at_once:
-                        in_flight[pool.submit(_attempt, queue[0])] = queue[0]
+                        in_flight[pool.submit(_attempt, tasks[queue[0]])] = queue[0]
                         queue.popleft()
                     for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
-                        outcome = future.result()
-                        del in_flight[future]
-                        yield outcome
+                        result = future.result()
+                        yield in_flight.pop(future), result
             except BrokenProcessPool:
                 if queue is suspects:
-                    yield from (_failed(job, WORKER_DIED) for job in in_flight.values())
+                    yield from ((name, Failure(WORKER_DIED)) for name in in_flight.values())
                 else:
                     suspects.extend(in_flight.values())
 
@@ -139,16 +157,15 @@ def _begin_worker(threads: int) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _attempt(job: Job) -> Outcome:
-    """Do a job; an error is its outcome, so that one bad video does not stop the others."""
+def _attempt(task: Callable[[], Result]) -> Result | Failure:
     try:
-        return job.outcome(job.make())
+        return task()
     except Exception as error:  # noqa: BLE001 - the boundary: whatever went wrong is recorded with its reason
-        return _failed(job, f"{type(error).__name__}: {error}")
+        return Failure(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _failed(job: Job, reason: str) -> Outcome:
-    return Outcome(video_id=job.video_id, status="failed", note=" ".join(reason.split()))
+def _do(job: Job) -> Outcome:
+    return job.outcome(job.make())
 
 
 def _remove_strays(run: Run, jobs: Sequence[Job], made: dict[str, Outcome]) -> None:

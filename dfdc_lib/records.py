@@ -171,12 +171,34 @@ class ModelCard(Record):
     training: dict[str, int | float | str | bool] = {}
     metrics: dict[str, float] = {}  # on the test fold
     data: str = ""  # what it was trained on
+    run: str = ""  # name of the run folder it was trained in: the folds are that run's
     train_folds: tuple[int, ...] = ()
     validation_fold: int | None = None  # chose the checkpoint
     test_fold: int | None = None  # chose nothing
     data_fingerprint: str = ""
     commit: str = ""
     kit_version: str = ""
+
+
+class FaceScore(Record):
+    """What a model makes of one face: a row of `scores/<model>.parquet`."""
+
+    frame_index: int
+    time_seconds: float
+    face_index: int
+    track: int  # the person, within this video
+    box: Box
+    confidence: float  # the detector's
+    logit: float
+    score: float  # sigmoid(logit)
+
+
+class VideoScores(Record):
+    """One model's scores of one video: the content of `scores/<model>/<video_id>.json`."""
+
+    video_id: str
+    faces: tuple[FaceScore, ...]
+    fingerprint: str
 
 
 class Outcome(Record):

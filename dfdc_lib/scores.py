@@ -121,7 +121,7 @@ def _video_table(table: pd.DataFrame, where: str) -> pd.DataFrame:
     """One row a video: label, group and what else the rows say of it, which must be the same in each."""
     labels = pd.to_numeric(table["label"], errors="coerce")
     if not labels.isin((REAL, FAKE)).all():
-        raise ValueError(f"{where}: a label must be 0 (real) or 1 (fake), got {table.loc[~labels.isin((REAL, FAKE)), 'label'].iloc[0]!r}")
+        raise ValueError(f"{where}: a label must be 0 (real) or 1 (fake), got {table.loc[~labels.isin((REAL, FAKE)), 'label'].iloc[0]}")
     about = table[["video_id", *(column for column in ABOUT_VIDEOS if column in table)]].assign(label=labels.astype(int))
     videos = about.drop_duplicates()
     twice = videos["video_id"].duplicated()

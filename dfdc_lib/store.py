@@ -78,6 +78,9 @@ class Run:
     def mask_path(self, video_id: str, frame_index: int, face_index: int) -> Path:
         return self.root / "masks" / video_id / f"{frame_index:05d}_{face_index}.png"
 
+    def scores_record_path(self, model: str, video_id: str) -> Path:
+        return self.root / "scores" / model / f"{video_id}.json"
+
     def hash_path(self, video_id: str) -> Path:
         return self.root / "hashes" / f"{video_id}.json"
 
@@ -229,5 +232,6 @@ def _given(row: dict[str, str]) -> dict[str, object]:
 def _remedy(name: str) -> str:
     """Say which notebook makes a file of the run folder."""
     makers = {"videos": "00", "info": "00", "boxes": "01", "crops": "02", "masks": "03", "folds": "04", "leaks": "04", "hashes": "04"}
+    makers |= {"models": "06", "scores": "07", "submission": "07"}
     number = makers.get(name.split("/")[0].split(".")[0], "00")
     return f"run notebook {number} first, or `dfdc run --to {number}` with the same run folder"

@@ -148,6 +148,14 @@ def read_frames(path: Path, frame_indices: set[int], threads: int = 0) -> list[F
     return found
 
 
+def count_frames(path: Path) -> int:
+    """Count the frames a file holds without decoding them; broken ones count too. Raises as `VideoReader` does."""
+    with VideoReader(path, threads=1):  # says what is wrong with a file that is no video
+        pass
+    with av.open(str(path)) as container:
+        return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+
+
 def _decode(container: "av.container.InputContainer") -> Iterator[av.VideoFrame | None]:
     """Give every frame in order, None in the place of one that is missing or damaged.
 

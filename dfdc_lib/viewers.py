@@ -19,8 +19,8 @@ from IPython.display import display
 
 from dfdc_lib import figures
 from dfdc_lib.figures import LABEL_COLOURS, label_name, require_columns
-from dfdc_lib.images import draw_faces, fit, overlay_mask
-from dfdc_lib.records import Face
+from dfdc_lib.images import draw_faces, draw_score, fit, overlay_mask
+from dfdc_lib.records import Box, Face
 from dfdc_lib.sheets import contact_sheet, mask_rows
 
 CROP_SIDE, PANEL_SIDE = 480, 280  # pixels: every picture of a viewer has one size, so that nothing jumps
@@ -84,6 +84,19 @@ def render_frame(image: np.ndarray, faces: Sequence[Face]) -> bytes:
         PNG, no larger than `FRAME_SIZE`.
     """
     return _png(fit(draw_faces(image, faces), *FRAME_SIZE))
+
+
+def render_prediction(image: np.ndarray, box: Box, score: float) -> bytes:
+    """Draw one frame with one face's box and score.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        box: in pixels of this frame.
+        score: P(fake), 0–1.
+    Returns:
+        PNG, no larger than `FRAME_SIZE`.
+    """
+    return _png(fit(draw_score(image, box, score), *FRAME_SIZE))
 
 
 # Viewers -----------------------------------------------------------------------------------------------------------------------------
@@ -150,6 +163,24 @@ def browse_frames(frames: Mapping[str, Sequence[int]], load: Callable[[str, int]
     titles = [f"{video}\nframe {frame}" for video, frame, _ in places]
     sheet = contact_sheet(drawn, titles, columns=4, heading=f"frames, evenly drawn from {total:,}")
     _browse(tree, render, figures.jpeg(sheet), "frames", len(frames))
+
+
+def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, Box, float]]) -> None:
+    """Browse scored faces by video, frame and face.
+
+    Args:
+        scores: one row a face: video_id, frame_index, face_index.
+        load: (video_id, frame_index, face_index) → the frame, (H, W, 3) uint8 RGB, the face's box and its score.
+    Raises:
+        ValueError: if a column is missing.
+    """
+    figures.require_columns(scores, ("video_id", "frame_index", "face_index"), "browse_predictions")
+    tree = _tree(scores)
+    places, total = _examples(tree, EXAMPLES)
+    drawn = [draw_score(*load(*place)) for place in places]
+    titles = [f"{video}\nframe {frame}, face {face}" for video, frame, face in places]
+    sheet = contact_sheet(drawn, titles, columns=4, heading=f"scored faces, evenly drawn from {total:,}")
+    _browse(tree, lambda *place: render_prediction(*load(*place)), figures.jpeg(sheet), "predictions", scores["video_id"].nunique())
 
 
 # The shell ---------------------------------------------------------------------------------------------------------------------------

@@ -43,6 +43,12 @@ def test_simulated_scores_join_where_there_are_few(table: ScoreTable) -> None:
     assert averaging.heading(none) == "none: no labelled videos, nothing to judge"
 
 
+def test_sure_answers_are_counted_for_every_score(table: ScoreTable, columns: pd.DataFrame) -> None:
+    found = averaging.sure_answers(table, columns)
+    expected = evaluate.two_thresholds(table.videos["label"].to_numpy(), columns["median"].to_numpy())
+    assert found.index.tolist() == list(columns) and found.loc["median"].to_dict() == expected
+
+
 def test_grid_holds_the_slides_pair(table: ScoreTable, columns: pd.DataFrame) -> None:
     grid = averaging.confident_grid(table, CLIP, SEED).set_index(["threshold", "fraction"])
     first = calibrate.halves(table.videos["group"], SEED)

@@ -63,10 +63,11 @@ def test_stage_table_is_in_order_and_complete() -> None:
 
 def test_parameters_of_all_notebooks_agree() -> None:
     """One name has one type and one default wherever it stands: `-p` sets it everywhere."""
-    known: dict[str, object] = {}
+    known: dict[str, tuple[str, object]] = {}
     for stage in pipeline.STAGES:
         for name, parameter in pipeline.read_parameters(stage.notebook).items():
-            assert known.setdefault(name, parameter) == parameter
+            agreed = (parameter.type_name, parameter.default)
+            assert known.setdefault(name, agreed) == agreed
     assert parse_assignments(["MARGIN=0.3"], pipeline.all_parameters()) == {"MARGIN": 0.3}
 
 

@@ -225,7 +225,7 @@ def test_a_damaged_packet_costs_the_frames_up_to_the_next_key_frame(tmp_path, na
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("packet", range(0, FRAME_COUNT, 3))
+@pytest.mark.parametrize("packet", [0, 1, 2, 9, 10, 12, 20, 21, 27, 29])
 def test_a_frame_after_damage_keeps_its_index_where_frames_come_out_of_order(tmp_path, packet, threads):
     path = overwrite_packet(write_video(tmp_path / "a.mp4", b_frames=2), packet)
     frames, reader = read_all(path, threads)

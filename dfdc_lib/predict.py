@@ -1,0 +1,300 @@
+"""Video → frame scores: 32 frames, their faces, and what each model makes of every face.
+
+A video is decoded and searched once, however many models look at it; batches are filled across videos. Workers find the faces, this process
+runs the models, and every video's scores are written as soon as they are complete, so that a killed run goes on where it stopped.
+Source: the slides (32 evenly spaced frames), the winner's inference (0.5 where there is no face, models averaged).
+Departs from the winner's code: one face in a video is a face; an unreadable video is listed with its reason and not only scored 0.5;
+detector, margin and size are those the model was trained with, by its recipe; faces are linked to people.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit
+from tqdm.std import tqdm
+
+import dfdc_lib
+from dfdc_lib import crops, tracks, video
+from dfdc_lib.checkpoints import load_any
+from dfdc_lib.detect import FaceDetector
+from dfdc_lib.feed import fit_to_square
+from dfdc_lib.model import Classifier
+from dfdc_lib.pool import Failure, each_result, write_status
+from dfdc_lib.records import Box, DetectorSettings, FaceScore, ModelCard, Outcome, Recipe, Video, VideoScores
+from dfdc_lib.scoring import autocast_dtype, choose_device, logits_of, weights_fingerprint
+from dfdc_lib.store import Run, file_fingerprint, fingerprint
+from dfdc_lib.strategies import STRATEGIES, video_scores
+
+FRAMES_PER_VIDEO = 32  # slides
+CROPS_PER_BATCH = {"cpu": 8, "cuda": 64}
+NO_FACE_SCORE = 0.5  # winner
+SCORE_COLUMNS = [
+    *("video_id", "frame_index", "time_seconds", "face_index", "track"),
+    *("box_x0", "box_y0", "box_x1", "box_y1", "confidence", "logit", "score"),
+]
+FRAMES_AT_ONCE = 8  # that a worker holds at full resolution
+
+
+class FoundFace(NamedTuple):
+    """One face of one frame, cut out."""
+
+    frame_index: int
+    time_seconds: float
+    face_index: int
+    track: int
+    box: Box
+    confidence: float
+    crop: np.ndarray  # (h, w, 3) uint8 RGB
+
+
+class View(NamedTuple):
+    """What of a recipe decides which pixels are cut out; models that share it share the crops."""
+
+    detector: DetectorSettings
+    margin: float
+
+
+def view_of(recipe: Recipe) -> View:
+    """Give the part of a recipe that a worker needs; the frame stride plays no part in prediction."""
+    return View(recipe.detector.model_copy(update={"frame_stride": 1}), recipe.margin)
+
+
+def frame_indices(count: int, most: int = FRAMES_PER_VIDEO) -> list[int]:
+    """Choose at most `most` frames of `count`, evenly from the first to the last.
+
+    >>> frame_indices(10, 4)
+    [0, 3, 6, 9]
+    """
+    return sorted(set(np.linspace(0, count - 1, min(most, count)).astype(int).tolist())) if count else []
+
+
+def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str) -> list[list[FoundFace]]:
+    """Decode a video once and cut out its faces, for every view.
+
+    Args:
+        path: the file.
+        views: how to search and cut.
+        most_frames: evenly spaced, to look at.
+        device: of the detector: "auto", "cpu" or "cuda".
+    Returns:
+        For every view the faces, in order of time; [] where there is none.
+    Raises:
+        ValueError: if the file has no readable video.
+    """
+    wanted = set(frame_indices(video.count_frames(path), most_frames))
+    found: list[list[tuple[video.Frame, tuple, list[np.ndarray]]]] = [[] for _ in views]
+    with video.VideoReader(path, threads=1) as reader:
+        frames = reader.frames(wanted.__contains__)
+        while batch := list(islice(frames, FRAMES_AT_ONCE)):
+            for view, rows in zip(views, found, strict=True):
+                for frame, faces in zip(batch, _detector(view.detector, device).find_faces([f.image for f in batch]), strict=True):
+                    cuts = [_cut(frame.image, face.box, view.margin) for face in faces]
+                    rows.append((frame._replace(image=np.empty(0)), faces, cuts))
+    return [list(_linked(rows)) for rows in found]
+
+
+@lru_cache(maxsize=4)
+def _detector(settings: DetectorSettings, device: str) -> FaceDetector:
+    """Load the networks once per worker."""
+    return FaceDetector(settings, device)
+
+
+def _cut(image: np.ndarray, box: Box, margin: float) -> np.ndarray:
+    return crops.cut(image, crops.crop_area(box, margin, *image.shape[:2])).copy()
+
+
+def _linked(rows: Sequence[tuple[video.Frame, tuple, list[np.ndarray]]]) -> Iterator[FoundFace]:
+    numbers = tracks.link_faces([[face.box for face in faces] for _, faces, _ in rows])
+    for (frame, faces, cuts), row in zip(rows, numbers, strict=True):
+        for face_index, (face, crop, track) in enumerate(zip(faces, cuts, row, strict=True)):
+            yield FoundFace(frame.frame_index, frame.time_seconds, face_index, track, face.box, face.confidence, crop)
+
+
+class _Queue:
+    """The crops that wait for one model, of several videos; they leave in full batches."""
+
+    def __init__(self, model: Classifier, card: ModelCard, device: torch.device) -> None:
+        self.model = model.to(device).eval()
+        self.card, self.batch = card, CROPS_PER_BATCH[device.type]
+        self.dtype = autocast_dtype("auto", device)
+        self.images: list[np.ndarray] = []
+        self.keys: list[tuple[str, int]] = []  # video_id and place among its faces
+        self.logits: dict[str, dict[int, float]] = {}
+
+    def put(self, video_id: str, faces: Sequence[FoundFace]) -> None:
+        self.logits[video_id] = {}
+        for place, face in enumerate(faces):
+            self.images.append(fit_to_square(face.crop, self.card.recipe))
+            self.keys.append((video_id, place))
+
+    def work(self, *, all_of_it: bool) -> None:
+        while len(self.images) >= (1 if all_of_it else self.batch):
+            images = torch.from_numpy(np.stack(self.images[: self.batch])).permute(0, 3, 1, 2)
+            for (video_id, place), logit in zip(self.keys, logits_of(self.model, images, self.card.recipe, self.dtype), strict=False):
+                self.logits[video_id][place] = float(logit)
+            del self.images[: self.batch], self.keys[: self.batch]
+
+
+def score_videos(
+    run: Run,
+    videos: Sequence[Video],
+    models: Mapping[str, tuple[Classifier, ModelCard]],
+    fingerprints: Mapping[tuple[str, str], str],
+    most_frames: int,
+    device: torch.device,
+    workers: int,
+) -> Iterator[Outcome]:
+    """Score every face of every video with every model, and write scores/<model>/<video_id>.json.
+
+    Args:
+        run: the run folder.
+        videos: to score.
+        models: name → model and card.
+        fingerprints: (model, video_id) → of all that its scores depend on.
+        most_frames: per video, evenly spaced.
+        device: of the models.
+        workers: processes that find faces.
+    Yields:
+        One outcome per video, when its scores are written.
+    """
+    views = list(dict.fromkeys(view_of(card.recipe) for _, card in models.values()))
+    queues = {name: _Queue(model, card, device) for name, (model, card) in models.items()}
+    waiting: dict[str, list[list[FoundFace]]] = {}
+    tasks = {item.video_id: partial(find_faces, item.path, views, most_frames, device.type) for item in videos}
+
+    def finished(*, all_of_it: bool) -> Iterator[Outcome]:
+        for queue in queues.values():
+            queue.work(all_of_it=all_of_it)
+        for video_id in list(waiting):
+            found = {name: waiting[video_id][views.index(view_of(queue.card.recipe))] for name, queue in queues.items()}
+            if all(len(queue.logits[video_id]) == len(found[name]) for name, queue in queues.items()):
+                del waiting[video_id]
+                for name, queue in queues.items():
+                    record = _record(video_id, found[name], queue.logits.pop(video_id), fingerprints[name, video_id])
+                    run.write_record(run.scores_record_path(name, video_id), record)
+                yield scores_outcome(record)
+
+    with tqdm(total=len(tasks), desc="07_predict", unit="video", mininterval=0.5) as progress:
+        for video_id, result in each_result(tasks, workers):
+            progress.update()
+            if isinstance(result, Failure):
+                yield Outcome(video_id=video_id, status="failed", note=result.reason)
+                continue
+            waiting[video_id] = result
+            for queue in queues.values():
+                queue.put(video_id, result[views.index(view_of(queue.card.recipe))])
+            yield from finished(all_of_it=False)
+        yield from finished(all_of_it=True)
+
+
+def scores_outcome(record: VideoScores) -> Outcome:
+    """Count the scored faces."""
+    count = len(record.faces)
+    note = "" if count else "no face found: 0.5 in the submission"
+    return Outcome(video_id=record.video_id, status="done" if count else "nothing", count=count, note=note, fingerprint=record.fingerprint)
+
+
+def _record(video_id: str, found: Sequence[FoundFace], logits: Mapping[int, float], mark: str) -> VideoScores:
+    faces = tuple(
+        FaceScore(**face._asdict() | {"crop": None}, logit=round(logits[place], 5), score=round(float(expit(logits[place])), 6))
+        for place, face in enumerate(found)
+    )
+    return VideoScores(video_id=video_id, faces=faces, fingerprint=mark)
+
+
+def predict(
+    run: Run, names: Sequence[str], which: str, most_frames: int, strategy: str, device: str = "auto", workers: int = 0
+) -> list[Outcome]:
+    """Score a run's videos with one or several models: writes scores/<model>.parquet and submission.csv.
+
+    Args:
+        run: the run folder, with videos.csv.
+        names: of models, as `load_any` takes them.
+        which: "held-out" (videos of folds that no model of this run was trained on) or "all".
+        most_frames: of each video, evenly spaced.
+        strategy: name in `STRATEGIES`; turns a video's frame scores into its score. Models are averaged.
+        device: "auto", "cpu" or "cuda".
+        workers: processes that find faces; 0 = one per core.
+    Returns:
+        One outcome per video of the run; "not needed" = not held out.
+    Raises:
+        ValueError: for an unknown strategy or choice of videos, or no model.
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(f"there is no strategy {strategy!r}: choose one of {', '.join(STRATEGIES)}")
+    if not names:
+        raise ValueError("MODELS is empty: name at least one model")
+    models = {model_name(name): load_any(name, run) for name in names}
+    videos, decided = _chosen(run, which, [card for _, card in models.values()])
+    same = {
+        name: fingerprint(dfdc_lib.__version__, card, weights_fingerprint(model), most_frames) for name, (model, card) in models.items()
+    }
+    marks = {(name, item.video_id): fingerprint(same[name], file_fingerprint(item.path)) for name in models for item in videos}
+    with run.lock("stage", "notebook 07_predict"):
+        made = {item.video_id: scores_outcome(record) for item in videos for record in _finished(run, item.video_id, marks, list(models))}
+        waiting = [item for item in videos if item.video_id not in made]
+        for outcome in score_videos(run, waiting, models, marks, most_frames, choose_device(device), workers):
+            made[outcome.video_id] = outcome
+        outcomes = sorted([*decided, *made.values()], key=lambda outcome: outcome.video_id)
+        write_status(run, "07_predict", outcomes)
+        scored = [outcome.video_id for outcome in outcomes if outcome.status == "done"]
+        tables = {name: _score_table(run, name, scored) for name in models}
+        for name, table in tables.items():
+            run.write_table(f"scores/{name}.parquet", table)
+        run.write_table("submission.csv", _submission(videos, tables, strategy))
+    return outcomes
+
+
+def model_name(name: str) -> str:
+    """Give the short name under which a model's scores are kept: the last part of its path."""
+    return Path(name).name
+
+
+def _chosen(run: Run, which: str, cards: Sequence[ModelCard]) -> tuple[list[Video], list[Outcome]]:
+    """Choose the videos to score, and say which are left out."""
+    if which not in ("held-out", "all"):
+        raise ValueError(f'VIDEOS must be "held-out" or "all", got {which!r}')
+    trained_on: set[str] = set()
+    if which == "held-out" and (run.root / "folds.csv").exists():
+        own = {fold for card in cards if card.run == run.root.name for fold in card.train_folds}
+        folds = run.read_table("folds.csv")
+        trained_on = set(folds.loc[folds["fold"].isin(own), "video_id"])
+    videos = run.read_videos()
+    left_out = [
+        Outcome(video_id=v.video_id, status="not needed", note="a model was trained on it") for v in videos if v.video_id in trained_on
+    ]
+    return [item for item in videos if item.video_id not in trained_on], left_out
+
+
+def _finished(run: Run, video_id: str, marks: Mapping[tuple[str, str], str], models: Sequence[str]) -> list[VideoScores]:
+    """Give a video's record where every model has scored it; [] otherwise."""
+    paths = [run.scores_record_path(name, video_id) for name in models]
+    records = [run.read_record(path, VideoScores) for path in paths if path.exists()]
+    complete = [record.fingerprint for record in records] == [marks[name, video_id] for name in models]
+    return records[:1] if complete else []
+
+
+def _score_table(run: Run, model: str, video_ids: Sequence[str]) -> pd.DataFrame:
+    """Gather a model's scores of all videos, one row a face."""
+    rows = [
+        (video_id, face.frame_index, face.time_seconds, face.face_index, face.track, *face.box, face.confidence, face.logit, face.score)
+        for video_id in video_ids
+        for face in run.read_record(run.scores_record_path(model, video_id), VideoScores).faces
+    ]
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+
+
+def _submission(videos: Sequence[Video], tables: Mapping[str, pd.DataFrame], strategy: str) -> pd.DataFrame:
+    """Give every video one score: the strategy's, averaged over models; 0.5 where no face was scored (winner)."""
+    scores = pd.DataFrame({name: video_scores(table, STRATEGIES[strategy]) for name, table in tables.items() if len(table)}).mean(axis=1)
+    names = {item.video_id: item.path.name for item in videos}
+    if len(set(names.values())) < len(names):  # the data set uses one name for several files
+        names = {item.video_id: item.video_id for item in videos}
+    labels = [float(scores.get(video_id, NO_FACE_SCORE)) for video_id in names]
+    return pd.DataFrame({"filename": list(names.values()), "label": labels})

@@ -1,0 +1,365 @@
+"""Training, read from top to bottom: settings and a run folder in, the best checkpoint and its history out.
+
+One process, or several that torchrun starts; with several, each takes its share of every batch and the loss is that of the whole batch, so
+that two processes train what one would. Everything random depends on (seed, epoch, iteration): a run that was killed goes on from its last
+saved state and ends with the weights of an undisturbed one.
+Source: the slides (SGD, PolyLR, 2,500 iterations per epoch, label smoothing), the winner's code (Nesterov, loss balanced over real and
+fake, gradient clipping).
+Departs from the winner's code: PolyLR does not move when a progress bar asks for its rate; the seed seeds everything; a fold of its own,
+which no checkpoint was chosen on, says how good the model is.
+"""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from scipy.special import expit
+from sklearn.metrics import log_loss, roc_auc_score
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LinearLR, LRScheduler, PolynomialLR, SequentialLR
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+from tqdm.std import tqdm
+
+import dfdc_lib
+from dfdc_lib.checkpoints import load_model, save_model
+from dfdc_lib.crop_dataset import EpochSampler, PlainCrops, TrainingCrops, read_index, training_rows, validation_rows
+from dfdc_lib.model import Classifier, create_model
+from dfdc_lib.presets import TrainSettings
+from dfdc_lib.records import FAKE, REAL, ModelCard, Recipe
+from dfdc_lib.scoring import autocast_dtype, choose_device, feed, logits_of
+from dfdc_lib.store import Run, fingerprint, open_run
+
+LOG_LOSS_CLIP = 1e-7  # scores are kept this far from 0 and 1 in validation
+JUDGE_BATCH = 32  # crops
+
+
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4  # slides
+POLY_POWER = 0.9  # winner
+LABEL_SMOOTHING = 0.01  # slides
+GRADIENT_NORM = 1.0  # winner
+
+
+def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0) -> Path:
+    """Train in this process, or in `processes` of them by torchrun.
+
+    Args:
+        run: a run folder with crops, masks and folds.
+        settings: what to train.
+        processes: 1 = here; more = one per GPU, or per share of the CPU's cores.
+        workers: that load crops, of each process; 0 = none.
+    Returns:
+        models/<name>/: weights.safetensors, model.json, history.csv, tensorboard/.
+    Raises:
+        RuntimeError: if a torchrun process failed, memory ran out, or the loss became NaN.
+    """
+    if processes == 1:
+        return fit(run, settings, workers)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", "dfdc_lib.train"]
+    done = subprocess.run([*command, str(run.root), settings.model_dump_json(), str(workers)], check=False)
+    if done.returncode:
+        raise RuntimeError(f"torchrun ended with code {done.returncode}: its message stands above")
+    return run.root / "models" / settings.name
+
+
+def fit(run: Run, settings: TrainSettings, workers: int = 0) -> Path:
+    """Train a classifier; called once in every process. Arguments and result as of `train`."""
+    rank, processes, device = _begin_process(settings)
+    folder = run.root / "models" / settings.name
+    index, recipe = read_index(run), recipe_of(run, settings.size)
+    train_folds = _train_folds(index, settings)
+    rows = training_rows(index, train_folds)
+    labels = index["label"].to_numpy()[rows]
+    crops = TrainingCrops(run, index, recipe, hard=settings.hard, seed=settings.seed)
+
+    torch.manual_seed(settings.seed)
+    model = create_model(settings.encoder, pretrained=settings.pretrained, drop_path=settings.drop_path, noise=settings.noise)
+    if processes > 1 and device.type == "cuda":  # torch has no SyncBN for CPUs: there, batch statistics are those of each process
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    model = model.to(device)
+    shared: torch.nn.Module = DistributedDataParallel(model) if processes > 1 else model
+    optimizer = _optimizer(model, settings)
+    scheduler = _scheduler(optimizer, settings)
+    dtype = autocast_dtype(settings.precision, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+    mark = fingerprint(settings, recipe, fingerprint(index.to_csv()))
+    state = _State(folder / "state.pt", mark, model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
+    state.load()
+
+    while state.epoch < settings.epochs:
+        count, start = settings.iterations * settings.batch, state.iteration * settings.batch
+        sampler = EpochSampler(rows, labels, count, settings.seed, state.epoch, start=start, rank=rank, processes=processes)
+        shared.train()
+        with _progress(settings, state, rank) as progress:
+            for images, targets, places in DataLoader(crops, settings.batch // processes, sampler=sampler, num_workers=workers):
+                torch.manual_seed(_step_seed(settings, state))  # for drop-path: a resumed run draws what an undisturbed one draws
+                with _memory_advice(settings), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                    logits = shared(feed(images, recipe, device))  # (batch / processes,)
+                    loss = balanced_loss(logits.float(), targets.to(device, torch.float32), processes)
+                    scaler.scale(loss).backward()
+                state.losses.append(_over_processes(loss.detach(), processes) / processes)
+                if not np.isfinite(state.losses[-1]):
+                    raise RuntimeError(
+                        f"the loss is {state.losses[-1]} in {state.moment}, on {_names(index, places)}: a lower rate may help"
+                    )
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad(set_to_none=True)
+                scheduler.step()
+                state.iteration += 1
+                progress.set_postfix(loss=f"{np.mean(state.losses[-20:]):.4f}", rate=f"{scheduler.get_last_lr()[0]:.1e}")
+                progress.update(settings.batch)
+                if rank == 0 and state.iteration % settings.save_every == 0 and state.iteration < settings.iterations:
+                    state.save(run)
+        if rank == 0:
+            found = judge(model, run, index, validation_rows(index, settings.validation_fold), recipe, workers, dtype)
+            if state.end_epoch(found, float(scheduler.get_last_lr()[0])):
+                save_model(folder, model, _card(run, settings, recipe, train_folds, mark, found))
+            _write_history(run, folder, state.history)
+        state.epoch, state.iteration, state.losses = state.epoch + 1, 0, []
+        if rank == 0:
+            state.save(run)
+        if processes > 1:
+            dist.barrier()
+    return folder
+
+
+def test(run: Run, folder: Path, workers: int = 0) -> dict[str, float]:
+    """Measure the chosen checkpoint on the fold that nothing was chosen on, and write what comes out into its card.
+
+    Returns:
+        As of `judge`.
+    """
+    model, card = load_model(folder)
+    device = choose_device()
+    model = model.to(device)
+    index = read_index(run)
+    found = judge(model, run, index, np.flatnonzero(index["fold"] == card.test_fold), card.recipe, workers, autocast_dtype("auto", device))
+    save_model(folder, model, card.model_copy(update={"metrics": card.metrics | {f"test {name}": value for name, value in found.items()}}))
+    return found
+
+
+def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:
+    """Weigh real and fake alike: the mean of (mean cross-entropy over fakes, mean over reals), of the whole batch.
+
+    Args:
+        logits: (n,) of this process's share of the batch.
+        targets: (n,) 1 = fake, 0 = real.
+        processes: that share the batch.
+    Returns:
+        A scalar whose gradient, averaged over the processes, is that of the whole batch. A batch of one kind counts that kind alone.
+    Source:
+        The winner's code; label smoothing from the slides, as the winner did it: targets are clipped to 0.01…0.99.
+    """
+    each = F.binary_cross_entropy_with_logits(logits, targets.clamp(LABEL_SMOOTHING, 1 - LABEL_SMOOTHING), reduction="none")
+    total = logits.new_zeros(())
+    kinds = 0
+    for kind in (targets > 0.5, targets <= 0.5):
+        count = _over_processes(kind.sum(), processes)
+        if count:
+            total = total + each[kind].sum() * processes / count
+            kinds += 1
+    return total / kinds
+
+
+def judge(
+    model: Classifier, run: Run, index: pd.DataFrame, rows: np.ndarray, recipe: Recipe, workers: int, dtype: torch.dtype
+) -> dict[str, float]:
+    """Measure a model on crops: log loss and AUC, per frame and per video (plain mean of its frames).
+
+    Returns:
+        "log loss" as in SPEC: the mean of the fakes' and the reals', per video; AUC is NaN where only one kind is there.
+    """
+    loader = DataLoader(PlainCrops(run, index, rows, recipe), JUDGE_BATCH, num_workers=workers)
+    model.eval()
+    logits = np.concatenate([logits_of(model, images, recipe, dtype) for images, _, _ in loader])
+    frames = index.iloc[rows][["video_id", "label"]].assign(score=expit(logits).clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP))
+    videos = frames.groupby("video_id", observed=True).mean()
+    return {
+        "log loss": _balanced_log_loss(videos),
+        "AUC": _auc(videos),
+        "frame log loss": _balanced_log_loss(frames),
+        "frame AUC": _auc(frames),
+        "videos": float(len(videos)),
+    }
+
+
+class _State:
+    """Everything that training changes, and the file that holds it while training is not finished."""
+
+    def __init__(self, path: Path, mark: str, **parts: Any) -> None:
+        self.path, self.fingerprint, self.parts = path, mark, parts
+        self.epoch, self.iteration = 0, 0
+        self.losses: list[float] = []  # of this epoch's iterations
+        self.history: list[dict[str, float]] = []  # one entry an epoch
+
+    def save(self, run: Run) -> None:
+        """Write the state whole or not at all."""
+        content = {name: part.state_dict() for name, part in self.parts.items()}
+        content |= {name: getattr(self, name) for name in ("fingerprint", "epoch", "iteration", "losses", "history")}
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        run.write_bytes(self.path, buffer.getvalue())
+
+    def load(self) -> None:
+        """Go on from a saved state; one of other settings or other crops is passed over, and training begins anew."""
+        if not self.path.exists():
+            return
+        content = torch.load(self.path, map_location="cpu", weights_only=True)
+        if content["fingerprint"] != self.fingerprint:
+            return
+        for name, part in self.parts.items():
+            part.load_state_dict(content[name])
+        for name in ("epoch", "iteration", "losses", "history"):
+            setattr(self, name, content[name])
+
+    def end_epoch(self, found: dict[str, float], rate: float) -> bool:
+        """Enter an epoch into the history; say whether its checkpoint is the best so far."""
+        best = min((entry["log loss"] for entry in self.history), default=float("inf"))
+        self.history.append({"epoch": self.epoch, "train loss": float(np.mean(self.losses)), "learning rate": rate} | found)
+        return found["log loss"] < best
+
+    @property
+    def moment(self) -> str:
+        """Say where training is."""
+        return f"epoch {self.epoch}, iteration {self.iteration}"
+
+
+def recipe_of(run: Run, size: int) -> Recipe:
+    """Say how the crops of a run were made, for a model of this input size."""
+    first = next(outcome.video_id for outcome in run.read_status("02_crop_faces") if outcome.status == "done")
+    crops = run.read_crops(first)
+    return Recipe(detector=run.read_faces(crops.boxes_from).settings, margin=crops.margin, size=size)
+
+
+def _begin_process(settings: TrainSettings) -> tuple[int, int, torch.device]:
+    """Join the other processes, where torchrun has started several."""
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if settings.batch % processes:
+        raise ValueError(f"a batch of {settings.batch} cannot be shared evenly by {processes} processes: choose a multiple of {processes}")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if processes > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return rank, processes, device
+
+
+def _train_folds(index: pd.DataFrame, settings: TrainSettings) -> list[int]:
+    folds = set(index["fold"])
+    held_out = {settings.validation_fold, settings.test_fold}
+    if len(held_out) < 2 or not held_out < folds:
+        raise ValueError(
+            f"training needs a validation fold, a test fold and at least one more, got validation {settings.validation_fold} and "
+            f"test {settings.test_fold} of the folds {sorted(folds)}: see FOLD_COUNT in 04_folds"
+        )
+    return sorted(folds - held_out)
+
+
+def _optimizer(model: Classifier, settings: TrainSettings) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, settings.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
+    return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=WEIGHT_DECAY)
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, settings: TrainSettings) -> LRScheduler:
+    """Fall from the learning rate to 0 over all iterations, by a polynomial; where asked, rise to it first."""
+    total, warmup = settings.epochs * settings.iterations, settings.warmup_iterations
+    falling = PolynomialLR(optimizer, total - warmup, power=POLY_POWER)
+    if not warmup:
+        return falling
+    return SequentialLR(optimizer, [LinearLR(optimizer, 1 / warmup, total_iters=warmup), falling], [warmup])
+
+
+def _step_seed(settings: TrainSettings, state: _State) -> int:
+    return int(np.random.SeedSequence([settings.seed, state.epoch, state.iteration]).generate_state(1)[0])
+
+
+def _over_processes(value: torch.Tensor, processes: int) -> float:
+    """Sum a scalar over the processes."""
+    if processes > 1:
+        value = value.clone().float()
+        dist.all_reduce(value)
+    return float(value)
+
+
+def _progress(settings: TrainSettings, state: _State, rank: int) -> tqdm:
+    title = f"epoch {state.epoch + 1}/{settings.epochs}"
+    total, done = settings.iterations * settings.batch, state.iteration * settings.batch
+    return tqdm(total=total, initial=done, desc=title, unit="img", mininterval=0.5, disable=rank > 0)
+
+
+@contextmanager
+def _memory_advice(settings: TrainSettings) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"out of memory with batches of {settings.batch} crops of {settings.size} pixels: lower BATCH, or SIZE, or use more processes"
+        ) from error
+
+
+def _names(index: pd.DataFrame, places: Sequence[int]) -> str:
+    rows = index.iloc[[int(place) for place in places]]
+    return ", ".join(
+        f"{v}/{frame:05d}_{face}.png" for v, frame, face in zip(rows["video_id"], rows["frame_index"], rows["face_index"], strict=True)
+    )
+
+
+def _card(run: Run, settings: TrainSettings, recipe: Recipe, train_folds: Sequence[int], mark: str, found: dict[str, float]) -> ModelCard:
+    manifest = json.loads((run.root / "run.json").read_bytes()) if (run.root / "run.json").exists() else {}
+    return ModelCard(
+        name=settings.name,
+        encoder=settings.encoder,
+        noise=settings.noise,
+        recipe=recipe,
+        training=settings.model_dump(),
+        metrics={f"validation {name}": value for name, value in found.items()},
+        data=manifest.get("data", run.root.name),
+        run=run.root.name,
+        train_folds=tuple(train_folds),
+        validation_fold=settings.validation_fold,
+        test_fold=settings.test_fold,
+        data_fingerprint=mark,
+        commit=manifest.get("commit", ""),
+        kit_version=dfdc_lib.__version__,
+    )
+
+
+def _write_history(run: Run, folder: Path, history: Sequence[dict[str, float]]) -> None:
+    """Write history.csv, and the same for TensorBoard."""
+    run.write_table(str((folder / "history.csv").relative_to(run.root)), pd.DataFrame(history))
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
+        for name, value in history[-1].items():
+            if name != "epoch":
+                writer.add_scalar(name.replace(" ", "_"), value, int(history[-1]["epoch"]))
+
+
+def _balanced_log_loss(table: pd.DataFrame) -> float:
+    """Mean of the fakes' and the reals' log loss; of the one kind where only one is there."""
+    losses = [log_loss(part["label"], part["score"], labels=[REAL, FAKE]) for _, part in table.groupby("label")]
+    return float(np.mean(losses))
+
+
+def _auc(table: pd.DataFrame) -> float:
+    return float(roc_auc_score(table["label"], table["score"])) if table["label"].nunique() == 2 else float("nan")
+
+
+if __name__ == "__main__":
+    fit(open_run(sys.argv[1]), TrainSettings.model_validate_json(sys.argv[2]), int(sys.argv[3]))
+    if dist.is_initialized():
+        dist.destroy_process_group()

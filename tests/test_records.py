@@ -1,0 +1,153 @@
+"""Records: frozen, strict about fields and ranges, and the same after a way through JSON."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from dfdc_lib.records import FAKE, REAL, Crop, DetectorSettings, Face, FrameFaces, Outcome, Video, VideoCrops, VideoFaces
+
+LANDMARKS = ((30.5, 40.25), (60.0, 41.0), (45.0, 60.0), (33.0, 75.0), (58.0, 75.5))
+BOX = (20.0, 10.5, 80.25, 90.0)
+
+
+def face(**fields) -> Face:
+    return Face(**{"box": BOX, "landmarks": LANDMARKS, "confidence": 0.99} | fields)
+
+
+def video_faces(frames: tuple[FrameFaces, ...] = ()) -> VideoFaces:
+    return VideoFaces(
+        video_id="183_253__c23",
+        height=720,
+        width=1280,
+        fps=29.97,
+        frame_count=28,
+        missing_frame_count=22,
+        detector_scale=0.5,
+        settings=DetectorSettings(thresholds=(0.7, 0.8, 0.8), frame_stride=5),
+        frames=frames,
+        fingerprint="a1b2",
+    )
+
+
+# The way through JSON -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (),
+        (FrameFaces(frame_index=0, time_seconds=0.0),),
+        (FrameFaces(frame_index=0, time_seconds=0.0, faces=(face(), face(confidence=1))), FrameFaces(frame_index=5, time_seconds=0.1668)),
+    ],
+)
+def test_the_faces_of_a_video_come_back_from_json(frames):
+    record = video_faces(frames)
+    again = VideoFaces.model_validate_json(record.model_dump_json())
+    assert again == record
+    assert again.model_dump_json() == record.model_dump_json()
+    assert again.settings.thresholds == (0.7, 0.8, 0.8)
+    assert [len(frame.faces) for frame in again.frames] == [len(frame.faces) for frame in frames]
+
+
+def test_a_video_comes_back_from_json_with_its_path():
+    video = Video(video_id="a", path=Path("videos/a b.mp4"), label=FAKE, original_id="c", identities=("c", "d"), part=0)
+    again = Video.model_validate_json(video.model_dump_json())
+    assert again == video
+    assert again.path == Path("videos/a b.mp4")
+
+
+def test_crops_come_back_from_json():
+    crop = Crop(
+        video_id="a",
+        frame_index=10,
+        face_index=0,
+        time_seconds=0.4,
+        confidence=0.9,
+        box=BOX,
+        area=(8, 0, 92, 106),
+        landmarks=LANDMARKS,
+    )
+    record = VideoCrops(
+        video_id="a", boxes_from="b", margin=1 / 3, crops=(crop,), frames_only_here=0, frames_only_in_original=2, fingerprint="f"
+    )
+    again = VideoCrops.model_validate_json(record.model_dump_json())
+    assert again == record
+    assert (again.margin, again.alignment) == (1 / 3, (1, 1, 0, 0))
+
+
+# What is left out ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_said_means_nothing_known():
+    video = Video(video_id="a", path=Path("a.mp4"))
+    assert (video.label, video.original_id, video.identities, video.method, video.part) == (None, None, (), "", None)
+    assert FrameFaces(frame_index=0, time_seconds=0).faces == ()
+    assert (REAL, FAKE) == (0, 1)
+
+
+def test_the_detector_is_set_as_the_winner_set_it_for_training():
+    settings = DetectorSettings()
+    assert settings.thresholds == (0.85, 0.95, 0.95)
+    assert settings.frame_stride == 10
+    assert settings.resize == "slides"
+
+
+# Refusals -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "value"),
+    [
+        (face(), "confidence", 0.5),
+        (FrameFaces(frame_index=0, time_seconds=0), "faces", ()),
+        (video_faces(), "video_id", "b"),
+        (DetectorSettings(), "frame_stride", 1),
+        (Video(video_id="a", path=Path("a.mp4")), "label", REAL),
+        (Outcome(video_id="a", status="done"), "count", 1),
+    ],
+)
+def test_a_record_is_frozen(record, field, value):
+    before = record.model_dump()
+    with pytest.raises(ValidationError, match="Instance is frozen"):
+        setattr(record, field, value)
+    assert record.model_dump() == before
+
+
+def test_frozen_records_are_keys():
+    assert len({DetectorSettings(), DetectorSettings(), DetectorSettings(frame_stride=1)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "message"),
+    [
+        (lambda: face(score=0.9), "score", "Extra inputs are not permitted"),
+        (lambda: DetectorSettings(stride=3), "stride", "Extra inputs are not permitted"),
+        (lambda: Video(video_id="a", path=Path("a.mp4"), donor="b"), "donor", "Extra inputs are not permitted"),
+        (lambda: face(confidence=-0.001), "confidence", "greater than or equal to 0"),
+        (lambda: face(confidence=1.001), "confidence", "less than or equal to 1"),
+        (lambda: face(confidence=float("nan")), "confidence", "less than or equal to 1"),
+        (lambda: face(box=(0, 0, 10)), "box.3", "Field required"),
+        (lambda: face(box=(0, 0, 10, 10, 0.9)), "box", "at most 4 items"),
+        (lambda: face(landmarks=LANDMARKS[:4]), "landmarks.4", "Field required"),
+        (lambda: face(landmarks=((1, 2, 3), *LANDMARKS[1:])), "landmarks.0", "at most 2 items"),
+        (lambda: FrameFaces(frame_index=-1, time_seconds=0), "frame_index", "greater than or equal to 0"),
+        (lambda: FrameFaces(frame_index=0.5, time_seconds=0), "frame_index", "fractional part"),
+        (lambda: FrameFaces(frame_index=0, time_seconds=0, faces=None), "faces", "valid tuple"),
+        (lambda: DetectorSettings(frame_stride=0), "frame_stride", "greater than or equal to 1"),
+        (lambda: DetectorSettings(thresholds=(0.7, 0.8)), "thresholds.2", "Field required"),
+        (lambda: DetectorSettings(resize="double"), "resize", "Input should be 'slides' or 'half'"),
+        (lambda: Outcome(video_id="a", status="skipped"), "status", "Input should be 'done', 'nothing'"),
+        (lambda: Video(path=Path("a.mp4")), "video_id", "Field required"),
+    ],
+)
+def test_a_wrong_record_is_refused_and_the_field_named(make, field, message):
+    with pytest.raises(ValidationError, match=message) as refusal:
+        make()
+    assert [".".join(map(str, error["loc"])) for error in refusal.value.errors()] == [field]
+
+
+def test_json_with_an_unknown_field_is_refused():
+    text = video_faces().model_dump_json().replace('"height":720', '"height":720,"scale":2')
+    with pytest.raises(ValidationError, match="scale\n  Extra inputs are not permitted"):
+        VideoFaces.model_validate_json(text)
