@@ -201,11 +201,11 @@ def scores_outcome(record: VideoScores) -> Outcome:
 
 
 def _record(video_id: str, found: Sequence[FoundFace], logits: Mapping[int, float], mark: str) -> VideoScores:
-    faces = tuple(
-        FaceScore(**face._asdict() | {"crop": None}, logit=round(logits[place], 5), score=round(float(expit(logits[place])), 6))
-        for place, face in enumerate(found)
-    )
-    return VideoScores(video_id=video_id, faces=faces, fingerprint=mark)
+    faces = []
+    for place, face in enumerate(found):
+        known = {name: value for name, value in face._asdict().items() if name != "crop"}
+        faces.append(FaceScore(**known, logit=round(logits[place], 5), score=round(float(expit(logits[place])), 6)))
+    return VideoScores(video_id=video_id, faces=tuple(faces), fingerprint=mark)
 
 
 def predict(
