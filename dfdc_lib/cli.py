@@ -118,3 +118,7 @@ def _stop(error: Exception) -> None:
     """End with one clear line instead of a stack trace."""
     typer.echo(f"dfdc: {error}", err=True)
     raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -13,13 +13,26 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "dfdc_lib"
 LAYERS = {  # from the bottom up: a module imports from its own layer and those below
     "records": {"records"},
-    "pure": {"averaging", "calibrate", "crops", "cutouts", "evaluate", "feed", "folds", "simulate", "ssim", "strategies"},
+    "pure": {
+        "averaging",
+        "calibrate",
+        "crops",
+        "cutouts",
+        "evaluate",
+        "feed",
+        "folds",
+        "presets",
+        "simulate",
+        "ssim",
+        "strategies",
+        "tracks",
+    },
     "files": {"datasets", "film", "pool", "sample", "scores", "store", "video", "weights"},
-    "torch": {"augment", "checkpoints", "crop_dataset", "detect", "model"},
+    "torch": {"augment", "checkpoints", "crop_dataset", "detect", "model", "predict", "scoring", "train"},
     "commands": {"cli", "doctor", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
 }
 # Beside them: they draw what they are given, so they import records, pure modules and each other, and no module imports them.
-FIGURES = {"augment_plots", "figures", "images", "plot", "plot_scores", "sheets", "viewers"}
+FIGURES = {"augment_plots", "figures", "images", "plot", "plot_scores", "plot_training", "sheets", "viewers"}
 MAY_IMPORT = {
     "torch": LAYERS["torch"],
     "torchvision": LAYERS["torch"],
