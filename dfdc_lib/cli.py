@@ -1,12 +1,14 @@
 """The command line: it chooses notebooks and parameters, the notebooks do the work.
 
 dfdc run [--data DIR] [--run DIR] …   videos → faces → crops → masks → folds, and a report
+dfdc predict FOLDER --model NAME …    the scores of a folder's videos, as submission.csv
 dfdc sample DIR                       the built-in sample's videos, to look at
 dfdc weights list|download|verify     the winner's released checkpoints
 dfdc doctor                           is this machine ready?
 """
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -52,6 +54,39 @@ def run(
         )
     except (ValueError, OSError, RuntimeError) as error:
         _stop(error)
+    typer.echo(f"report: {index}")
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="Folder of videos.")],
+    models: Annotated[list[str], typer.Option("--model", help="Model folder or released checkpoint; several are averaged.")],
+    run_folder: Annotated[Path | None, typer.Option("--run", help="Run folder; by default outputs/predict_<name of the folder>.")] = None,
+    output: Annotated[Path, typer.Option(help="Where the submission goes.")] = Path("submission.csv"),
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core.")] = 0,
+) -> None:
+    """Score every video of a folder: notebooks 00 and 07, which go on where they stopped."""
+    from dfdc_lib import pipeline
+
+    try:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"expected a folder of videos, got {folder}, which is {'a file' if folder.exists() else 'not there'}")
+        if output.is_dir():
+            raise IsADirectoryError(f"--output must be a file, got {output}, which is a folder: try {output / 'submission.csv'}")
+        target = (run_folder or pipeline.PROJECT / "outputs" / f"predict_{folder.resolve().name}").resolve()
+        index = pipeline.run_stages(
+            target,
+            folder.resolve(),
+            [stage for stage in pipeline.STAGES if stage.name in ("00_videos", "07_predict")],
+            {"WORKERS": workers, "MODELS": [_place_of_model(name, target) for name in models], "VIDEOS": "all"},
+            command=shlex.join(["dfdc", *sys.argv[1:]]),
+        )
+        replaced = " (replaced)" if output.exists() else ""
+        output.resolve().parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(target / "submission.csv", output)
+    except (ValueError, OSError, RuntimeError) as error:
+        _stop(error)
+    typer.echo(f"submission: {output.resolve()}{replaced}")
     typer.echo(f"report: {index}")
 
 
@@ -112,6 +147,20 @@ def doctor() -> None:
         typer.echo(f"{'ok  ' if finding.ok else 'LOOK'}  {finding.subject}: {finding.text}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _place_of_model(name: str, run_folder: Path) -> str:
+    """Make a model's path absolute, for the notebook runs elsewhere; the name of a released checkpoint or of the run's own model stays."""
+    from dfdc_lib import weights
+
+    if name in {released.name for released in weights.RELEASED} or (run_folder / "models" / name).is_dir():
+        return name
+    if not Path(name).exists():
+        raise FileNotFoundError(
+            f"there is no model {name!r}: give the path of a model folder (outputs/<run>/models/<name>), or a name that "
+            "`dfdc weights list` shows"
+        )
+    return str(Path(name).resolve())
 
 
 def _stop(error: Exception) -> None:

@@ -66,8 +66,16 @@ def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
 
 
 def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
-    """Give the rows of one fold's every 20th frame."""
-    return np.flatnonzero((index["fold"] == fold) & (index["frame_index"] % VALIDATION_STRIDE == 0))
+    """Give the rows of one fold's every 20th frame.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    rows = np.flatnonzero((index["fold"] == fold) & (index["frame_index"] % VALIDATION_STRIDE == 0))
+    if not len(rows):
+        remedy = "choose another fold, or a FRAME_STRIDE in 01_detect_faces that divides it"
+        raise ValueError(f"fold {fold} holds no crop of a frame whose number {VALIDATION_STRIDE} divides, for validation: {remedy}")
+    return rows
 
 
 def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.ndarray:

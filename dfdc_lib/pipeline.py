@@ -28,13 +28,22 @@ from doit.tools import config_changed
 import dfdc_lib
 from dfdc_lib.parameters import Parameter, read_parameters
 from dfdc_lib.report import write_report
-from dfdc_lib.store import PROJECT, Run, open_run
+from dfdc_lib.store import PROJECT, Run, open_run, project_path
 
 NOTEBOOKS = PROJECT / "notebooks"
 OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that have an option of their own
 BUILT_IN_SAMPLE = "built-in sample"
 # Change how a stage is computed, not what comes out: a stage does not depend on them.
 SPEED_PARAMETERS = {"WORKERS", "DEVICE"}
+STATES = {  # what a stage goes on from, by its number
+    "00": "info/*.json",
+    "01": "boxes/*.json",
+    "02": "crops/*/crops.json",
+    "03": "masks/*/masks.json",
+    "04": "hashes/*.json",
+    "06": "models/*/state.pt",
+    "07": "scores/*/*.json",
+}
 QUIET_KERNEL = "--IPKernelApp.log_level=ERROR"  # it would warn, at every start, of a port that only this machine can reach
 REPORTED_PACKAGES = (
     "torch",
@@ -51,12 +60,13 @@ REPORTED_PACKAGES = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One notebook, the files of the run folder it needs and those it makes."""
+    """One notebook, the files of the run folder it needs, those it makes, and those it uses where they are there."""
 
     name: str
     title: str
     needs: tuple[str, ...]
     makes: tuple[str, ...]
+    uses: tuple[str, ...] = ()
 
     @property
     def number(self) -> str:
@@ -77,7 +87,7 @@ STAGES = (
     Stage("04_folds", "Folds", ("videos.csv", "status/00_videos.csv"), ("folds.csv", "leaks.csv")),
     Stage("05_augmentation_preview", "Augmentation preview", ("crops.parquet", "masks.csv"), ("metrics/05_augmentation_preview.json",)),
     Stage("06_train", "Train", ("crops.parquet", "masks.csv", "folds.csv"), ("metrics/06_train.json",)),
-    Stage("07_predict", "Predict", ("videos.csv", "folds.csv", "metrics/06_train.json"), ("submission.csv", "status/07_predict.csv")),
+    Stage("07_predict", "Predict", ("videos.csv",), ("submission.csv", "status/07_predict.csv"), uses=("folds.csv",)),
     Stage("08_averaging_strategies", "Averaging strategies", ("submission.csv",), ("metrics/08_averaging_strategies.json",)),
 )
 
@@ -179,14 +189,11 @@ def _open_manifest(run: Run, source: str, kind: str, command: str) -> dict[str, 
 
 
 def _forget(run: Run, stages: Sequence[Stage]) -> None:
-    """Make these stages due, and their per-video records too."""
+    """Make these stages due, and what they would go on from."""
     (run.root / ".doit.db").unlink(missing_ok=True)
-    folders = {"00": ("info",), "01": ("boxes",), "02": ("crops",), "03": ("masks",), "04": ("hashes",)}
-    names = {"info": "*.json", "boxes": "*.json", "crops": "*/crops.json", "masks": "*/masks.json", "hashes": "*.json"}
     for stage in stages:
-        for folder in folders[stage.number]:
-            for record in (run.root / folder).glob(names[folder]):
-                record.unlink()
+        for record in run.root.glob(STATES[stage.number]) if stage.number in STATES else ():
+            record.unlink()
 
 
 def _bring_up_to_date(run: Run, stage: Stage, parameters: dict[str, Any], data: Path | None, manifest: dict[str, Any]) -> bool:
@@ -211,7 +218,7 @@ def _bring_up_to_date(run: Run, stage: Stage, parameters: dict[str, Any], data: 
     task = Task(
         stage.name,
         [PythonAction(execute)],
-        file_dep=[str(run.root / name) for name in stage.needs],
+        file_dep=[str(path) for path in [*(run.root / name for name in stage.needs), *_used_files(run, stage, parameters)]],
         targets=[str(run.root / name) for name in stage.makes],
         uptodate=[config_changed(depends_on)],
         verbosity=2,
@@ -222,6 +229,13 @@ def _bring_up_to_date(run: Run, stage: Stage, parameters: dict[str, Any], data: 
     if failure:
         raise StageError(f"{stage.name} stopped: {failure}; the notebook as far as it came: {run.notebook_path(stage.name)}")
     return bool(ran)
+
+
+def _used_files(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> list[Path]:
+    """List what there is of the files that a stage uses: those it names, and its models' where it has the parameter MODELS."""
+    models = [place for name in parameters.get("MODELS", []) for place in (run.root / "models" / name, project_path(name))]
+    parts = [folder / part for folder in models for part in ("model.json", "weights.safetensors")]
+    return [path for path in dict.fromkeys([*(run.root / name for name in stage.uses), *models, *parts]) if path.is_file()]
 
 
 def _execute(run: Run, stage: Stage, parameters: dict[str, Any], manifest: dict[str, Any]) -> None:

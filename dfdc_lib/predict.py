@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import ValidationError
 from scipy.special import expit
 from tqdm.std import tqdm
 
@@ -175,10 +176,11 @@ def score_videos(
             found = {name: waiting[video_id][views.index(view_of(queue.card.recipe))] for name, queue in queues.items()}
             if all(len(queue.logits[video_id]) == len(found[name]) for name, queue in queues.items()):
                 del waiting[video_id]
+                records = []
                 for name, queue in queues.items():
-                    record = _record(video_id, found[name], queue.logits.pop(video_id), fingerprints[name, video_id])
-                    run.write_record(run.scores_record_path(name, video_id), record)
-                yield scores_outcome(record)
+                    records.append(_record(video_id, found[name], queue.logits.pop(video_id), fingerprints[name, video_id]))
+                    run.write_record(run.scores_record_path(name, video_id), records[-1])
+                yield scores_outcome(max(records, key=lambda record: len(record.faces)))
 
     with tqdm(total=len(tasks), desc="07_predict", unit="video", mininterval=0.5) as progress:
         for video_id, result in each_result(tasks, workers):
@@ -224,18 +226,23 @@ def predict(
     Returns:
         One outcome per video of the run; "not needed" = not held out.
     Raises:
-        ValueError: for an unknown strategy or choice of videos, or no model.
+        ValueError: for an unknown strategy or choice of videos, no model, or two of one name.
+        FileNotFoundError: for a model that is not there.
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"there is no strategy {strategy!r}: choose one of {', '.join(STRATEGIES)}")
     if not names:
         raise ValueError("MODELS is empty: name at least one model")
+    if len({model_name(name) for name in names}) < len(names):
+        raise ValueError(f"MODELS must differ in the last part of their names, under which scores are kept, got {', '.join(names)}")
     models = {model_name(name): load_any(name, run) for name in names}
     videos, decided = _chosen(run, which, [card for _, card in models.values()])
     same = {
         name: fingerprint(dfdc_lib.__version__, card, weights_fingerprint(model), most_frames) for name, (model, card) in models.items()
     }
-    marks = {(name, item.video_id): fingerprint(same[name], file_fingerprint(item.path)) for name in models for item in videos}
+    # A file that has gone is found out when it is to be read.
+    contents = {item.video_id: file_fingerprint(item.path) if item.path.is_file() else "" for item in videos}
+    marks = {(name, video_id): fingerprint(same[name], content) for name in models for video_id, content in contents.items()}
     with run.lock("stage", "notebook 07_predict"):
         made = {item.video_id: scores_outcome(record) for item in videos for record in _finished(run, item.video_id, marks, list(models))}
         waiting = [item for item in videos if item.video_id not in made]
@@ -273,11 +280,14 @@ def _chosen(run: Run, which: str, cards: Sequence[ModelCard]) -> tuple[list[Vide
 
 
 def _finished(run: Run, video_id: str, marks: Mapping[tuple[str, str], str], models: Sequence[str]) -> list[VideoScores]:
-    """Give a video's record where every model has scored it; [] otherwise."""
+    """Give a video's record, the one with most faces, where every model has scored it; [] otherwise."""
     paths = [run.scores_record_path(name, video_id) for name in models]
-    records = [run.read_record(path, VideoScores) for path in paths if path.exists()]
+    try:
+        records = [run.read_record(path, VideoScores) for path in paths if path.exists()]
+    except ValidationError:  # another version of the kit wrote it
+        return []
     complete = [record.fingerprint for record in records] == [marks[name, video_id] for name in models]
-    return records[:1] if complete else []
+    return [max(records, key=lambda record: len(record.faces))] if complete else []
 
 
 def _score_table(run: Run, model: str, video_ids: Sequence[str]) -> pd.DataFrame:

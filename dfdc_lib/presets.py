@@ -3,11 +3,14 @@
 A settings record travels with the checkpoint (in its card), so that a training run can be told and repeated.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from dfdc_lib.records import Record
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Count = Annotated[int, Field(ge=1)]
 
 
 class TrainSettings(Record):
@@ -17,10 +20,10 @@ class TrainSettings(Record):
     encoder: str  # of timm
     noise: bool = False  # SRM noise residual instead of the picture
     pretrained: bool = True
-    size: int  # pixels
-    batch: int  # of all processes together
-    epochs: int
-    iterations: int  # per epoch
+    size: Count  # pixels
+    batch: Count  # of all processes together
+    epochs: Count
+    iterations: Count  # per epoch
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.01  # slides
     warmup_iterations: int = 0
@@ -30,7 +33,7 @@ class TrainSettings(Record):
     precision: Precision = "auto"
     validation_fold: int = 0
     test_fold: int = 1
-    save_every: int = 100  # iterations between two saved states
+    save_every: Count = 100  # iterations between two saved states
 
 
 # Slides: 2,500 iterations per epoch; 75,000 in all (30 epochs) for B5, 16 × 4 crops a batch; 40 epochs, 12 × 4 crops for B7.

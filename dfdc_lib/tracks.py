@@ -58,8 +58,9 @@ def _match(boxes: Sequence[Box], known: Sequence[Box]) -> dict[int, int]:
     if not boxes or not known:
         return {}
     overlaps = np.array([[iou(box, other) for other in known] for box in boxes])
+    overlaps[overlaps < MIN_IOU] = 0  # two bad matches must not outweigh a good one
     pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
-    return {int(i): int(j) for i, j in pairs if overlaps[i, j] >= MIN_IOU}
+    return {int(i): int(j) for i, j in pairs if overlaps[i, j]}
 
 
 def _area(box: Box) -> float:

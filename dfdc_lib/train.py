@@ -26,6 +26,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
+from timm.layers import convert_sync_batchnorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, PolynomialLR, SequentialLR
 from torch.utils.data import DataLoader
@@ -43,8 +44,6 @@ from dfdc_lib.store import Run, fingerprint, open_run
 
 LOG_LOSS_CLIP = 1e-7  # scores are kept this far from 0 and 1 in validation
 JUDGE_BATCH = 32  # crops
-
-
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4  # slides
 POLY_POWER = 0.9  # winner
 LABEL_SMOOTHING = 0.01  # slides
@@ -60,7 +59,7 @@ def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 
         processes: 1 = here; more = one per GPU, or per share of the CPU's cores.
         workers: that load crops, of each process; 0 = none.
     Returns:
-        models/<name>/: weights.safetensors, model.json, history.csv, tensorboard/.
+        models/<name>/: weights.safetensors, model.json, history.csv (one row an epoch), losses.csv (one row an iteration), tensorboard/.
     Raises:
         RuntimeError: if a torchrun process failed, memory ran out, or the loss became NaN.
     """
@@ -80,13 +79,13 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0) -> Path:
     index, recipe = read_index(run), recipe_of(run, settings.size)
     train_folds = _train_folds(index, settings)
     rows = training_rows(index, train_folds)
-    labels = index["label"].to_numpy()[rows]
+    labels, judged = index["label"].to_numpy()[rows], validation_rows(index, settings.validation_fold)
     crops = TrainingCrops(run, index, recipe, hard=settings.hard, seed=settings.seed)
 
     torch.manual_seed(settings.seed)
     model = create_model(settings.encoder, pretrained=settings.pretrained, drop_path=settings.drop_path, noise=settings.noise)
     if processes > 1 and device.type == "cuda":  # torch has no SyncBN for CPUs: there, batch statistics are those of each process
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = share_statistics(model)
     model = model.to(device)
     shared: torch.nn.Module = DistributedDataParallel(model) if processes > 1 else model
     optimizer = _optimizer(model, settings)
@@ -125,11 +124,11 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0) -> Path:
                 if rank == 0 and state.iteration % settings.save_every == 0 and state.iteration < settings.iterations:
                     state.save(run)
         if rank == 0:
-            found = judge(model, run, index, validation_rows(index, settings.validation_fold), recipe, workers, dtype)
-            if state.end_epoch(found, float(scheduler.get_last_lr()[0])):
+            found = judge(model, run, index, judged, recipe, workers, dtype)
+            if state.end_epoch(found, float(np.mean(state.losses[-settings.iterations :])), float(scheduler.get_last_lr()[0])):
                 save_model(folder, model, _card(run, settings, recipe, train_folds, mark, found))
-            _write_history(run, folder, state.history)
-        state.epoch, state.iteration, state.losses = state.epoch + 1, 0, []
+            _write_history(run, folder, state, settings.iterations)
+        state.epoch, state.iteration = state.epoch + 1, 0
         if rank == 0:
             state.save(run)
         if processes > 1:
@@ -148,8 +147,16 @@ def test(run: Run, folder: Path, workers: int = 0) -> dict[str, float]:
     model = model.to(device)
     index = read_index(run)
     found = judge(model, run, index, np.flatnonzero(index["fold"] == card.test_fold), card.recipe, workers, autocast_dtype("auto", device))
-    save_model(folder, model, card.model_copy(update={"metrics": card.metrics | {f"test {name}": value for name, value in found.items()}}))
+    save_model(folder, model, card.model_copy(update={"metrics": card.metrics | _card_metrics("test", found)}))
     return found
+
+
+def share_statistics(model: Classifier) -> Classifier:
+    """Make every BatchNorm take its statistics from the batches of all processes; what the model computes stays the same.
+
+    timm's own function: torch's drops the activation that timm's BatchNorm of an EfficientNet holds.
+    """
+    return convert_sync_batchnorm(model)
 
 
 def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:
@@ -203,7 +210,7 @@ class _State:
     def __init__(self, path: Path, mark: str, **parts: Any) -> None:
         self.path, self.fingerprint, self.parts = path, mark, parts
         self.epoch, self.iteration = 0, 0
-        self.losses: list[float] = []  # of this epoch's iterations
+        self.losses: list[float] = []  # of every iteration so far
         self.history: list[dict[str, float]] = []  # one entry an epoch
 
     def save(self, run: Run) -> None:
@@ -226,10 +233,10 @@ class _State:
         for name in ("epoch", "iteration", "losses", "history"):
             setattr(self, name, content[name])
 
-    def end_epoch(self, found: dict[str, float], rate: float) -> bool:
+    def end_epoch(self, found: dict[str, float], train_loss: float, rate: float) -> bool:
         """Enter an epoch into the history; say whether its checkpoint is the best so far."""
         best = min((entry["log loss"] for entry in self.history), default=float("inf"))
-        self.history.append({"epoch": self.epoch, "train loss": float(np.mean(self.losses)), "learning rate": rate} | found)
+        self.history.append({"epoch": self.epoch, "train loss": train_loss, "learning rate": rate} | found)
         return found["log loss"] < best
 
     @property
@@ -328,7 +335,7 @@ def _card(run: Run, settings: TrainSettings, recipe: Recipe, train_folds: Sequen
         noise=settings.noise,
         recipe=recipe,
         training=settings.model_dump(),
-        metrics={f"validation {name}": value for name, value in found.items()},
+        metrics=_card_metrics("validation", found),
         data=manifest.get("data", run.root.name),
         run=run.root.name,
         train_folds=tuple(train_folds),
@@ -340,13 +347,21 @@ def _card(run: Run, settings: TrainSettings, recipe: Recipe, train_folds: Sequen
     )
 
 
-def _write_history(run: Run, folder: Path, history: Sequence[dict[str, float]]) -> None:
-    """Write history.csv, and the same for TensorBoard."""
-    run.write_table(str((folder / "history.csv").relative_to(run.root)), pd.DataFrame(history))
+def _card_metrics(fold: str, found: dict[str, float]) -> dict[str, float]:
+    """Name what `judge` found after its fold; an AUC of one kind alone is no number, and JSON has none for it."""
+    return {f"{fold} {name}": value for name, value in found.items() if np.isfinite(value)}
+
+
+def _write_history(run: Run, folder: Path, state: _State, iterations: int) -> None:
+    """Write history.csv and losses.csv, and the epoch that has ended for TensorBoard."""
+    place, numbers, last = folder.relative_to(run.root), np.arange(len(state.losses)), state.history[-1]
+    losses = pd.DataFrame({"epoch": numbers // iterations, "iteration": numbers % iterations, "loss": state.losses})
+    run.write_table(f"{place}/losses.csv", losses)
+    run.write_table(f"{place}/history.csv", pd.DataFrame(state.history))
     with SummaryWriter(str(folder / "tensorboard")) as writer:
-        for name, value in history[-1].items():
+        for name, value in last.items():
             if name != "epoch":
-                writer.add_scalar(name.replace(" ", "_"), value, int(history[-1]["epoch"]))
+                writer.add_scalar(name.replace(" ", "_"), value, int(last["epoch"]))
 
 
 def _balanced_log_loss(table: pd.DataFrame) -> float:

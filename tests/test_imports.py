@@ -173,8 +173,16 @@ def test_imports_of(source: str, expected: list[tuple[str, bool]]) -> None:
         ("viewers", "from dfdc_lib import examples", ["viewers imports examples: figures import records and pure modules only"]),
         ("detect", "import torch\nfrom facenet_pytorch import MTCNN", []),
         ("jobs", "def make():\n    import torch", []),
-        ("jobs", "import torch", ["jobs imports torch: only augment, checkpoints, crop_dataset, detect, model may"]),
-        ("stages", "def make():\n    import torch", ["stages imports torch: only augment, checkpoints, crop_dataset, detect, model may"]),
+        (
+            "jobs",
+            "import torch",
+            ["jobs imports torch: only augment, checkpoints, crop_dataset, detect, model, predict, scoring, train may"],
+        ),
+        (
+            "stages",
+            "def make():\n    import torch",
+            ["stages imports torch: only augment, checkpoints, crop_dataset, detect, model, predict, scoring, train may"],
+        ),
         ("jobs", "def make():\n    from facenet_pytorch import MTCNN", ["jobs imports facenet_pytorch: only detect may"]),
         ("crops", "import albumentations as A", ["crops imports albumentations: only augment may"]),
         ("report", "import matplotlib.pyplot as plt", [f"report imports matplotlib: only {', '.join(sorted(FIGURES))} may"]),
