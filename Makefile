@@ -12,8 +12,8 @@ help:  ## show this list
 setup: $(READY)  ## install everything into .venv, as locked
 	@$(BIN)/dfdc doctor
 
-demo: $(READY)  ## run the notebooks on the built-in sample, and say where the report lies
-	@$(BIN)/dfdc run
+demo: $(READY)  ## from videos to masks and folds on the built-in sample; ends with the path of the report
+	@$(BIN)/dfdc run --to 04
 
 test: $(READY)  ## run all tests
 	@$(BIN)/python -m pytest

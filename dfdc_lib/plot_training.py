@@ -35,7 +35,8 @@ def history(table: pd.DataFrame) -> Figure:
     losses.plot(epochs, table["log loss"], color="#009E73", marker="s", label="validation, per video")
     losses.plot(epochs, table["frame log loss"], color="#009E73", marker="s", linestyle=":", label="validation, per frame")
     losses.axhline(CHANCE, color="#999999", linewidth=1, linestyle="--")
-    losses.annotate("always ½", (epochs.iloc[0], CHANCE), xytext=(0, 3), textcoords="offset points", fontsize=9, color="#666666")
+    right = {"xycoords": losses.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
+    losses.annotate("always ½", (1, CHANCE), xytext=(0, 3), fontsize=9, color="#666666", **right)
     losses.set(xlabel="epoch", ylabel="log loss", ylim=(0, None))
     areas.plot(epochs, table["AUC"], color="#009E73", marker="s", label="validation, per video")
     areas.plot(epochs, table["frame AUC"], color="#009E73", marker="s", linestyle=":", label="validation, per frame")
@@ -67,6 +68,8 @@ def scores_over_time(scores: pd.DataFrame) -> Figure:
     panels = paper.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for panel in panels[len(shown) :]:
         panel.axis("off")
+    for panel in panels[len(shown) - columns : len(shown)]:  # a panel below which there is none
+        panel.tick_params(labelbottom=True)
     for panel, name in zip(panels, shown, strict=False):
         own = scores[scores["video_id"] == name]
         kind = figures.label_name(own["label"].iloc[0])

@@ -1,5 +1,6 @@
 """The command line: what is wrong is refused in one line before anything runs, the rest is handed on as it was typed."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def one_line(arguments: list[str]) -> str:
 def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    assert all(f" {command} " in result.output for command in ("run", "sample", "doctor"))
+    assert all(f" {command} " in result.output for command in ("run", "predict", "sample", "doctor"))
     assert CliRunner().invoke(app, []).output.strip() == result.output.strip()  # no command, no guess
 
 
@@ -187,3 +188,111 @@ def test_the_installed_command_refuses_in_one_line() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("dfdc: MARGIN must be float")
     assert len(done.stderr.splitlines()) == 1
+
+
+# predict ---------------------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[tuple, dict]]:
+    """What the pipeline is asked for; in place of running, it writes a submission."""
+    asked: list[tuple[tuple, dict]] = []
+
+    def run_stages(folder: Path, *positional: Any, **named: Any) -> Path:
+        asked.append(((folder, *positional), named))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "submission.csv").write_text("filename,label\nx.mp4,0.5\n")
+        return folder / "report" / "index.html"
+
+    monkeypatch.setattr(pipeline, "run_stages", run_stages)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DFDC_WEIGHTS", str(tmp_path / "weights"))
+    for folder in ("videos", "trained/models/small", "r/models/own"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "a_list.txt").touch()
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["absent", "--model", "trained/models/small"], "dfdc: expected a folder of videos, got absent, which is not there"),
+        (["a_list.txt", "--model", "trained/models/small"], "dfdc: expected a folder of videos, got a_list.txt, which is a file"),
+        (["videos", "--model", "b99"], "dfdc: there is no model 'b99': give the path of a model folder (outputs/<run>/models/<name>), or "),
+        (["videos", "--model", "trained/models/small", "--model", "x"], "dfdc: there is no model 'x': "),
+        (
+            ["videos", "--model", "trained/models/small", "--output", "videos"],
+            "dfdc: --output must be a file, got videos, which is a folder",
+        ),
+    ],
+)
+def test_predict_refuses_before_anything_runs(arguments: list[str], line: str, predicted: list, tmp_path: Path) -> None:
+    assert one_line(["predict", "--run", "r", *arguments]).startswith(line)
+    assert predicted == []
+    assert not (tmp_path / "submission.csv").exists()
+
+
+def test_predict_without_a_model_is_refused(predicted: list) -> None:
+    result = CliRunner().invoke(app, ["predict", "videos"])
+    assert result.exit_code == 2
+    assert "--model" in result.stderr
+    assert predicted == []
+
+
+def test_predict_runs_00_and_07_on_all_videos_and_copies_the_submission(predicted: list, tmp_path: Path) -> None:
+    released = "final_111_DeepFakeClassifier_tf_efficientnet_b7_ns_0_36"
+    models = [part for name in ("trained/models/small", released, "own") for part in ("--model", name)]
+    result = CliRunner().invoke(app, ["predict", "videos", *models, "--run", "r", "--workers", "2"])
+    submission, report = tmp_path / "submission.csv", tmp_path / "r" / "report" / "index.html"
+    assert (result.exit_code, result.stdout) == (0, f"submission: {submission}\nreport: {report}\n")
+    [((folder, data, stages, values), named)] = predicted
+    assert (folder, data) == (tmp_path / "r", tmp_path / "videos")
+    assert [stage.name for stage in stages] == ["00_videos", "07_predict"]
+    # A path starts where the command was typed; a released checkpoint and the run's own model go by their names.
+    assert values == {"WORKERS": 2, "VIDEOS": "all", "MODELS": [str(tmp_path / "trained/models/small"), released, "own"]}
+    assert named["command"].startswith("dfdc")
+    assert submission.read_text() == "filename,label\nx.mp4,0.5\n"
+
+
+def test_predict_says_what_it_replaces_and_makes_the_outputs_folder(predicted: list, tmp_path: Path) -> None:
+    arguments = ["predict", "videos", "--model", "trained/models/small", "--run", "r", "--output", "new/my.csv"]
+    assert CliRunner().invoke(app, arguments).stdout.startswith(f"submission: {tmp_path / 'new' / 'my.csv'}\n")
+    assert CliRunner().invoke(app, arguments).stdout.startswith(f"submission: {tmp_path / 'new' / 'my.csv'} (replaced)\n")
+
+
+def test_predict_has_a_run_folder_of_its_own(predicted: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pipeline, "PROJECT", tmp_path / "project")
+    CliRunner().invoke(app, ["predict", "videos/.", "--model", "trained/models/small"])
+    [((folder, *_), _)] = predicted
+    assert folder == tmp_path / "project" / "outputs" / "predict_videos"
+
+
+@pytest.mark.notebooks
+@pytest.mark.slow
+def test_predict_for_real(sample_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two small videos and an untrained model; again: nothing runs; another model under the same path: 07 alone runs."""
+    from dfdc_lib.checkpoints import save_model
+    from dfdc_lib.model import create_model
+    from dfdc_lib.records import ModelCard, Recipe
+
+    def write_model(epoch: int) -> None:
+        card = ModelCard(name="small", encoder="resnet18", noise=True, recipe=Recipe(size=64), training={"epoch": epoch})
+        save_model(tmp_path / "small", create_model("resnet18", pretrained=False, drop_path=0, noise=True), card)
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    for name in ("small_256x192", "small_256x192_fake"):
+        shutil.copy(sample_root / "dfdc_train_part_0" / f"{name}.mp4", tmp_path / "videos")
+    write_model(1)
+    arguments = ["predict", "videos", "--model", "small", "--run", "r", "--workers", "1"]
+    notebooks = [tmp_path / "r" / "notebooks" / f"{name}.ipynb" for name in ("00_videos", "07_predict")]
+    times = []
+    for attempt in range(3):
+        if attempt == 2:
+            write_model(2)
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        times.append([path.stat().st_mtime_ns for path in notebooks])
+        lines = (tmp_path / "submission.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in lines] == ["filename", "small_256x192.mp4", "small_256x192_fake.mp4"]
+        assert all(0 < float(line.split(",")[1]) < 1 and not line.endswith(",0.5") for line in lines[1:])
+    assert times[0] == times[1]
+    assert times[2][0] == times[1][0] and times[2][1] > times[1][1]

@@ -140,3 +140,95 @@ def test_without_the_truth_there_is_no_overlap(run: Run, tmp_path: Path) -> None
     overlaps = examples.true_overlaps(open_run(tmp_path / "run"))
     assert len(overlaps) == 0
     assert list(overlaps.columns) == ["video_id", "frame_index", "face_index", "iou"]
+
+
+# A crop to try things on ----------------------------------------------------------------------------------------------------------------
+def test_example_crop_is_the_one_that_differs_most(run: Run) -> None:
+    crop, mask, landmarks = examples.example_crop(run)
+    row = run.read_table("masks.csv").sort_values("changed_share").iloc[-1]
+    place = (row["video_id"], row["frame_index"], row["face_index"])
+    np.testing.assert_array_equal(crop, examples.read_crop(run, *place))
+    np.testing.assert_array_equal(mask, run.read_image(run.mask_path(*place)))
+    stored = next(c for c in run.read_crops(place[0]).crops if (c.frame_index, c.face_index) == place[1:])
+    assert landmarks.shape == (5, 2)
+    assert landmarks == pytest.approx(np.array(stored.landmarks), abs=0.01)
+    assert ((landmarks > 0) & (landmarks < crop.shape[1::-1])).all()
+
+
+def test_example_crop_without_masks_is_the_first_and_without_crops_an_error(run: Run, tmp_path: Path) -> None:
+    other = open_run(tmp_path / "run")
+    for name in ("crops.parquet", "masks.csv"):
+        other.write_table(name, run.read_table(name).iloc[:0])
+    with pytest.raises(ValueError, match="holds no crops: no face was found in its videos, look into 01_detect_faces"):
+        examples.example_crop(other)
+    table = run.read_table("crops.parquet")
+    other.write_table("crops.parquet", table)
+    shutil.copytree(run.root / "crops", other.root / "crops")
+    crop, mask, _ = examples.example_crop(other)
+    np.testing.assert_array_equal(crop, examples.read_crop(run, *table.loc[0, ["video_id", "frame_index", "face_index"]]))
+    assert (mask.shape, mask.max()) == (crop.shape[:2], 0)
+
+
+# Scores ----------------------------------------------------------------------------------------------------------------------------------
+SCORED = [  # video_id, frame_index, face_index, score
+    *[("plain", 0, 0, 0.30), ("plain", 20, 0, 0.20), ("two_faces", 0, 0, 0.60), ("two_faces", 0, 1, 0.05)],
+    *[("plain_fake", 0, 0, 0.90), ("plain_fake", 20, 0, 0.10)],
+]
+
+
+@pytest.fixture(scope="module")
+def scores(run: Run) -> pd.DataFrame:
+    """Scores of a model "m" in the run, each of a face that was found."""
+    rows = []
+    for video_id, frame_index, face_index, score in SCORED:
+        faces = run.read_faces(video_id.removesuffix("_fake")).frames  # the fake's own boxes are its original's
+        box = next(frame.faces[face_index].box for frame in faces if frame.frame_index == frame_index)
+        rows.append((video_id, frame_index, face_index, *box, score))
+    columns = ["video_id", "frame_index", "face_index", "box_x0", "box_y0", "box_x1", "box_y1", "score"]
+    run.write_table("scores/m.parquet", pd.DataFrame(rows, columns=columns))
+    return examples.labelled_scores(run, "m")
+
+
+def test_labelled_scores(scores: pd.DataFrame, run: Run) -> None:
+    assert scores["label"].tolist() == [0, 0, 0, 0, 1, 1]
+    assert scores["score"].tolist() == [score for *_, score in SCORED]
+    run.write_table("scores/none.parquet", scores.iloc[:0].drop(columns="label"))
+    assert list(examples.labelled_scores(run, "none").columns) == list(scores.columns)
+    with pytest.raises(FileNotFoundError, match=r"absent\.parquet is missing: run notebook 07 first"):
+        examples.labelled_scores(run, "absent")
+
+
+def test_extreme_faces_are_the_highest_then_the_lowest_of_each_video(scores: pd.DataFrame) -> None:
+    assert examples.extreme_faces(scores.iloc[:0], 2)["caption"].tolist() == []
+    chosen = examples.extreme_faces(scores, 2)
+    assert chosen["score"].tolist() == [0.90, 0.60, 0.10, 0.05]
+    assert chosen["caption"].tolist()[0] == "plain_fake\nframe 0\n0.90, fake"
+    assert chosen["caption"].tolist()[3] == "two_faces\nframe 0\n0.05, real"
+    assert len(examples.extreme_faces(scores, 10)) == 6  # every video's highest and lowest, none twice
+    assert len(examples.extreme_faces(scores.iloc[:1], 10)) == 1
+    unknown = examples.extreme_faces(scores.assign(label=None), 1)
+    assert unknown["caption"].tolist()[0] == "plain_fake\nframe 0\n0.90, unknown"
+
+
+def test_scored_faces_are_cut_out_at_their_boxes(scores: pd.DataFrame, run: Run) -> None:
+    assert examples.scored_faces(run, scores.iloc[:0]) == []
+    images = examples.scored_faces(run, scores.iloc[[1, 3]])
+    np.testing.assert_array_equal(images[0], examples.crops_at_margins(run, [("plain", 20, 0)], [0])["margin 0.00"][0])
+    np.testing.assert_array_equal(images[1], examples.crops_at_margins(run, [("two_faces", 0, 1)], [0])["margin 0.00"][0])
+
+
+def test_scored_face_gives_frame_box_and_score(scores: pd.DataFrame, run: Run) -> None:
+    image, box, score = examples.scored_face(run, scores, "two_faces", 0, 1)
+    expected, faces = examples.frame_with_faces(run, "two_faces", 0)
+    np.testing.assert_array_equal(image, expected)
+    assert (box, score) == (pytest.approx(faces[1].box), 0.05)
+
+
+def test_furthest_from_truth_comes_first(scores: pd.DataFrame) -> None:
+    video_scores = pd.Series({"plain": 0.25, "plain_fake": 0.5, "two_faces": 0.325}, name="score")
+    table = examples.furthest_from_truth(scores, video_scores)
+    assert list(table.index) == ["plain_fake", "two_faces", "plain"]
+    assert table["off by"].tolist() == [0.5, 0.325, 0.25]
+    assert (table["label"].tolist(), table["frames"].tolist()) == ([1, 0, 0], [2, 1, 2])
+    unlabelled = examples.furthest_from_truth(scores.assign(label=None), video_scores)
+    assert (len(unlabelled), list(unlabelled.columns)) == (0, ["label", "frames", "video score", "off by"])

@@ -73,3 +73,24 @@ def test_a_box_on_1080p_is_visible_at_300_pixels(portrait: np.ndarray) -> None:
     for x in (656, 1030):
         near = row[round(x * 300 / 1920) - 2 : round(x * 300 / 1920) + 3]
         assert np.abs(near - images.FACE_COLOUR).max(axis=1).min() < 60
+
+
+# draw_score -----------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("score", "colour"), [(0.0, images.REAL_COLOUR), (0.49, images.REAL_COLOUR), (0.5, images.CHANGED_COLOUR), (1.0, images.CHANGED_COLOUR)]
+)
+def test_draw_score_draws_the_box_in_the_colour_of_what_it_says(score: float, colour: tuple, portrait: np.ndarray) -> None:
+    before = portrait.copy()
+    drawn = images.draw_score(portrait, FACE.box, score)
+    assert np.array_equal(portrait, before)
+    for x, y in [(175, 130), (274, 130), (225, 60), (225, 199)]:  # the middle of every side; x1, y1 are exclusive
+        assert tuple(drawn[y, x]) == colour
+    assert np.array_equal(drawn[80:180, 195:255], portrait[80:180, 195:255])  # the face
+    above = drawn[38:56, 175:210].reshape(-1, 3)
+    assert (above == images.FACE_COLOUR).all(axis=1).any()  # yellow letters
+
+
+def test_draw_score_writes_the_number(portrait: np.ndarray) -> None:
+    low, same, high = (images.draw_score(portrait, FACE.box, score) for score in (0.61, 0.611, 0.94))
+    assert np.array_equal(low, same)  # two digits
+    assert not np.array_equal(low, high)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dfdc_lib.video import Frame, VideoReader, read_frames, read_info
+from dfdc_lib.video import Frame, VideoReader, count_frames, read_frames, read_info
 
 HEIGHT, WIDTH, FPS = 48, 64, 25
 FRAME_COUNT = 30
@@ -163,6 +163,26 @@ def test_info_where_the_header_counts_no_frames(tmp_path):
     info = read_info(write_video(tmp_path / "a.mkv"))
     assert info.frame_count == 0
     assert info.duration_seconds == pytest.approx(FRAME_COUNT / FPS, abs=0.01)
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])  # MKV's header does not say
+@pytest.mark.parametrize("frame_count", [1, FRAME_COUNT])
+def test_count_frames(tmp_path, frame_count, name, b_frames):
+    assert count_frames(write_video(tmp_path / name, frame_count, b_frames=b_frames)) == frame_count
+
+
+def test_count_frames_counts_the_broken_ones_too(tmp_path):
+    path = overwrite_packet(write_video(tmp_path / "a.mp4"), 4)
+    assert (len(read_all(path)[0]), count_frames(path)) == (24, FRAME_COUNT)
+
+
+def test_count_frames_of_no_video(tmp_path):
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(ValueError, match=r"text\.mp4 is not readable as a video"):
+        count_frames(tmp_path / "text.mp4")
+    with pytest.raises(FileNotFoundError, match="no such video"):
+        count_frames(tmp_path / "nowhere.mp4")
 
 
 # Rotation -----------------------------------------------------------------------------------------------------------------------------

@@ -52,6 +52,10 @@ def masks_of(*place: object) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     return crop, crop, np.ones((40, 30), np.float32), np.zeros((40, 30), np.uint8)
 
 
+def scored_face(video_id: str, frame_index: int, face_index: int) -> tuple[np.ndarray, tuple, float]:
+    return np.zeros((100, 160, 3), np.uint8), (20, 40, 80, 90), 0.25 + 0.5 * (video_id == "b")
+
+
 # Pictures ----------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("label", "colour"), [(0, (0, 114, 178)), (1, (213, 94, 0)), (None, (153, 153, 153)), (float("nan"), (153, 153, 153))]
@@ -93,6 +97,19 @@ def test_render_frame_draws_the_faces() -> None:
     assert tuple(image[60, 20]) == tuple(image[65, 50]) == (240, 228, 66)
 
 
+@pytest.mark.parametrize(("score", "colour"), [(0.1, (0, 114, 178)), (0.9, (213, 94, 0))])
+def test_render_prediction_draws_box_and_score(score: float, colour: tuple) -> None:
+    image = decode(viewers.render_prediction(np.zeros((100, 160, 3), np.uint8), (20, 40, 80, 90), score))
+    assert image.shape == (100, 160, 3)
+    assert tuple(image[60, 20]) == tuple(image[60, 79]) == colour
+    assert (image[20:38, 20:60] == (240, 228, 66)).all(axis=2).any()  # the number, in yellow
+
+
+def test_render_prediction_is_never_larger_than_a_screen() -> None:
+    image = decode(viewers.render_prediction(np.zeros((1080, 1920, 3), np.uint8), (200, 200, 600, 700), 0.5))
+    assert image.shape == (720, 1280, 3)
+
+
 # The shell ---------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "browse",
@@ -101,6 +118,7 @@ def test_render_frame_draws_the_faces() -> None:
         lambda: viewers.browse_masks(crops_of({}), masks_of),
         lambda: viewers.browse_frames({}, lambda video, frame: (gray_crop("a", 0, 0), [])),
         lambda: viewers.browse_frames({"a": []}, lambda video, frame: (gray_crop("a", 0, 0), [])),
+        lambda: viewers.browse_predictions(crops_of({}), scored_face),
     ],
 )
 def test_nothing_to_browse_is_a_picture_that_says_so(browse, shown: list[dict]) -> None:
@@ -182,7 +200,7 @@ def test_a_cell_that_runs_again_leaks_no_widget(shown: list[dict], monkeypatch: 
     assert len(living) > count  # two cells, two viewers
 
 
-# The three viewers -------------------------------------------------------------------------------------------------------------------
+# The four viewers --------------------------------------------------------------------------------------------------------------------
 def test_browse_crops_looks_at_crops_with_their_label(shown: list[dict]) -> None:
     viewers.browse_crops(crops_of(TREE), gray_crop)
     (browser,) = viewers._open.values()
@@ -201,6 +219,16 @@ def test_browse_masks_and_frames_look_at_what_load_gives(shown: list[dict]) -> N
     assert decode(frames.image.value)[45, 80].tolist() == [10, 10, 10]
     assert frames.where.value == "a, frame 10"
     assert [sheet(bundle).shape[1] for bundle in shown] == [1080, 1080]
+
+
+def test_browse_predictions_looks_at_the_face_that_is_chosen(shown: list[dict]) -> None:
+    viewers.browse_predictions(crops_of(TREE), scored_face)
+    (browser,) = viewers._open.values()
+    assert tuple(decode(browser.image.value)[60, 20]) == (0, 114, 178)
+    browser.video.value = "b"
+    assert tuple(decode(browser.image.value)[60, 20]) == (213, 94, 0)
+    assert browser.where.value == "b, frame 5"
+    assert sheet(shown[0]).shape[1] == 1080
 
 
 def test_pictures_are_loaded_when_they_are_looked_at(shown: list[dict]) -> None:
@@ -226,7 +254,11 @@ def test_a_list_too_long_for_a_menu_says_so(shown: list[dict]) -> None:
 
 @pytest.mark.parametrize(
     ("browse", "message"),
-    [(viewers.browse_crops, "browse_crops needs .* missing face_index, label, confidence"), (viewers.browse_masks, "missing face_index")],
+    [
+        (viewers.browse_crops, "browse_crops needs .* missing face_index, label, confidence"),
+        (viewers.browse_masks, "missing face_index"),
+        (viewers.browse_predictions, "browse_predictions needs .* missing face_index"),
+    ],
 )
 def test_missing_columns_are_named(browse, message: str, shown: list[dict]) -> None:
     with pytest.raises(ValueError, match=message):
