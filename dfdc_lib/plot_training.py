@@ -35,8 +35,8 @@ def history(table: pd.DataFrame) -> Figure:
     losses.plot(epochs, table["log loss"], color="#009E73", marker="s", label="validation, per video")
     losses.plot(epochs, table["frame log loss"], color="#009E73", marker="s", linestyle=":", label="validation, per frame")
     losses.axhline(CHANCE, color="#999999", linewidth=1, linestyle="--")
-    right = {"xycoords": losses.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
-    losses.annotate("always ½", (1, CHANCE), xytext=(0, 3), fontsize=9, color="#666666", **right)
+    across = losses.get_yaxis_transform()  # x: share of the panel's width, so that the words stand at its right end
+    losses.text(1, CHANCE, "always ½", transform=across, ha="right", va="bottom", fontsize=9, color="#666666")
     losses.set(xlabel="epoch", ylabel="log loss", ylim=(0, None))
     areas.plot(epochs, table["AUC"], color="#009E73", marker="s", label="validation, per video")
     areas.plot(epochs, table["frame AUC"], color="#009E73", marker="s", linestyle=":", label="validation, per frame")
