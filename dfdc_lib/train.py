@@ -9,7 +9,6 @@ Departs from the winner's code: PolyLR does not move when a progress bar asks fo
 which no checkpoint was chosen on, says how good the model is.
 """
 
-import io
 import json
 import os
 import subprocess
@@ -17,15 +16,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from scipy.special import expit
-from sklearn.metrics import log_loss, roc_auc_score
 from timm.layers import convert_sync_batchnorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, PolynomialLR, SequentialLR
@@ -35,15 +31,15 @@ from tqdm.std import tqdm
 
 import dfdc_lib
 from dfdc_lib.checkpoints import load_model, save_model
-from dfdc_lib.crop_dataset import EpochSampler, PlainCrops, TrainingCrops, read_index, training_rows, validation_rows
+from dfdc_lib.crop_dataset import EpochSampler, TrainingCrops, read_index, training_rows, validation_rows
+from dfdc_lib.judge import judge
 from dfdc_lib.model import Classifier, create_model
 from dfdc_lib.presets import TrainSettings
-from dfdc_lib.records import FAKE, REAL, ModelCard, Recipe
-from dfdc_lib.scoring import autocast_dtype, choose_device, feed, logits_of
+from dfdc_lib.records import ModelCard, Recipe
+from dfdc_lib.scoring import autocast_dtype, choose_device, feed
 from dfdc_lib.store import Run, fingerprint, open_run
+from dfdc_lib.training_state import TrainingState
 
-LOG_LOSS_CLIP = 1e-7  # scores are kept this far from 0 and 1 in validation
-JUDGE_BATCH = 32  # crops
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4  # slides
 POLY_POWER = 0.9  # winner
 LABEL_SMOOTHING = 0.01  # slides
@@ -93,7 +89,7 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0) -> Path:
     dtype = autocast_dtype(settings.precision, device)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     mark = fingerprint(settings, recipe, fingerprint(index.to_csv()))
-    state = _State(folder / "state.pt", mark, model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
+    state = TrainingState(folder / "state.pt", mark, model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler)
     state.load()
 
     while state.epoch < settings.epochs:
@@ -182,69 +178,6 @@ def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 
     return total / kinds
 
 
-def judge(
-    model: Classifier, run: Run, index: pd.DataFrame, rows: np.ndarray, recipe: Recipe, workers: int, dtype: torch.dtype
-) -> dict[str, float]:
-    """Measure a model on crops: log loss and AUC, per frame and per video (plain mean of its frames).
-
-    Returns:
-        "log loss" as in SPEC: the mean of the fakes' and the reals', per video; AUC is NaN where only one kind is there.
-    """
-    loader = DataLoader(PlainCrops(run, index, rows, recipe), JUDGE_BATCH, num_workers=workers)
-    model.eval()
-    logits = np.concatenate([logits_of(model, images, recipe, dtype) for images, _, _ in loader])
-    frames = index.iloc[rows][["video_id", "label"]].assign(score=expit(logits).clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP))
-    videos = frames.groupby("video_id", observed=True).mean()
-    return {
-        "log loss": _balanced_log_loss(videos),
-        "AUC": _auc(videos),
-        "frame log loss": _balanced_log_loss(frames),
-        "frame AUC": _auc(frames),
-        "videos": float(len(videos)),
-    }
-
-
-class _State:
-    """Everything that training changes, and the file that holds it while training is not finished."""
-
-    def __init__(self, path: Path, mark: str, **parts: Any) -> None:
-        self.path, self.fingerprint, self.parts = path, mark, parts
-        self.epoch, self.iteration = 0, 0
-        self.losses: list[float] = []  # of every iteration so far
-        self.history: list[dict[str, float]] = []  # one entry an epoch
-
-    def save(self, run: Run) -> None:
-        """Write the state whole or not at all."""
-        content = {name: part.state_dict() for name, part in self.parts.items()}
-        content |= {name: getattr(self, name) for name in ("fingerprint", "epoch", "iteration", "losses", "history")}
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        run.write_bytes(self.path, buffer.getvalue())
-
-    def load(self) -> None:
-        """Go on from a saved state; one of other settings or other crops is passed over, and training begins anew."""
-        if not self.path.exists():
-            return
-        content = torch.load(self.path, map_location="cpu", weights_only=True)
-        if content["fingerprint"] != self.fingerprint:
-            return
-        for name, part in self.parts.items():
-            part.load_state_dict(content[name])
-        for name in ("epoch", "iteration", "losses", "history"):
-            setattr(self, name, content[name])
-
-    def end_epoch(self, found: dict[str, float], train_loss: float, rate: float) -> bool:
-        """Enter an epoch into the history; say whether its checkpoint is the best so far."""
-        best = min((entry["log loss"] for entry in self.history), default=float("inf"))
-        self.history.append({"epoch": self.epoch, "train loss": train_loss, "learning rate": rate} | found)
-        return found["log loss"] < best
-
-    @property
-    def moment(self) -> str:
-        """Say where training is."""
-        return f"epoch {self.epoch}, iteration {self.iteration}"
-
-
 def recipe_of(run: Run, size: int) -> Recipe:
     """Say how the crops of a run were made, for a model of this input size."""
     first = next(outcome.video_id for outcome in run.read_status("02_crop_faces") if outcome.status == "done")
@@ -292,7 +225,7 @@ def _scheduler(optimizer: torch.optim.Optimizer, settings: TrainSettings) -> LRS
     return SequentialLR(optimizer, [LinearLR(optimizer, 1 / warmup, total_iters=warmup), falling], [warmup])
 
 
-def _step_seed(settings: TrainSettings, state: _State) -> int:
+def _step_seed(settings: TrainSettings, state: TrainingState) -> int:
     return int(np.random.SeedSequence([settings.seed, state.epoch, state.iteration]).generate_state(1)[0])
 
 
@@ -304,7 +237,7 @@ def _over_processes(value: torch.Tensor, processes: int) -> float:
     return float(value)
 
 
-def _progress(settings: TrainSettings, state: _State, rank: int) -> tqdm:
+def _progress(settings: TrainSettings, state: TrainingState, rank: int) -> tqdm:
     title = f"epoch {state.epoch + 1}/{settings.epochs}"
     total, done = settings.iterations * settings.batch, state.iteration * settings.batch
     return tqdm(total=total, initial=done, desc=title, unit="img", mininterval=0.5, disable=rank > 0)
@@ -352,7 +285,7 @@ def _card_metrics(fold: str, found: dict[str, float]) -> dict[str, float]:
     return {f"{fold} {name}": value for name, value in found.items() if np.isfinite(value)}
 
 
-def _write_history(run: Run, folder: Path, state: _State, iterations: int) -> None:
+def _write_history(run: Run, folder: Path, state: TrainingState, iterations: int) -> None:
     """Write history.csv and losses.csv, and the epoch that has ended for TensorBoard."""
     place, numbers, last = folder.relative_to(run.root), np.arange(len(state.losses)), state.history[-1]
     losses = pd.DataFrame({"epoch": numbers // iterations, "iteration": numbers % iterations, "loss": state.losses})
@@ -362,16 +295,6 @@ def _write_history(run: Run, folder: Path, state: _State, iterations: int) -> No
         for name, value in last.items():
             if name != "epoch":
                 writer.add_scalar(name.replace(" ", "_"), value, int(last["epoch"]))
-
-
-def _balanced_log_loss(table: pd.DataFrame) -> float:
-    """Mean of the fakes' and the reals' log loss; of the one kind where only one is there."""
-    losses = [log_loss(part["label"], part["score"], labels=[REAL, FAKE]) for _, part in table.groupby("label")]
-    return float(np.mean(losses))
-
-
-def _auc(table: pd.DataFrame) -> float:
-    return float(roc_auc_score(table["label"], table["score"])) if table["label"].nunique() == 2 else float("nan")
 
 
 if __name__ == "__main__":

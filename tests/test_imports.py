@@ -28,7 +28,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "tracks",
     },
     "files": {"datasets", "film", "pool", "sample", "scores", "store", "video", "weights"},
-    "torch": {"augment", "checkpoints", "crop_dataset", "detect", "model", "predict", "scoring", "train"},
+    "torch": {"augment", "checkpoints", "crop_dataset", "detect", "judge", "model", "predict", "scoring", "train", "training_state"},
     "commands": {"cli", "doctor", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
 }
 # Beside them: they draw what they are given, so they import records, pure modules and each other, and no module imports them.
@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "matplotlib": FIGURES,
     "ipywidgets": {"viewers"},
 }
+WHO_MAY_IMPORT_TORCH = f"only {', '.join(sorted(LAYERS['torch']))} may"
 MAY_IMPORT_IN_A_FUNCTION = {"torch": {"doctor", "jobs"}}  # seconds that only those who need it should wait
 RANKS = {module: rank for rank, modules in enumerate(LAYERS.values()) for module in modules}
 KNOWN = RANKS.keys() | FIGURES
@@ -176,12 +177,12 @@ def test_imports_of(source: str, expected: list[tuple[str, bool]]) -> None:
         (
             "jobs",
             "import torch",
-            ["jobs imports torch: only augment, checkpoints, crop_dataset, detect, model, predict, scoring, train may"],
+            [f"jobs imports torch: {WHO_MAY_IMPORT_TORCH}"],
         ),
         (
             "stages",
             "def make():\n    import torch",
-            ["stages imports torch: only augment, checkpoints, crop_dataset, detect, model, predict, scoring, train may"],
+            [f"stages imports torch: {WHO_MAY_IMPORT_TORCH}"],
         ),
         ("jobs", "def make():\n    from facenet_pytorch import MTCNN", ["jobs imports facenet_pytorch: only detect may"]),
         ("crops", "import albumentations as A", ["crops imports albumentations: only augment may"]),

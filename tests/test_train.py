@@ -16,7 +16,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from train_work import SETTINGS, SIDE, make_run, recipe
 
-from dfdc_lib import train
+from dfdc_lib import judge, train
 from dfdc_lib.checkpoints import load_model
 from dfdc_lib.crop_dataset import read_index
 from dfdc_lib.model import create_model
@@ -258,7 +258,7 @@ def test_judge_measures_as_the_winner_did(run: Run, monkeypatch: pytest.MonkeyPa
     rows = np.flatnonzero(index["video_id"].isin(["r0", "f0", "r1"]) & index["frame_index"].isin([0, 10]))  # r0 r0 f0 f0 r1 r1
     scores = np.array([0.1, 0.3, 0.6, 0.8, 0.4, 0.9])
     monkeypatch.setattr(train, "logits_of", lambda *_: np.log(scores / (1 - scores)))
-    found = train.judge(create_model("test_efficientnet", pretrained=False), run, index, rows, recipe(), 0, torch.float32)
+    found = judge.judge(create_model("test_efficientnet", pretrained=False), run, index, rows, recipe(), 0, torch.float32)
     assert found == pytest.approx(
         {
             "log loss": (-math.log(0.7) + (-math.log(0.8) - math.log(0.35)) / 2) / 2,  # videos: fake .7; real .2 and .65
@@ -274,8 +274,8 @@ def test_judge_survives_a_model_that_is_sure_and_wrong(run: Run, monkeypatch: py
     index = read_index(run)
     rows = np.flatnonzero(index["video_id"] == "r0")
     monkeypatch.setattr(train, "logits_of", lambda *_: np.full(4, 100.0))
-    found = train.judge(create_model("test_efficientnet", pretrained=False), run, index, rows, recipe(), 0, torch.float32)
-    assert found["log loss"] == pytest.approx(-math.log(train.LOG_LOSS_CLIP), rel=1e-3)
+    found = judge.judge(create_model("test_efficientnet", pretrained=False), run, index, rows, recipe(), 0, torch.float32)
+    assert found["log loss"] == pytest.approx(-math.log(judge.LOG_LOSS_CLIP), rel=1e-3)
     assert math.isnan(found["AUC"])
 
 
