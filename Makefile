@@ -16,7 +16,7 @@ demo: $(READY)  ## from videos to masks and folds on the built-in sample; ends w
 	@$(BIN)/dfdc run --to 04
 
 test: $(READY)  ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## check style, types, and that no notebook holds outputs
 	@$(BIN)/ruff check
