@@ -257,7 +257,7 @@ def test_judge_measures_as_the_winner_did(run: Run, monkeypatch: pytest.MonkeyPa
     index = read_index(run)
     rows = np.flatnonzero(index["video_id"].isin(["r0", "f0", "r1"]) & index["frame_index"].isin([0, 10]))  # r0 r0 f0 f0 r1 r1
     scores = np.array([0.1, 0.3, 0.6, 0.8, 0.4, 0.9])
-    monkeypatch.setattr(train, "logits_of", lambda *_: np.log(scores / (1 - scores)))
+    monkeypatch.setattr(judge, "logits_of", lambda *_: np.log(scores / (1 - scores)))
     found = judge.judge(create_model("test_efficientnet", pretrained=False), run, index, rows, recipe(), 0, torch.float32)
     assert found == pytest.approx(
         {
@@ -273,7 +273,7 @@ def test_judge_measures_as_the_winner_did(run: Run, monkeypatch: pytest.MonkeyPa
 def test_judge_survives_a_model_that_is_sure_and_wrong(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     index = read_index(run)
     rows = np.flatnonzero(index["video_id"] == "r0")
-    monkeypatch.setattr(train, "logits_of", lambda *_: np.full(4, 100.0))
+    monkeypatch.setattr(judge, "logits_of", lambda *_: np.full(4, 100.0))
     found = judge.judge(create_model("test_efficientnet", pretrained=False), run, index, rows, recipe(), 0, torch.float32)
     assert found["log loss"] == pytest.approx(-math.log(judge.LOG_LOSS_CLIP), rel=1e-3)
     assert math.isnan(found["AUC"])
