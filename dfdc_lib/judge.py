@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import expit
-from sklearn.metrics import log_loss, roc_auc_score
 from torch.utils.data import DataLoader
 
 from dfdc_lib.crop_dataset import PlainCrops
+from dfdc_lib.evaluate import losses, measure
 from dfdc_lib.model import Classifier
-from dfdc_lib.records import FAKE, REAL, Recipe
+from dfdc_lib.records import Recipe
 from dfdc_lib.scoring import logits_of
 from dfdc_lib.store import Run
 
@@ -31,7 +31,8 @@ def judge(
     loader = DataLoader(PlainCrops(run, index, rows, recipe), JUDGE_BATCH, num_workers=workers)
     model.eval()
     logits = np.concatenate([logits_of(model, images, recipe, dtype) for images, _, _ in loader])
-    frames = index.iloc[rows][["video_id", "label"]].assign(score=expit(logits).clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP))
+    frames = index.iloc[rows][["video_id", "label"]].assign(score=expit(logits))
+    frames["score"] = frames["score"].clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
     videos = frames.groupby("video_id", observed=True).mean()
     return {
         "log loss": _balanced_log_loss(videos),
@@ -44,9 +45,9 @@ def judge(
 
 def _balanced_log_loss(table: pd.DataFrame) -> float:
     """Mean of the fakes' and the reals' log loss; of the one kind where only one is there."""
-    losses = [log_loss(part["label"], part["score"], labels=[REAL, FAKE]) for _, part in table.groupby("label")]
-    return float(np.mean(losses))
+    each = losses(table["label"].to_numpy(), table["score"].to_numpy(), LOG_LOSS_CLIP)
+    return float(pd.Series(each).groupby(table["label"].to_numpy()).mean().mean())
 
 
 def _auc(table: pd.DataFrame) -> float:
-    return float(roc_auc_score(table["label"], table["score"])) if table["label"].nunique() == 2 else float("nan")
+    return measure(table["label"].to_numpy(), table["score"].to_numpy(), LOG_LOSS_CLIP)["AUC"]

@@ -3,9 +3,8 @@
 One process, or several that torchrun starts; with several, each takes its share of every batch and the loss is that of the whole batch, so
 that two processes train what one would. Everything random depends on (seed, epoch, iteration): a run that was killed goes on from its last
 saved state and ends with the weights of an undisturbed one.
-Source: the slides (SGD, PolyLR, 2,500 iterations per epoch, label smoothing), the winner's code (Nesterov, loss balanced over real and
-fake, gradient clipping).
-Departs from the winner's code: PolyLR does not move when a progress bar asks for its rate; the seed seeds everything; a fold of its own,
+Source: the slides (2,500 iterations per epoch), the winner's code (gradient clipping); see objective.py for loss and steps.
+Departs from the winner's code: the seed seeds everything; a fold of its own,
 which no checkpoint was chosen on, says how good the model is.
 """
 
@@ -21,10 +20,8 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from timm.layers import convert_sync_batchnorm
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import LinearLR, LRScheduler, PolynomialLR, SequentialLR
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.std import tqdm
@@ -34,15 +31,13 @@ from dfdc_lib.checkpoints import load_model, save_model
 from dfdc_lib.crop_dataset import EpochSampler, TrainingCrops, read_index, training_rows, validation_rows
 from dfdc_lib.judge import judge
 from dfdc_lib.model import Classifier, create_model
+from dfdc_lib.objective import balanced_loss, create_optimizer, create_scheduler, sum_over_processes
 from dfdc_lib.presets import TrainSettings
 from dfdc_lib.records import ModelCard, Recipe
 from dfdc_lib.scoring import autocast_dtype, choose_device, feed
 from dfdc_lib.store import Run, fingerprint, open_run
 from dfdc_lib.training_state import TrainingState
 
-MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4  # slides
-POLY_POWER = 0.9  # winner
-LABEL_SMOOTHING = 0.01  # slides
 GRADIENT_NORM = 1.0  # winner
 
 
@@ -84,8 +79,8 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0) -> Path:
         model = share_statistics(model)
     model = model.to(device)
     shared: torch.nn.Module = DistributedDataParallel(model) if processes > 1 else model
-    optimizer = _optimizer(model, settings)
-    scheduler = _scheduler(optimizer, settings)
+    optimizer = create_optimizer(model, settings)
+    scheduler = create_scheduler(optimizer, settings)
     dtype = autocast_dtype(settings.precision, device)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     mark = fingerprint(settings, recipe, fingerprint(index.to_csv()))
@@ -103,7 +98,7 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0) -> Path:
                     logits = shared(feed(images, recipe, device))  # (batch / processes,)
                     loss = balanced_loss(logits.float(), targets.to(device, torch.float32), processes)
                     scaler.scale(loss).backward()
-                state.losses.append(_over_processes(loss.detach(), processes) / processes)
+                state.losses.append(sum_over_processes(loss.detach(), processes) / processes)
                 if not np.isfinite(state.losses[-1]):
                     raise RuntimeError(
                         f"the loss is {state.losses[-1]} in {state.moment}, on {_names(index, places)}: a lower rate may help"
@@ -155,29 +150,6 @@ def share_statistics(model: Classifier) -> Classifier:
     return convert_sync_batchnorm(model)
 
 
-def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:
-    """Weigh real and fake alike: the mean of (mean cross-entropy over fakes, mean over reals), of the whole batch.
-
-    Args:
-        logits: (n,) of this process's share of the batch.
-        targets: (n,) 1 = fake, 0 = real.
-        processes: that share the batch.
-    Returns:
-        A scalar whose gradient, averaged over the processes, is that of the whole batch. A batch of one kind counts that kind alone.
-    Source:
-        The winner's code; label smoothing from the slides, as the winner did it: targets are clipped to 0.01…0.99.
-    """
-    each = F.binary_cross_entropy_with_logits(logits, targets.clamp(LABEL_SMOOTHING, 1 - LABEL_SMOOTHING), reduction="none")
-    total = logits.new_zeros(())
-    kinds = 0
-    for kind in (targets > 0.5, targets <= 0.5):
-        count = _over_processes(kind.sum(), processes)
-        if count:
-            total = total + each[kind].sum() * processes / count
-            kinds += 1
-    return total / kinds
-
-
 def recipe_of(run: Run, size: int) -> Recipe:
     """Say how the crops of a run were made, for a model of this input size."""
     first = next(outcome.video_id for outcome in run.read_status("02_crop_faces") if outcome.status == "done")
@@ -209,32 +181,8 @@ def _train_folds(index: pd.DataFrame, settings: TrainSettings) -> list[int]:
     return sorted(folds - held_out)
 
 
-def _optimizer(model: Classifier, settings: TrainSettings) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, settings.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
-    return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=WEIGHT_DECAY)
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, settings: TrainSettings) -> LRScheduler:
-    """Fall from the learning rate to 0 over all iterations, by a polynomial; where asked, rise to it first."""
-    total, warmup = settings.epochs * settings.iterations, settings.warmup_iterations
-    falling = PolynomialLR(optimizer, total - warmup, power=POLY_POWER)
-    if not warmup:
-        return falling
-    return SequentialLR(optimizer, [LinearLR(optimizer, 1 / warmup, total_iters=warmup), falling], [warmup])
-
-
 def _step_seed(settings: TrainSettings, state: TrainingState) -> int:
     return int(np.random.SeedSequence([settings.seed, state.epoch, state.iteration]).generate_state(1)[0])
-
-
-def _over_processes(value: torch.Tensor, processes: int) -> float:
-    """Sum a scalar over the processes."""
-    if processes > 1:
-        value = value.clone().float()
-        dist.all_reduce(value)
-    return float(value)
 
 
 def _progress(settings: TrainSettings, state: TrainingState, rank: int) -> tqdm:

@@ -28,7 +28,20 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "tracks",
     },
     "files": {"datasets", "film", "pool", "sample", "scores", "store", "video", "weights"},
-    "torch": {"augment", "checkpoints", "crop_dataset", "detect", "judge", "model", "predict", "scoring", "train", "training_state"},
+    "torch": {
+        "augment",
+        "checkpoints",
+        "crop_dataset",
+        "detect",
+        "found_faces",
+        "judge",
+        "model",
+        "objective",
+        "predict",
+        "scoring",
+        "train",
+        "training_state",
+    },
     "commands": {"cli", "doctor", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
 }
 # Beside them: they draw what they are given, so they import records, pure modules and each other, and no module imports them.
