@@ -21,10 +21,10 @@ from safetensors.torch import load_file, save_file
 
 from dfdc_lib import weights
 from dfdc_lib.model import Classifier, create_model
-from dfdc_lib.records import DetectorSettings, ModelCard, Recipe
+from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe
 from dfdc_lib.store import Run, project_path
 
-WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "model.json"
+WEIGHTS_FILE, CARD_FILE, CALIBRATION_FILE = "weights.safetensors", "model.json", "calibration.json"
 KEYS_SHOWN = 4  # in an error message
 
 # Winner's inference: his thresholds there, every video halved, a third of the face on each side, 380 pixels, by area or cubic.
@@ -53,7 +53,8 @@ HARMLESS: list[Callable | tuple[Callable, str]] = [
 def save_model(folder: Path, model: Classifier, card: ModelCard) -> None:
     """Write a model folder; made if absent, a model in it is replaced.
 
-    The card comes last: a folder with a card holds the weights that belong to it, whatever was killed when.
+    The card comes last: a folder with a card holds the weights that belong to it, whatever was killed when. A calibration belongs to the
+    weights it was fitted for and goes with them; notebook 08 writes the next one.
 
     Args:
         folder: `models/<name>` of a run folder.
@@ -62,13 +63,14 @@ def save_model(folder: Path, model: Classifier, card: ModelCard) -> None:
     Raises:
         ValueError: if the card would not read back.
     """
-    text = card.model_dump_json(indent=1)
+    text = card.model_dump_json(indent=1, exclude={"calibration"})
     _parse_card(text, f"the card of {card.name}")
     folder.mkdir(parents=True, exist_ok=True)
     partial_weights, partial_card = folder / f".{WEIGHTS_FILE}.partial", folder / f".{CARD_FILE}.partial"
     save_file({key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}, partial_weights)
     partial_card.write_text(text)
-    (folder / CARD_FILE).unlink(missing_ok=True)
+    for name in (CARD_FILE, CALIBRATION_FILE):
+        (folder / name).unlink(missing_ok=True)
     partial_weights.replace(folder / WEIGHTS_FILE)
     partial_card.replace(folder / CARD_FILE)
 
@@ -93,7 +95,7 @@ def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
         ) from error
     model = create_model(card.encoder, pretrained=False, drop_path=0, noise=card.noise)
     _load_strict(model, tensors, weights_path)
-    return model.eval(), card
+    return model.eval(), card.model_copy(update={"calibration": _read_calibration(folder / CALIBRATION_FILE)})
 
 
 def load_released(path: Path) -> tuple[Classifier, ModelCard]:
@@ -159,6 +161,15 @@ def _checked_release(released: weights.Released) -> Path:
     if state == "wrong":
         raise ValueError(f"{path} is not the released file (its SHA-256 differs): run `dfdc weights download {released.name}`")
     return path
+
+
+def _read_calibration(path: Path) -> Calibration | None:
+    if not path.is_file():
+        return None
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{path} is no calibration: {error.errors()[0]['msg']}; delete it, or run notebook 08 again") from error
 
 
 def _parse_card(text: str, source: str) -> ModelCard:

@@ -8,12 +8,9 @@ Source: `skimage.data.astronaut()`, a portrait of Eileen Collins, NASA, public d
 the picture without a face. Both come with scikit-image.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import skimage.data
@@ -77,31 +74,6 @@ def film_scene(scene: Scene, seed: int, frame_count: int) -> Iterator[tuple[np.n
     for camera, light in zip(cameras, lights, strict=True):
         frame = _photograph(world, scene, camera, light, rng)
         yield frame, [_forge(frame, camera, [faces[number] for number in forgery.faces], forgery) for forgery in scene.forgeries]
-
-
-@contextmanager
-def video_writer(path: Path, scene: Scene) -> Iterator[Callable[[np.ndarray], None]]:
-    """Open an H.264 file for a scene's frames; equal frames give equal bytes.
-
-    Args:
-        path: of the `.mp4`, in a folder that is there.
-        scene: says the size of its upright frames, and how a player must turn the stored ones.
-    Returns:
-        A context whose value writes one upright (H, W, 3) uint8 RGB frame; the file is whole when the context ends.
-    """
-    with av.open(str(path), "w", options={"fflags": "bitexact"}) as container:  # bitexact: no encoder name, no time
-        stream = container.add_stream("libx264", rate=FPS, options=ENCODER_OPTIONS)
-        stored_size = scene.size if scene.rotation % 180 == 0 else scene.size[::-1]
-        stream.height, stream.width, stream.pix_fmt = *stored_size, "yuv420p"
-        if scene.rotation:
-            stream.set_display_rotation(-scene.rotation)  # PyAV counts counter-clockwise
-
-        def write(frame: np.ndarray) -> None:
-            stored = np.ascontiguousarray(np.rot90(frame, scene.rotation // 90))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="rgb24")))
-
-        yield write
-        container.mux(stream.encode())
 
 
 # Filming ---------------------------------------------------------------------------------------------------------------------------

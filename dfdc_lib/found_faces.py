@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dfdc_lib import crops, tracks, video
+from dfdc_lib import crops, quality, tracks, video
 from dfdc_lib.detect import FaceDetector
 from dfdc_lib.records import Box, DetectorSettings, Recipe
 
@@ -30,6 +30,8 @@ class FoundFace(NamedTuple):
     track: int
     box: Box
     confidence: float
+    sharpness: float
+    turn: float
     crop: np.ndarray  # (h, w, 3) uint8 RGB
 
 
@@ -93,4 +95,14 @@ def _linked(rows: Sequence[tuple[video.Frame, tuple, list[np.ndarray]]]) -> Iter
     numbers = tracks.link_faces([[face.box for face in faces] for _, faces, _ in rows])
     for (frame, faces, cuts), row in zip(rows, numbers, strict=True):
         for face_index, (face, crop, track) in enumerate(zip(faces, cuts, row, strict=True)):
-            yield FoundFace(frame.frame_index, frame.time_seconds, face_index, track, face.box, face.confidence, crop)
+            yield FoundFace(
+                frame_index=frame.frame_index,
+                time_seconds=frame.time_seconds,
+                face_index=face_index,
+                track=track,
+                box=face.box,
+                confidence=face.confidence,
+                sharpness=round(quality.sharpness(crop), 2),
+                turn=round(quality.turn(face.landmarks), 3),
+                crop=crop,
+            )

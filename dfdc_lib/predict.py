@@ -31,9 +31,10 @@ from dfdc_lib.strategies import STRATEGIES, video_scores
 
 CROPS_PER_BATCH = {"cpu": 8, "cuda": 64}
 NO_FACE_SCORE = 0.5  # winner
+BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
 SCORE_COLUMNS = [
     *("video_id", "frame_index", "time_seconds", "face_index", "track"),
-    *("box_x0", "box_y0", "box_x1", "box_y1", "confidence", "logit", "score"),
+    *(*BOX_COLUMNS, "confidence", "sharpness", "turn", "logit", "score"),
 ]
 
 
@@ -158,7 +159,8 @@ def predict(
     models = {model_name(name): load_any(name, run) for name in names}
     videos, decided = _chosen(run, which, [card for _, card in models.values()])
     same = {
-        name: fingerprint(dfdc_lib.__version__, card, weights_fingerprint(model), most_frames) for name, (model, card) in models.items()
+        name: fingerprint(dfdc_lib.__version__, _as_made(card), weights_fingerprint(model), most_frames)
+        for name, (model, card) in models.items()
     }
     # A file that has gone is found out when it is to be read.
     contents = {item.video_id: file_fingerprint(item.path) if item.path.is_file() else "" for item in videos}
@@ -176,6 +178,11 @@ def predict(
             run.write_table(f"scores/{name}.parquet", table)
         run.write_table("submission.csv", _submission(videos, tables, strategy))
     return outcomes
+
+
+def _as_made(card: ModelCard) -> ModelCard:
+    """Leave out what came after the scores and changes none."""
+    return card.model_copy(update={"calibration": None})
 
 
 def model_name(name: str) -> str:
@@ -213,11 +220,12 @@ def _finished(run: Run, video_id: str, marks: Mapping[tuple[str, str], str], mod
 def _score_table(run: Run, model: str, video_ids: Sequence[str]) -> pd.DataFrame:
     """Gather a model's scores of all videos, one row a face."""
     rows = [
-        (video_id, face.frame_index, face.time_seconds, face.face_index, face.track, *face.box, face.confidence, face.logit, face.score)
+        (video_id, *(value for name, value in face if name != "box"), *face.box)
         for video_id in video_ids
         for face in run.read_record(run.scores_record_path(model, video_id), VideoScores).faces
     ]
-    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+    fields = [name for name in FaceScore.model_fields if name != "box"]
+    return pd.DataFrame(rows, columns=["video_id", *fields, *BOX_COLUMNS])[SCORE_COLUMNS]
 
 
 def _submission(videos: Sequence[Video], tables: Mapping[str, pd.DataFrame], strategy: str) -> pd.DataFrame:

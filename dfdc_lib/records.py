@@ -161,6 +161,17 @@ class Recipe(Record):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
+class Calibration(Record):
+    """How a model's video scores become probabilities: the content of `models/<name>/calibration.json`, written by notebook 08."""
+
+    temperature: Annotated[float, Field(gt=0)]  # that divides the logit of the mean score
+    clip: float  # of the scores, before
+    videos: int  # held-out and labelled, that it was fitted on
+    fakes: int
+    log_loss_before: float
+    log_loss_after: float  # of each half of the originals, under the temperature of the other half
+
+
 class ModelCard(Record):
     """What a checkpoint is: the content of `models/<name>/model.json` beside its weights."""
 
@@ -178,6 +189,7 @@ class ModelCard(Record):
     data_fingerprint: str = ""
     commit: str = ""
     kit_version: str = ""
+    calibration: Calibration | None = None  # read from a file of its own: it comes after the scores, and changes none
 
 
 class FaceScore(Record):
@@ -189,6 +201,8 @@ class FaceScore(Record):
     track: int  # the person, within this video
     box: Box
     confidence: float  # the detector's
+    sharpness: float  # of the crop, see quality.sharpness
+    turn: float  # to the side, see quality.turn
     logit: float
     score: float  # sigmoid(logit)
 
@@ -198,6 +212,54 @@ class VideoScores(Record):
 
     video_id: str
     faces: tuple[FaceScore, ...]
+    fingerprint: str
+
+
+class Person(Record):
+    """What the frames of one person in one video say."""
+
+    track: int
+    frames: int  # examined ones that show the person
+    models: int  # that looked at them
+    first_seconds: float
+    last_seconds: float
+    mean: float  # the video score, by the mean of the frames
+    confident: float  # the same frames, by the confident strategy
+    low: float  # 95 % interval of the mean
+    high: float
+    side_pixels: float  # of the face's shorter side, median
+    sharpness: float  # median
+    turn: float  # median
+    forged_spans: tuple[tuple[float, float], ...]  # seconds: where several frames in a row look forged
+    doubts: tuple[str, ...]  # reasons for not judging this person
+
+
+class Trial(Record):
+    """What a changed version of the video, or fewer of its frames, scores."""
+
+    title: str
+    frames: int  # that show the judged person
+    score: float | None  # None where no face was found any more
+    low: float | None
+    high: float | None
+    flips: bool  # the answer is another one than the whole video's
+
+
+Answer = Literal["fake", "real", "inconclusive"]
+
+
+class Inspection(Record):
+    """The examination of one video: the content of `inspection.json`."""
+
+    video: str  # name of the file
+    models: tuple[str, ...]
+    people: tuple[Person, ...]  # the most suspicious first
+    trials: tuple[Trial, ...]
+    answer: Answer
+    doubts: tuple[str, ...]  # why inconclusive; empty otherwise
+    score: float  # of the most suspicious person that can be judged, or of the most suspicious one
+    judged_track: int
+    probability: float | None  # the calibrated score, where the model has a calibration
     fingerprint: str
 
 

@@ -20,7 +20,8 @@ import cv2
 from tqdm.std import tqdm
 
 from dfdc_lib import __version__
-from dfdc_lib.film import FPS, Forgery, Scene, film_scene, video_writer
+from dfdc_lib.encode import video_writer
+from dfdc_lib.film import ENCODER_OPTIONS, FPS, Forgery, Scene, film_scene
 from dfdc_lib.pool import core_count, worker_pool
 from dfdc_lib.store import file_fingerprint, fingerprint, project_path
 
@@ -132,7 +133,10 @@ def _make_scene(scene: Scene, folder: Path, seed: int, frame_count: int) -> None
     for fake in fakes:
         true_mask_path(folder, fake, 0).parent.mkdir(parents=True)
     with ExitStack() as stack:
-        write_original, *write_fakes = [stack.enter_context(video_writer(part / f"{name}.mp4", scene)) for name in [scene.name, *fakes]]
+        write_original, *write_fakes = [
+            stack.enter_context(video_writer(part / f"{name}.mp4", scene.size, FPS, ENCODER_OPTIONS, scene.rotation))
+            for name in [scene.name, *fakes]
+        ]
         for frame_index, (frame, forged) in enumerate(film_scene(scene, seed, frame_count)):
             write_original(frame)
             for fake, write, (fake_frame, mask) in zip(fakes, write_fakes, forged, strict=True):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from dfdc_lib.film import Forgery, Scene, film_scene, video_writer
+from dfdc_lib.encode import video_writer
+from dfdc_lib.film import ENCODER_OPTIONS, FPS, Forgery, Scene, film_scene
 from dfdc_lib.sample import ONE_ONLY, SCENES
 
 FRAME_COUNT = 3
@@ -37,7 +38,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
 
 
 def write_video(path: Path, scene: Scene, frames: list[np.ndarray]) -> None:
-    with video_writer(path, scene) as write:
+    with video_writer(path, scene.size, FPS, ENCODER_OPTIONS, scene.rotation) as write:
         for frame in frames:
             write(frame)
 
