@@ -1,12 +1,10 @@
-"""The stage table, and the way from it to executed notebooks and a report: doit decides what is due, papermill runs it.
+"""The stage table, and the way from it to executed notebooks and a report.
 
-A stage is due when its notebook's code, its parameters, the library or a file it needs has changed since it last succeeded in this run
-folder; nothing changed, nothing runs. All state lies in the run folder.
+A stage is due (`due.run_if_due`) when its notebook's code, its parameters, the library or a file it needs has changed since it last
+succeeded in this run folder; nothing changed, nothing runs. All state lies in the run folder.
 """
 
-import hashlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -18,14 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from doit.action import PythonAction
-from doit.api import run_tasks
-from doit.cmd_base import TaskLoader2
-from doit.reporter import ZeroReporter
-from doit.task import Task
-from doit.tools import config_changed
-
 import dfdc_lib
+from dfdc_lib.due import NotebookError, code_fingerprint, execute_notebook, folder_fingerprint, run_if_due
 from dfdc_lib.parameters import Parameter, read_parameters
 from dfdc_lib.report import write_report
 from dfdc_lib.store import PROJECT, Run, open_run, project_path
@@ -44,7 +36,6 @@ STATES = {  # what a stage goes on from, by its number
     "06": "models/*/state.pt",
     "07": "scores/*/*.json",
 }
-QUIET_KERNEL = "--IPKernelApp.log_level=ERROR"  # it would warn, at every start, of a port that only this machine can reach
 REPORTED_PACKAGES = (
     "torch",
     "torchvision",
@@ -197,38 +188,28 @@ def _forget(run: Run, stages: Sequence[Stage]) -> None:
 
 
 def _bring_up_to_date(run: Run, stage: Stage, parameters: dict[str, Any], data: Path | None, manifest: dict[str, Any]) -> bool:
-    """Run a stage if it is due, as doit's one task; say whether it was."""
+    """Run a stage if it is due; say whether it was."""
     for name in stage.needs:
         if not (run.root / name).exists():
             raise FileNotFoundError(
                 f"{stage.name} needs {name}, which is not in {run.root}: run the stages before it first (leave out --from)"
             )
-    ran: list[bool] = []
-
-    def execute() -> bool:
-        ran.append(True)
-        _execute(run, stage, parameters, manifest)
-        return True
-
-    depends_on = {
-        "parameters": {name: value for name, value in parameters.items() if name not in SPEED_PARAMETERS},
-        "code": _code_fingerprint(stage.notebook),
-        "data": _folder_fingerprint(data) if data and not stage.needs else "",
-    }
-    task = Task(
+    ran = run_if_due(
         stage.name,
-        [PythonAction(execute)],
-        file_dep=[str(path) for path in [*(run.root / name for name in stage.needs), *_used_files(run, stage, parameters)]],
-        targets=[str(run.root / name) for name in stage.makes],
-        uptodate=[config_changed(depends_on)],
-        verbosity=2,
+        lambda: _execute(run, stage, parameters, manifest),
+        run.root / ".doit.db",
+        depends_on={
+            "parameters": {name: value for name, value in parameters.items() if name not in SPEED_PARAMETERS},
+            "code": code_fingerprint(stage.notebook),
+            "data": folder_fingerprint(data) if data and not stage.needs else "",
+        },
+        needs=[*(run.root / name for name in stage.needs), *_used_files(run, stage, parameters)],
+        makes=[run.root / name for name in stage.makes],
     )
-    config = {"GLOBAL": {"dep_file": str(run.root / ".doit.db"), "backend": "sqlite3", "reporter": _SilentReporter}}
-    run_tasks(_OneTask(task), {stage.name: {}}, config)
     failure = manifest["stages"].get(stage.name, {}).get("error") if ran else ""
     if failure:
         raise StageError(f"{stage.name} stopped: {failure}; the notebook as far as it came: {run.notebook_path(stage.name)}")
-    return bool(ran)
+    return ran
 
 
 def _used_files(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> list[Path]:
@@ -240,82 +221,18 @@ def _used_files(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> list[P
 
 def _execute(run: Run, stage: Stage, parameters: dict[str, Any], manifest: dict[str, Any]) -> None:
     """Run the notebook and write in the manifest how it went."""
-    import papermill  # here: a run in which nothing is due should not wait for it
-
-    output = run.notebook_path(stage.name)
-    output.parent.mkdir(parents=True, exist_ok=True)
     entry: dict[str, Any] = {"title": stage.title, "status": "failed", "started": _now(), "parameters": parameters, "error": "interrupted"}
     manifest["stages"][stage.name] = entry
     began = time.monotonic()
-    os.environ |= {"DFDC_HEADLESS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
     try:
-        papermill.execute_notebook(
-            str(stage.notebook),
-            str(output),
-            parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            stderr_file=sys.stderr,
-            cwd=str(NOTEBOOKS),
-            extra_arguments=[QUIET_KERNEL],
-        )
+        execute_notebook(stage.notebook, run.notebook_path(stage.name), parameters)
         entry |= {"status": "done", "error": ""}
-    except papermill.PapermillExecutionError as error:
-        entry["error"] = f"{error.ename}: {error.evalue}"
+    except NotebookError as error:
+        entry["error"] = str(error)
         raise
     finally:
         entry["seconds"] = round(time.monotonic() - began, 1)
         run.write_json(run.root / "run.json", manifest)
-
-
-class _OneTask(TaskLoader2):
-    """Tell doit of one task."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.task = task
-
-    def setup(self, opt_values: dict) -> None:
-        """Have nothing to set up."""
-
-    def load_doit_config(self) -> dict:
-        return {}
-
-    def load_tasks(self, cmd: object, pos_args: list) -> list[Task]:
-        return [self.task]
-
-
-class _SilentReporter(ZeroReporter):
-    """Leave the talking to `run_stages`, but not about doit's own faults."""
-
-    def add_failure(self, task: Task, fail: Any) -> None:
-        pass
-
-    def runtime_error(self, message: str) -> None:
-        raise RuntimeError(message)
-
-
-def _code_fingerprint(notebook: Path) -> str:
-    """Hash what a stage computes with: the notebook's code cells and the library's source."""
-    digest = hashlib.sha256()
-    for cell in json.loads(notebook.read_bytes())["cells"]:
-        if cell["cell_type"] == "code":
-            digest.update("".join(cell["source"]).encode())
-    for module in sorted((PROJECT / "dfdc_lib").glob("*.py")):
-        digest.update(module.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _folder_fingerprint(folder: Path) -> str:
-    """Hash the names, sizes and times of all files, so that a new or changed video is noticed."""
-    digest = hashlib.sha256()
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root, name)
-            state = path.stat() if path.exists() else None
-            digest.update(f"{path}\x1f{state and (state.st_size, state.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 def _now() -> str:
