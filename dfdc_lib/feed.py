@@ -64,3 +64,17 @@ def fit_to_square(crop: np.ndarray, recipe: Recipe) -> np.ndarray:
     square = np.zeros((recipe.size, recipe.size, 3), np.uint8)
     square[top : top + height, left : left + width] = resized
     return square
+
+
+def from_square(square: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bring what belongs to a model's square back to the crop the square was made of.
+
+    Args:
+        square: (size, size) or (size, size, channels), say a heat map.
+        height, width: of the crop.
+    Returns:
+        (height, width) or (height, width, channels): without the black borders, at the crop's size.
+    """
+    inner_height, inner_width = fitted_shape(height, width, square.shape[0])
+    top, left = (square.shape[0] - inner_height) // 2, (square.shape[0] - inner_width) // 2
+    return cv2.resize(square[top : top + inner_height, left : left + inner_width], (width, height), interpolation=cv2.INTER_LINEAR)

@@ -1,23 +1,25 @@
-"""One suspicious video, examined: `inspect_video` scores its people, tries whether the answer holds, and keeps the pictures that show why.
+"""One suspicious video, examined: who is in it, what the models say of them, whether that holds, and the pictures that show why.
 
-In: a file, models, perhaps the original it may have been made of. Out, in a run folder of its own: `scores/`, `inspection.json`, `faces.csv`
-(one row a face), `crops/` and `frames/` (what was looked at), `heat/` (which pixels made the score), `masks.csv` and `masks/` (against the
-original), `variants/` and `stability/` (the changed versions and their scores). Everything comes from the modules that score data sets:
-the changed versions are videos like any other.
+In: a file, models, perhaps the original it may have been made of. Out, in a run folder of its own: `scores/`, `inspection.json`,
+`faces.csv` (one row a face), `crops/` and `frames/` (what was looked at), `heat/` (which pixels made the score), `masks.csv` and `masks/`
+(against the original), `variants/` and `stability/` (the changed versions and their scores). Everything comes from the modules that score
+data sets: the changed versions are videos like any other.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dfdc_lib import calibrate, crops, explain, predict, ssim, variants, verdict, video
 from dfdc_lib.checkpoints import load_any
-from dfdc_lib.feed import fit_to_square
+from dfdc_lib.feed import fit_to_square, from_square
 from dfdc_lib.found_faces import FRAMES_PER_VIDEO, frame_indices
-from dfdc_lib.records import Inspection, ModelCard, Person, Trial, Video
+from dfdc_lib.model import Classifier
+from dfdc_lib.records import Box, Inspection, ModelCard, Person, Trial, Video
 from dfdc_lib.scoring import choose_device
 from dfdc_lib.store import Run, file_fingerprint, fingerprint, open_run
 
@@ -27,7 +29,9 @@ VIDEO_ID = "video"
 EVIDENCE_FRAMES = 4  # shown in full size
 
 
-def inspect_video(run: Run, path: Path, names: Sequence[str], original: Path | None = None, device: str = "auto", workers: int = 0) -> Inspection:
+def inspect_video(
+    run: Run, path: Path, names: Sequence[str], original: Path | None = None, device: str = "auto", workers: int = 0
+) -> Inspection:
     """Examine one video.
 
     Args:
@@ -107,7 +111,7 @@ def _fewer_frames(path: Path, faces: pd.DataFrame, judged: Person) -> list[Trial
     """Judge by fewer of the examined frames, evenly chosen."""
     examined = frame_indices(video.count_frames(path), EXAMINED_FRAMES)
     trials = []
-    for count in (*FEWER_FRAMES, EXAMINED_FRAMES):
+    for count in [fewer for fewer in FEWER_FRAMES if fewer < len(examined)] + [len(examined)]:
         chosen = {examined[place] for place in frame_indices(len(examined), count)}
         rows = faces[faces["frame_index"].isin(chosen)]
         trials.append(verdict.try_version(f"{count} frames", rows, judged.mean >= verdict.EVEN))
@@ -119,7 +123,11 @@ def _changed_versions(
 ) -> list[Trial]:
     """Make the changed versions of the excerpt that shows most of the judged person, and judge each."""
     start = excerpt_start(faces.loc[faces["track"] == judged.track, "frame_index"].tolist())
-    folder = run.root / "variants" / fingerprint(file_fingerprint(path), start, variants.EXCERPT_FRAMES, *variants.VARIANTS_MADE)
+    folder = (
+        run.root
+        / "variants"
+        / fingerprint(file_fingerprint(path), start, variants.EXCERPT_FRAMES, *(variant[:3] for variant in variants.VARIANTS))
+    )
     if not folder.is_dir():  # it is there when it is whole
         partial = run.root / ".partial" / folder.name
         shutil.rmtree(folder.parent, ignore_errors=True)
@@ -151,23 +159,24 @@ def _probability(cards: Sequence[ModelCard], judged: Person) -> float | None:
 # Pictures ----------------------------------------------------------------------------------------------------------------------------
 def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float, evidence: pd.DataFrame) -> None:
     """Keep the crop of every scored face, and the whole frames that carry the answer."""
-    by_frame = dict(list(faces.groupby("frame_index")))
+    by_frame = _by_frame(faces)
     whole = set(evidence["frame_index"])
     with video.VideoReader(path) as reader:
         for frame in reader.frames(by_frame.__contains__):
-            for row in by_frame[frame.frame_index].itertuples():
+            for row in by_frame[frame.frame_index]:
                 area = crops.crop_area(_box(row), margin, *frame.image.shape[:2])
-                run.write_image(run.crop_path(VIDEO_ID, row.frame_index, row.face_index), crops.cut(frame.image, area))
+                run.write_image(run.crop_path(*_place(row)), crops.cut(frame.image, area))
             if frame.frame_index in whole:
                 run.write_image(frame_path(run, frame.frame_index), frame.image)
 
 
-def write_heat_maps(run: Run, evidence: pd.DataFrame, model: explain.Classifier, card: ModelCard) -> None:
-    """Keep which pixels of the crops that carry the answer made their scores: heat/<frame>_<face>.png, 0–255, in the model's square."""
+def write_heat_maps(run: Run, evidence: pd.DataFrame, model: Classifier, card: ModelCard) -> None:
+    """Keep which pixels of the crops that carry the answer made their scores: heat/<frame>_<face>.png, 0–255, of the crop's size."""
     places = list(zip(evidence["frame_index"], evidence["face_index"], strict=True))
-    squares = np.stack([fit_to_square(run.read_image(run.crop_path(VIDEO_ID, *place)), card.recipe) for place in places])
-    for place, heat in zip(places, explain.heat_maps(model, squares, card.recipe), strict=True):
-        run.write_image(heat_path(run, *place), np.rint(255 * heat).astype(np.uint8))
+    seen = [run.read_image(run.crop_path(VIDEO_ID, *place)) for place in places]
+    maps = explain.heat_maps(model, np.stack([fit_to_square(crop, card.recipe) for crop in seen]), card.recipe)
+    for place, crop, heat in zip(places, seen, maps, strict=True):
+        run.write_image(heat_path(run, *place), np.rint(255 * from_square(heat, *crop.shape[:2])).astype(np.uint8))
 
 
 def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margin: float) -> pd.DataFrame:
@@ -178,24 +187,24 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
     Raises:
         ValueError: if the original has none of the examined frames.
     """
-    by_frame, info = dict(list(faces.groupby("frame_index"))), video.read_info(path)
+    by_frame, info = _by_frame(faces), video.read_info(path)
     first, first_of_original = (video.read_frames(file, {0})[:1] for file in (path, original))
     aligned = [crops.align_frames(a.image, b.image) for a, b in zip(first_of_original, first, strict=False)]
     rows = []
     with video.VideoReader(original) as reader:
         whole = (0, 0, reader.info.width, reader.info.height)
         for frame in reader.frames(by_frame.__contains__):
-            for row in by_frame[frame.frame_index].itertuples():
+            for row in by_frame[frame.frame_index]:
                 area = crops.crop_area(_box(row), margin, info.height, info.width)
                 patch = crops.matching_patch(frame.image, whole, area, aligned[0] if aligned else crops.Alignment())
-                similarity = ssim.ssim_map(patch, run.read_image(run.crop_path(VIDEO_ID, row.frame_index, row.face_index)))
+                similarity = ssim.ssim_map(patch, run.read_image(run.crop_path(*_place(row))))
                 mask = ssim.mask_of(similarity)
-                run.write_image(run.mask_path(VIDEO_ID, row.frame_index, row.face_index), mask)
-                known = (row.frame_index, row.time_seconds, row.face_index, row.track, row.score)
-                rows.append((*known, float(similarity.mean()), ssim.changed_share(mask)))
+                run.write_image(run.mask_path(*_place(row)), mask)
+                known = {name: row[name] for name in ("frame_index", "time_seconds", "face_index", "track", "score")}
+                rows.append(known | {"ssim": float(similarity.mean()), "changed_share": ssim.changed_share(mask)})
     if not rows:
         raise ValueError(f"the original {original.name} has none of the frames that were examined in {path.name}: is it the right one?")
-    return pd.DataFrame(rows, columns=["frame_index", "time_seconds", "face_index", "track", "score", "ssim", "changed_share"])
+    return pd.DataFrame(rows)
 
 
 def frame_path(run: Run, frame_index: int) -> Path:
@@ -208,5 +217,13 @@ def heat_path(run: Run, frame_index: int, face_index: int) -> Path:
     return run.root / "heat" / f"{frame_index:05d}_{face_index}.png"
 
 
-def _box(row: object) -> tuple[float, float, float, float]:
-    return row.box_x0, row.box_y0, row.box_x1, row.box_y1  # type: ignore[attr-defined]
+def _by_frame(faces: pd.DataFrame) -> dict[int, list[dict[Hashable, Any]]]:
+    return {int(index): faces[faces["frame_index"] == index].to_dict("records") for index in faces["frame_index"].unique()}
+
+
+def _place(row: Mapping[Hashable, Any]) -> tuple[str, int, int]:
+    return VIDEO_ID, row["frame_index"], row["face_index"]
+
+
+def _box(row: Mapping[Hashable, Any]) -> Box:
+    return row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"]

@@ -89,14 +89,14 @@ def describe_people(faces: pd.DataFrame) -> tuple[Person, ...]:
     Returns:
         One `Person` a track; () where there is no face.
     """
-    people = [_describe(int(track), rows.sort_values("frame_index")) for track, rows in faces.groupby("track")]
+    people = [_describe(int(track), faces[faces["track"] == track].sort_values("frame_index")) for track in faces["track"].unique()]
     return tuple(sorted(people, key=lambda person: (bool(person.doubts), -person.mean)))
 
 
 def _describe(track: int, rows: pd.DataFrame) -> Person:
     scores, times = rows["score"].to_numpy(float), rows["time_seconds"].to_numpy(float)
-    sides = np.minimum(rows["box_x1"] - rows["box_x0"], rows["box_y1"] - rows["box_y0"])
-    side, sharpness, turn = float(sides.median()), float(rows["sharpness"].median()), float(rows["turn"].median())
+    sides = pd.DataFrame({"width": rows["box_x1"] - rows["box_x0"], "height": rows["box_y1"] - rows["box_y0"]}).min(axis=1)
+    side, sharpness, turn = (float(each.median()) for each in (sides, rows["sharpness"], rows["turn"]))
     low, high = mean_interval(scores)
     limits = [
         (len(rows) < MIN_FRAMES, f"seen in {len(rows)} of the examined frames, at least {MIN_FRAMES} are needed"),
