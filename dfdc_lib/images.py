@@ -14,6 +14,7 @@ from dfdc_lib.records import Box, Face
 FACE_COLOUR = (240, 228, 66)  # RGB, Okabe-Ito yellow: boxes and landmarks
 REAL_COLOUR = (0, 114, 178)  # RGB, Okabe-Ito blue
 CHANGED_COLOUR = (213, 94, 0)  # RGB, the fake's vermillion: changed pixels in an overlay
+OVERLAY_COVER = 0.6  # share of a pixel that a full mask or the strongest heat covers
 
 
 def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -30,15 +31,36 @@ def overlay_mask(fake: np.ndarray, mask: np.ndarray) -> np.ndarray:
         fake: (H, W, 3) uint8 RGB.
         mask: (H, W) uint8; 0 = unchanged.
     Returns:
-        (H, W, 3) uint8 RGB; where the mask is 255 the colour covers 60 %.
+        (H, W, 3) uint8 RGB; where the mask is 255 the colour covers `OVERLAY_COVER`.
     Raises:
         ValueError: if mask and crop differ in size.
     """
     if mask.shape != fake.shape[:2]:
         raise ValueError(f"the mask must have the size of its crop {fake.shape[:2]}, got {mask.shape}: cut both with the same box")
     gray = np.asarray(cv2.cvtColor(fake, cv2.COLOR_RGB2GRAY), np.float32)[..., None]
-    strength = np.float32(0.6 / 255) * mask[..., None]
+    strength = np.float32(OVERLAY_COVER / 255) * mask[..., None]
     return np.rint(gray + (np.array(CHANGED_COLOUR, np.float32) - gray) * strength).astype(np.uint8)
+
+
+def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Lay a heat map over a crop: nothing where there is no heat, and from dark red to yellow the more there is.
+
+    Args:
+        crop: (H, W, 3) uint8 RGB.
+        heat: (H, W) in 0–1.
+    Returns:
+        (H, W, 3) uint8 RGB; a pixel without heat is the crop's, where the heat is 1 its colour covers `OVERLAY_COVER`.
+    Raises:
+        ValueError: if heat map and crop differ in size.
+    Source:
+        The colours are matplotlib's inferno (S. van der Walt, N. Smith 2015), in which equal steps look equal.
+    """
+    if heat.shape != crop.shape[:2]:
+        raise ValueError(f"the heat map must have the size of its crop {crop.shape[:2]}, got {heat.shape}: make it of the same crop")
+    levels = np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB).astype(np.float32)
+    strength = OVERLAY_COVER * np.clip(heat, 0, 1)[..., None].astype(np.float32)
+    return np.rint(crop + (colours - crop) * strength).astype(np.uint8)
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:

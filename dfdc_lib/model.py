@@ -89,8 +89,14 @@ class Classifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Classify (N, 3, H, W) float, RGB normalised as the recipe says; gives (N,) logits, positive = fake."""
-        images = self.noise(images).contiguous(memory_format=torch.channels_last)
-        features = self.encoder.forward_features(images)  # (N, channels, H/32, W/32)
+        return self.head(self.features(images))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Give the last feature map of what `forward` takes: (N, channels, H/32, W/32)."""
+        return self.encoder.forward_features(self.noise(images).contiguous(memory_format=torch.channels_last))
+
+    def head(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool a feature map and give (N,) logits."""
         pooled = self.encoder.forward_head(features, pre_logits=True)  # (N, channels)
         return self.fc(pooled)[:, 0]
 

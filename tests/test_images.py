@@ -36,6 +36,23 @@ def test_overlay_refuses_a_mask_of_another_size(portrait: np.ndarray) -> None:
         images.overlay_mask(portrait, np.zeros((9, 9), np.uint8))
 
 
+def test_overlay_heat_is_clear_where_cold_and_inferno_where_hot(portrait: np.ndarray) -> None:
+    heat = np.zeros((512, 512), np.float32)
+    heat[:, 256:384], heat[:, 384:] = 0.5, 1
+    before = portrait.copy()
+    overlay = images.overlay_heat(portrait, heat).astype(int)
+    assert np.array_equal(portrait, before)
+    assert np.array_equal(overlay[:, :256], portrait[:, :256])
+    for columns, cover, colour in ((slice(256, 384), 0.3, (188, 55, 84)), (slice(384, 512), 0.6, (252, 255, 164))):  # inferno at ½ and 1
+        expected = (1 - cover) * portrait[:, columns] + cover * np.array(colour)
+        assert np.abs(overlay[:, columns] - expected).max() <= 1.6
+
+
+def test_overlay_heat_refuses_a_map_of_another_size(portrait: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"size of its crop \(512, 512\), got \(9, 9\)"):
+        images.overlay_heat(portrait, np.zeros((9, 9), np.float32))
+
+
 # draw_faces -----------------------------------------------------------------------------------------------------------------------------
 def test_draw_faces_without_a_face_is_an_equal_copy(portrait: np.ndarray) -> None:
     drawn = images.draw_faces(portrait, [])

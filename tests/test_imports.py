@@ -33,6 +33,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "checkpoints",
         "crop_dataset",
         "detect",
+        "explain",
         "found_faces",
         "judge",
         "model",
@@ -52,6 +53,7 @@ MAY_IMPORT = {
     "timm": LAYERS["torch"],
     "facenet_pytorch": {"detect"},
     "albumentations": {"augment"},
+    "captum": {"explain"},
     "matplotlib": FIGURES,
     "ipywidgets": {"viewers"},
 }
@@ -199,6 +201,7 @@ def test_imports_of(source: str, expected: list[tuple[str, bool]]) -> None:
         ),
         ("jobs", "def make():\n    from facenet_pytorch import MTCNN", ["jobs imports facenet_pytorch: only detect may"]),
         ("crops", "import albumentations as A", ["crops imports albumentations: only augment may"]),
+        ("predict", "from captum.attr import LayerGradCam", ["predict imports captum: only explain may"]),
         ("report", "import matplotlib.pyplot as plt", [f"report imports matplotlib: only {', '.join(sorted(FIGURES))} may"]),
         ("novelty", "", ["novelty is in no layer: put it into the table of tests/test_imports.py"]),
         (
