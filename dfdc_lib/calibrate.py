@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize, minimize_scalar
 
-from dfdc_lib.evaluate import losses
+from dfdc_lib.evaluate import FEW_VIDEOS, losses
+from dfdc_lib.records import Calibration
 from dfdc_lib.strategies import logit, sigmoid
 
 TEMPERATURES = (0.05, 20.0)  # what is searched: twenty times as sharp to twenty times as flat
@@ -73,6 +74,31 @@ def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, s
         if videos.loc[~half, "label"].nunique() == 2:
             temperatures[half] = fit_temperature(videos.loc[~half, "label"].to_numpy(), scores[~half].to_numpy(), clip)
     return temperatures
+
+
+def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> Calibration | None:
+    """Fit the temperature that makes a model's video scores probabilities, on all its held-out videos.
+
+    Args:
+        videos: label, group.
+        scores: P(fake) by the mean of the frames, same index.
+        clip: as for `fit_temperature`.
+        seed: of the halves, by which it is judged.
+    Returns:
+        The calibration; None where there are fewer than `FEW_VIDEOS` videos or one class only, of which nothing can be learnt.
+    """
+    if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
+        return None
+    labels = videos["label"].to_numpy()
+    crossed = temper(scores.to_numpy(), crossed_temperatures(videos, scores, clip, seed).to_numpy(), clip)
+    return Calibration(
+        temperature=fit_temperature(labels, scores.to_numpy(), clip),
+        clip=clip,
+        videos=len(videos),
+        fakes=int(labels.sum()),
+        log_loss_before=float(losses(labels, scores.to_numpy(), clip).mean()),
+        log_loss_after=float(losses(labels, crossed, clip).mean()),
+    )
 
 
 def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:

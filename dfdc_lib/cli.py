@@ -2,6 +2,7 @@
 
 dfdc run [--data DIR] [--run DIR] …   videos → faces → crops → masks → folds, and a report
 dfdc predict FOLDER --model NAME …    the scores of a folder's videos, as submission.csv
+dfdc inspect VIDEO --model NAME …     one page about one suspicious video
 dfdc sample DIR                       the built-in sample's videos, to look at
 dfdc weights list|download|verify     the winner's released checkpoints
 dfdc doctor                           is this machine ready?
@@ -88,6 +89,39 @@ def predict(
         _stop(error)
     typer.echo(f"submission: {output.resolve()}{replaced}")
     typer.echo(f"report: {index}")
+
+
+@app.command()
+def inspect(
+    video: Annotated[Path, typer.Argument(help="The video.")],
+    models: Annotated[list[str], typer.Option("--model", help="Model folder or released checkpoint; several are averaged.")],
+    original: Annotated[Path | None, typer.Option(help="The video it may have been made of, frame for frame.")] = None,
+    run_folder: Annotated[Path | None, typer.Option("--run", help="Run folder; by default outputs/inspect_<name of the video>.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core.")] = 0,
+) -> None:
+    """Examine one video: notebook 11, as one page that shows the answer, what it rests on, and whether it holds."""
+    from dfdc_lib import pipeline
+    from dfdc_lib.video import read_info
+
+    try:
+        for file in filter(None, (video, original)):
+            if not file.is_file():
+                raise FileNotFoundError(f"expected a video file, got {file}, which is {'a folder' if file.exists() else 'not there'}")
+            read_info(file)  # says what is wrong with it, before anything is started
+        target = (run_folder or pipeline.PROJECT / "outputs" / f"inspect_{video.stem}").resolve()
+        places = [_place_of_model(name, target) for name in models]
+        given = {
+            "VIDEO": str(video.resolve()),
+            "ORIGINAL": str(original.resolve()) if original else "",
+            "MODELS": places,
+            "WORKERS": workers,
+        }
+        page = pipeline.run_stages(target, video.resolve(), [pipeline.INSPECT], given, command=shlex.join(["dfdc", *sys.argv[1:]]))
+    except pipeline.StageError as error:
+        _stop(ValueError(error.reason.partition(": ")[2] or error.reason))
+    except (ValueError, OSError, RuntimeError) as error:
+        _stop(error)
+    typer.echo(f"page: {page}")
 
 
 @app.command()

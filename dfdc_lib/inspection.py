@@ -1,9 +1,9 @@
 """One suspicious video, examined: who is in it, what the models say of them, whether that holds, and the pictures that show why.
 
 In: a file, models, perhaps the original it may have been made of. Out, in a run folder of its own: `scores/`, `inspection.json`,
-`faces.csv` (one row a face), `crops/` and `frames/` (what was looked at), `heat/` (which pixels made the score), `masks.csv` and `masks/`
-(against the original), `variants/` and `stability/` (the changed versions and their scores). Everything comes from the modules that score
-data sets: the changed versions are videos like any other.
+`faces.csv` (one row a face), `crops/` and `frames/` (what was looked at), `heat/` (which pixels made the score), `masks.csv`, `masks/`
+and `originals/` (against the original), `variants/` and `stability/` (the changed versions and their scores). Everything comes from the
+modules that score data sets: the changed versions are videos like any other.
 """
 
 import shutil
@@ -18,6 +18,7 @@ from dfdc_lib import calibrate, crops, explain, predict, ssim, variants, verdict
 from dfdc_lib.checkpoints import load_any
 from dfdc_lib.feed import fit_to_square, from_square
 from dfdc_lib.found_faces import FRAMES_PER_VIDEO, frame_indices
+from dfdc_lib.inspection_pictures import VIDEO_ID, frame_path, heat_path, original_path
 from dfdc_lib.model import Classifier
 from dfdc_lib.records import Box, Inspection, ModelCard, Person, Trial, Video
 from dfdc_lib.scoring import choose_device
@@ -25,7 +26,6 @@ from dfdc_lib.store import Run, file_fingerprint, fingerprint, open_run
 
 EXAMINED_FRAMES = 2 * FRAMES_PER_VIDEO  # so that a half and a quarter of them can be tried
 FEWER_FRAMES = (16, 32)
-VIDEO_ID = "video"
 EVIDENCE_FRAMES = 4  # shown in full size
 
 
@@ -197,6 +197,7 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
             for row in by_frame[frame.frame_index]:
                 area = crops.crop_area(_box(row), margin, info.height, info.width)
                 patch = crops.matching_patch(frame.image, whole, area, aligned[0] if aligned else crops.Alignment())
+                run.write_image(original_path(run, row["frame_index"], row["face_index"]), patch)
                 similarity = ssim.ssim_map(patch, run.read_image(run.crop_path(*_place(row))))
                 mask = ssim.mask_of(similarity)
                 run.write_image(run.mask_path(*_place(row)), mask)
@@ -205,16 +206,6 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
     if not rows:
         raise ValueError(f"the original {original.name} has none of the frames that were examined in {path.name}: is it the right one?")
     return pd.DataFrame(rows)
-
-
-def frame_path(run: Run, frame_index: int) -> Path:
-    """Say where a whole frame is kept."""
-    return run.root / "frames" / f"{frame_index:05d}.png"
-
-
-def heat_path(run: Run, frame_index: int, face_index: int) -> Path:
-    """Say where a heat map is kept."""
-    return run.root / "heat" / f"{frame_index:05d}_{face_index}.png"
 
 
 def _by_frame(faces: pd.DataFrame) -> dict[int, list[dict[Hashable, Any]]]:

@@ -19,12 +19,12 @@ from typing import Any
 import dfdc_lib
 from dfdc_lib.due import NotebookError, code_fingerprint, execute_notebook, folder_fingerprint, run_if_due
 from dfdc_lib.parameters import Parameter, read_parameters
-from dfdc_lib.report import write_report
+from dfdc_lib.records import BUILT_IN_SAMPLE
+from dfdc_lib.report import write_page, write_report
 from dfdc_lib.store import PROJECT, Run, open_run, project_path
 
 NOTEBOOKS = PROJECT / "notebooks"
 OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that have an option of their own
-BUILT_IN_SAMPLE = "built-in sample"
 # Change how a stage is computed, not what comes out: a stage does not depend on them.
 SPEED_PARAMETERS = {"WORKERS", "DEVICE"}
 STATES = {  # what a stage goes on from, by its number
@@ -58,6 +58,7 @@ class Stage:
     needs: tuple[str, ...]
     makes: tuple[str, ...]
     uses: tuple[str, ...] = ()
+    model_parts: tuple[str, ...] = ()  # files of its models that it reads beside card and weights
 
     @property
     def number(self) -> str:
@@ -83,8 +84,16 @@ STAGES = (
 )
 
 
+# Beside the stages of a run: one video, in a run folder of its own.
+INSPECT = Stage("11_inspect_video", "Inspect a video", (), ("inspection.json",), model_parts=("calibration.json",))
+
+
 class StageError(RuntimeError):
-    """A notebook stopped; the message says which, and with what."""
+    """A notebook stopped; the message says which, and with what; `reason` is the error alone."""
+
+    def __init__(self, stage: str, reason: str, notebook: Path) -> None:
+        super().__init__(f"{stage} stopped: {reason}; the notebook as far as it came: {notebook}")
+        self.reason = reason
 
 
 def choose_stages(first: str = "", last: str = "") -> list[Stage]:
@@ -153,7 +162,7 @@ def run_stages(
         if ran or not index.exists():
             manifest["seconds"] = round(time.monotonic() - began, 1)
             run.write_json(run.root / "run.json", manifest)
-            index = write_report(run, [stage.name for stage in STAGES])
+            index = write_page(run, INSPECT.name) if stages == [INSPECT] else write_report(run, [stage.name for stage in STAGES])
         run.remove_partial()
     if error:
         raise error
@@ -208,15 +217,16 @@ def _bring_up_to_date(run: Run, stage: Stage, parameters: dict[str, Any], data: 
     )
     failure = manifest["stages"].get(stage.name, {}).get("error") if ran else ""
     if failure:
-        raise StageError(f"{stage.name} stopped: {failure}; the notebook as far as it came: {run.notebook_path(stage.name)}")
+        raise StageError(stage.name, failure, run.notebook_path(stage.name))
     return ran
 
 
 def _used_files(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> list[Path]:
-    """List what there is of the files that a stage uses: those it names, and its models' where it has the parameter MODELS."""
+    """List what there is of the files that a stage uses: those it names, and those in its parameters MODELS, VIDEO and ORIGINAL."""
     models = [place for name in parameters.get("MODELS", []) for place in (run.root / "models" / name, project_path(name))]
-    parts = [folder / part for folder in models for part in ("model.json", "weights.safetensors")]
-    return [path for path in dict.fromkeys([*(run.root / name for name in stage.uses), *models, *parts]) if path.is_file()]
+    parts = [folder / part for folder in models for part in ("model.json", "weights.safetensors", *stage.model_parts)]
+    given = [project_path(parameters[name]) for name in ("VIDEO", "ORIGINAL") if parameters.get(name)]
+    return [path for path in dict.fromkeys([*(run.root / name for name in stage.uses), *models, *parts, *given]) if path.is_file()]
 
 
 def _execute(run: Run, stage: Stage, parameters: dict[str, Any], manifest: dict[str, Any]) -> None:

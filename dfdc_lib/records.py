@@ -15,6 +15,7 @@ Point = tuple[float, float]  # x, y
 Landmarks = tuple[Point, Point, Point, Point, Point]  # left eye, right eye, nose, left mouth corner, right mouth corner
 
 REAL, FAKE = 0, 1  # the two labels; None where nothing is known
+BUILT_IN_SAMPLE = "built-in sample"  # as run.json and model cards name it
 
 # What a stage did with a video: made something · found nothing to make · had no need to · failed · a stage before it failed.
 Status = Literal["done", "nothing", "not needed", "failed", "failed before"]

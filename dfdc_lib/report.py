@@ -80,8 +80,9 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
     pages = [stage for stage in stages if stage.has_page]
     for stage, previous, following in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
         body, contents = _notebook_body(run.notebook_path(stage.name), [page.name for page in pages])
+        neighbours = {"alone": False, "previous": previous, "following": following}
         page = environment.get_template("notebook.html.j2").render(
-            manifest=manifest, stage=stage, previous=previous, following=following, body=Markup(body), contents=contents
+            manifest=manifest, stage=stage, body=Markup(body), contents=contents, **neighbours
         )
         run.write_bytes(run.root / "report" / f"{stage.name}.html", page.encode())
     videos = _read_videos(run)
@@ -98,6 +99,26 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
     index_path = run.root / "report" / "index.html"
     run.write_bytes(index_path, index.encode())
     return index_path
+
+
+def write_page(run: Run, name: str) -> Path:
+    """Write the page of one executed notebook alone, whole in itself, as the report of a run that has no other.
+
+    Args:
+        run: a run folder with `run.json` and that notebook.
+        name: of the stage, such as `11_inspect_video`.
+    Returns:
+        The path of `report/index.html`.
+    """
+    manifest = json.loads((run.root / "run.json").read_bytes())
+    stage = _read_stage(run, name, manifest["stages"][name])
+    body, contents = _notebook_body(run.notebook_path(name), [])
+    neighbours = {"alone": True, "previous": None, "following": None}
+    template = _environment(run).get_template("notebook.html.j2")
+    page = template.render(manifest=manifest, stage=stage, body=Markup(body), contents=contents, **neighbours)
+    path = run.root / "report" / "index.html"
+    run.write_bytes(path, page.encode())
+    return path
 
 
 def collapse_carriage_returns(text: str) -> str:

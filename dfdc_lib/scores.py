@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from dfdc_lib.calibrate import calibration_of
+from dfdc_lib.evaluate import FEW_VIDEOS
 from dfdc_lib.records import FAKE, REAL
 from dfdc_lib.store import Run, project_path
-from dfdc_lib.strategies import ScoreTable
+from dfdc_lib.strategies import BASELINE, STRATEGIES, ScoreTable, video_scores
 
 ALIASES = {"filename": "video_id", "original": "original_id"}
 ABOUT_VIDEOS = ("label", "original_id", "method", "height", "width")
@@ -30,6 +32,33 @@ def load_scores(run: Run, file: str = "") -> ScoreTable:
         The table.
     """
     return read_scores(project_path(file)) if file else read_run_scores(run)
+
+
+def keep_calibrations(run: Run, table: ScoreTable, clip: float, seed: int) -> str:
+    """Fit a calibration to each model of the run, for those who examine single videos, and write it beside the model.
+
+    Args:
+        run: whose models scored `table`.
+        table: of `read_run_scores`: held-out videos.
+        clip, seed: as for `calibrate.calibration_of`.
+    Returns:
+        What was written, or why not, in one sentence a model.
+    """
+    said = []
+    for name, frames in table.frames.items():
+        folder = run.root / "models" / name
+        if not folder.is_dir():
+            continue
+        scores = video_scores(frames, STRATEGIES[BASELINE]).reindex(table.videos.index)
+        found = calibration_of(table.videos, scores, clip, seed)
+        if found is None:
+            said.append(
+                f"{name}: not calibrated, {len(table.videos)} labelled held-out videos are too few (at least {FEW_VIDEOS}, both kinds)"
+            )
+        else:
+            run.write_record(folder / "calibration.json", found)
+            said.append(f"{name}: temperature {found.temperature:.2f}, log loss {found.log_loss_before:.3f} → {found.log_loss_after:.3f}")
+    return "\n".join(said)
 
 
 def read_scores(path: Path) -> ScoreTable:

@@ -21,13 +21,28 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "evaluate",
         "feed",
         "folds",
+        "inspection_words",
         "presets",
+        "quality",
         "simulate",
         "ssim",
         "strategies",
         "tracks",
+        "verdict",
     },
-    "files": {"datasets", "film", "pool", "sample", "scores", "store", "video", "weights"},
+    "files": {
+        "datasets",
+        "encode",
+        "film",
+        "inspection_pictures",
+        "pool",
+        "sample",
+        "scores",
+        "store",
+        "variants",
+        "video",
+        "weights",
+    },
     "torch": {
         "augment",
         "checkpoints",
@@ -35,6 +50,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "detect",
         "explain",
         "found_faces",
+        "inspection",
         "judge",
         "model",
         "objective",
@@ -46,7 +62,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
     "commands": {"cli", "doctor", "due", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
 }
 # Beside them: they draw what they are given, so they import records, pure modules and each other, and no module imports them.
-FIGURES = {"augment_plots", "figures", "images", "plot", "plot_scores", "plot_training", "sheets", "viewers"}
+FIGURES = {"augment_plots", "figures", "images", "plot", "plot_inspection", "plot_scores", "plot_training", "sheets", "viewers"}
 MAY_IMPORT = {
     "torch": LAYERS["torch"],
     "torchvision": LAYERS["torch"],

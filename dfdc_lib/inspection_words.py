@@ -1,0 +1,97 @@
+"""What an examination says in words, as HTML: the answer, its doubts, the people, the models and their limits.
+
+Pure: records in, HTML out; whatever comes from a file is escaped.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import pandas as pd
+
+from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard
+from dfdc_lib.verdict import ANSWERS, stability_sentence
+
+WARNING_STYLE = "color:#b00020;font-weight:600"  # where the report's style sheet is not at hand
+SHOWN_METRICS = ("test AUC", "test log loss", "test videos", "validation AUC", "validation log loss", "validation videos")
+
+
+def answer(found: Inspection) -> str:
+    """State the answer and what it rests on, or why there is none."""
+    judged = next(person for person in found.people if person.track == found.judged_track)
+    score = f"score {judged.mean:.2f} by the mean of {judged.frames} frames, 95 % interval {judged.low:.2f} to {judged.high:.2f}; "
+    score += f"{judged.confident:.2f} by the confident strategy; {judged.models} model{'s' * (judged.models > 1)}"
+    if found.probability is None:
+        meaning = "The score is not a probability: no calibration on held-out videos comes with the model."
+    else:
+        share = f"{found.probability:.0%}"
+        meaning = f"Calibrated on held-out videos: {share} of videos with such a score were fakes, where as many are fakes as there."
+    parts = [
+        f"<h2>{escape(found.video)}: {ANSWERS[found.answer]}</h2>",
+        f"<p>Person {judged.track}: {score}.</p>",
+        f"<p>{meaning} {escape(stability_sentence(found.trials))}</p>",
+    ]
+    if found.doubts:
+        parts.append(f"<p><b>No answer, because</b></p>{_items(found.doubts)}")
+    return "\n".join(parts)
+
+
+def people(found: Inspection) -> pd.DataFrame:
+    """Tell everyone apart: one row a person, the judged one first."""
+    rows = [
+        {
+            "person": person.track,
+            "frames": person.frames,
+            "models": person.models,
+            "from … to (s)": f"{person.first_seconds:.2f} … {person.last_seconds:.2f}",
+            "mean": f"{person.mean:.2f} [{person.low:.2f}, {person.high:.2f}]",
+            "confident": f"{person.confident:.2f}",
+            "looks forged (s)": ", ".join(f"{start:.2f}–{end:.2f}" for start, end in person.forged_spans) or "nowhere",
+            "face (pixels)": round(person.side_pixels),
+            "sharpness": round(person.sharpness),
+            "turned": f"{person.turn:.2f}",
+            "not judged, because": "; ".join(person.doubts) or "–",
+        }
+        for person in found.people
+    ]
+    return pd.DataFrame(rows).set_index("person")
+
+
+def models(cards: Sequence[ModelCard]) -> str:
+    """Say of every model what it is, how good it was on what it had not seen, and what it cannot know."""
+    return "\n".join(_model(card) for card in cards)
+
+
+def _model(card: ModelCard) -> str:
+    metrics = {name: card.metrics[name] for name in SHOWN_METRICS if name in card.metrics}
+    noise = " on the noise residual" if card.noise else ""
+    facts: Mapping[str, str] = {
+        "network": f"{card.encoder}{noise}, crops of {card.recipe.size} pixels with a margin of {card.recipe.margin:.2f}",
+        "trained on": card.data or "unknown data",
+        "on videos it had not seen": ", ".join(f"{name} {value:.3g}" for name, value in metrics.items()) or "nothing is known",
+        "calibration": _calibration(card),
+    }
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in facts.items())
+    parts = [f"<h3>{escape(card.name)}</h3>", f"<table>{rows}</table>"]
+    if card.data == BUILT_IN_SAMPLE:
+        parts.append(
+            f'<p class="warning" style="{WARNING_STYLE}">This model knows one face only: the portrait of the built-in sample, forged in '
+            "one way. It shows how the examination works. What it says of any other video is worth nothing.</p>"
+        )
+    limits = (
+        "It has learned the forgeries of its training videos; a forgery made in another way may pass unseen.",
+        "Strong compression, small or covered faces hide what it looks for; sound and lip movement are not looked at.",
+        "A low score is not a proof that a video is genuine, and a high one not that it is forged: look at the frames.",
+    )
+    return "\n".join([*parts, _items(limits)])
+
+
+def _calibration(card: ModelCard) -> str:
+    known = card.calibration
+    if known is None:
+        return "none: its scores are not probabilities"
+    change = f"log loss {known.log_loss_before:.3f} → {known.log_loss_after:.3f}"
+    return f"temperature {known.temperature:.2f}, from {known.videos} held-out videos ({known.fakes} fakes), {change}"
+
+
+def _items(texts: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
