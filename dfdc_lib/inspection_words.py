@@ -15,8 +15,8 @@ WARNING_STYLE = "color:#b00020;font-weight:600"  # where the report's style shee
 SHOWN_METRICS = ("test AUC", "test log loss", "test videos", "validation AUC", "validation log loss", "validation videos")
 
 
-def answer(found: Inspection) -> str:
-    """State the answer and what it rests on, or why there is none."""
+def answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
+    """State the answer and what it rests on, or why there is none; before it, what a reader must know of the models."""
     judged = next(person for person in found.people if person.track == found.judged_track)
     score = f"score {judged.mean:.2f} by the mean of {judged.frames} frames, 95 % interval {judged.low:.2f} to {judged.high:.2f}; "
     score += f"{judged.confident:.2f} by the confident strategy; {judged.models} model{'s' * (judged.models > 1)}"
@@ -26,6 +26,7 @@ def answer(found: Inspection) -> str:
         share = f"{found.probability:.0%}"
         meaning = f"Calibrated on held-out videos: {share} of videos with such a score were fakes, where as many are fakes as there."
     parts = [
+        *(_warning(card) for card in cards if card.data == BUILT_IN_SAMPLE),
         f"<h2>{escape(found.video)}: {ANSWERS[found.answer]}</h2>",
         f"<p>Person {judged.track}: {score}.</p>",
         f"<p>{meaning} {escape(stability_sentence(found.trials))}</p>",
@@ -36,7 +37,7 @@ def answer(found: Inspection) -> str:
 
 
 def people(found: Inspection) -> pd.DataFrame:
-    """Tell everyone apart: one row a person, the judged one first."""
+    """Tell everyone apart: one column a person, the judged one first."""
     rows = [
         {
             "person": person.track,
@@ -53,7 +54,7 @@ def people(found: Inspection) -> pd.DataFrame:
         }
         for person in found.people
     ]
-    return pd.DataFrame(rows).set_index("person")
+    return pd.DataFrame(rows).set_index("person").T.rename_axis(index="", columns="person")
 
 
 def models(cards: Sequence[ModelCard]) -> str:
@@ -71,18 +72,19 @@ def _model(card: ModelCard) -> str:
         "calibration": _calibration(card),
     }
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in facts.items())
-    parts = [f"<h3>{escape(card.name)}</h3>", f"<table>{rows}</table>"]
-    if card.data == BUILT_IN_SAMPLE:
-        parts.append(
-            f'<p class="warning" style="{WARNING_STYLE}">This model knows one face only: the portrait of the built-in sample, forged in '
-            "one way. It shows how the examination works. What it says of any other video is worth nothing.</p>"
-        )
     limits = (
         "It has learned the forgeries of its training videos; a forgery made in another way may pass unseen.",
         "Strong compression, small or covered faces hide what it looks for; sound and lip movement are not looked at.",
         "A low score is not a proof that a video is genuine, and a high one not that it is forged: look at the frames.",
     )
-    return "\n".join([*parts, _items(limits)])
+    return f"<h3>{escape(card.name)}</h3>\n<table>{rows}</table>\n{_items(limits)}"
+
+
+def _warning(card: ModelCard) -> str:
+    return (
+        f'<p class="warning" style="{WARNING_STYLE}">The model {escape(card.name)} knows one face only: the portrait of the built-in '
+        "sample, forged in one way. It shows how an examination works. What it says of any other video is worth nothing.</p>"
+    )
 
 
 def _calibration(card: ModelCard) -> str:

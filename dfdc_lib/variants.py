@@ -97,6 +97,7 @@ def write_variants(path: Path, folder: Path, first_frame: int, seed: int = 0) ->
             progress.update()
             if frame.frame_index == last_frame:
                 break
+        progress.total = progress.n  # how many there are was not known
     if not write:
         raise ValueError(f"{path.name} has no frame {first_frame}: choose an earlier start of the excerpt")
     return paths
