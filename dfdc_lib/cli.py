@@ -2,6 +2,7 @@
 
 dfdc run [--data DIR] [--run DIR] …   videos → faces → crops → masks → folds, and a report
 dfdc predict FOLDER --model NAME …    the scores of a folder's videos, as submission.csv
+dfdc compare RUN_A RUN_B              two runs side by side
 dfdc sample DIR                       the built-in sample's videos, to look at
 dfdc weights list|download|verify     the winner's released checkpoints
 dfdc doctor                           is this machine ready?
@@ -88,6 +89,26 @@ def predict(
         _stop(error)
     typer.echo(f"submission: {output.resolve()}{replaced}")
     typer.echo(f"report: {index}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run folder.")],
+    output: Annotated[Path | None, typer.Option(help="Page; by default RUN_A/report/compare_<name of RUN_B>.html.")] = None,
+) -> None:
+    """Set two runs side by side: what was done differently, the metrics of both, and the difference of their scores on the same videos."""
+    from dfdc_lib.compare import compare_runs, terminal_text, write_comparison
+
+    try:
+        if output and output.is_dir():
+            raise IsADirectoryError(f"--output must be a file, got {output}, which is a folder: try {output / 'compare.html'}")
+        comparison = compare_runs(first, second)
+        page = write_comparison(comparison, output)
+    except (ValueError, OSError) as error:
+        _stop(error)
+    typer.echo(terminal_text(comparison))
+    typer.echo(f"page: {page}")
 
 
 @app.command()

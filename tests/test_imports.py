@@ -21,6 +21,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "evaluate",
         "feed",
         "folds",
+        "paired",
         "presets",
         "simulate",
         "ssim",
@@ -42,7 +43,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "train",
         "training_state",
     },
-    "commands": {"cli", "doctor", "due", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
+    "commands": {"cli", "compare", "doctor", "due", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
 }
 # Beside them: they draw what they are given, so they import records, pure modules and each other, and no module imports them.
 FIGURES = {"augment_plots", "figures", "images", "plot", "plot_scores", "plot_training", "sheets", "viewers"}
