@@ -28,7 +28,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "strategies",
         "tracks",
     },
-    "files": {"datasets", "film", "pool", "sample", "scores", "store", "video", "weights"},
+    "files": {"datasets", "film", "pool", "sample", "scores", "store", "video", "video_files", "video_list", "weights"},
     "torch": {
         "augment",
         "checkpoints",
