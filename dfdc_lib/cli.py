@@ -3,6 +3,8 @@
 dfdc run [--data DIR] [--run DIR] …   videos → faces → crops → masks → folds, and a report
 dfdc predict FOLDER --model NAME …    the scores of a folder's videos, as submission.csv
 dfdc inspect VIDEO --model NAME …     one page about one suspicious video
+dfdc predict VIDEOS --model NAME …    the scores of a folder's, a list's or a run's videos, as submission.csv
+dfdc compare RUN_A RUN_B              two runs side by side
 dfdc sample DIR                       the built-in sample's videos, to look at
 dfdc weights list|download|verify     the winner's released checkpoints
 dfdc doctor                           is this machine ready?
@@ -60,31 +62,41 @@ def run(
 
 @app.command()
 def predict(
-    folder: Annotated[Path, typer.Argument(help="Folder of videos.")],
+    videos: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of videos; .txt or .csv that lists them, one path a line or a column path or filename; or a run folder."
+        ),
+    ],
     models: Annotated[list[str], typer.Option("--model", help="Model folder or released checkpoint; several are averaged.")],
-    run_folder: Annotated[Path | None, typer.Option("--run", help="Run folder; by default outputs/predict_<name of the folder>.")] = None,
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", help="Run folder; by default outputs/predict_<name of VIDEOS>, or VIDEOS if it is one.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Where the submission goes.")] = Path("submission.csv"),
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core.")] = 0,
 ) -> None:
-    """Score every video of a folder: notebooks 00 and 07, which go on where they stopped."""
+    """Score every video: notebooks 00 and 07, which go on where they stopped; of a run folder, 07 in that folder."""
     from dfdc_lib import pipeline
 
     try:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"expected a folder of videos, got {folder}, which is {'a file' if folder.exists() else 'not there'}")
         if output.is_dir():
             raise IsADirectoryError(f"--output must be a file, got {output}, which is a folder: try {output / 'submission.csv'}")
-        target = (run_folder or pipeline.PROJECT / "outputs" / f"predict_{folder.resolve().name}").resolve()
+        source = pipeline.choose_source(videos, run_folder)
         index = pipeline.run_stages(
-            target,
-            folder.resolve(),
-            [stage for stage in pipeline.STAGES if stage.name in ("00_videos", "07_predict")],
-            {"WORKERS": workers, "MODELS": [_place_of_model(name, target) for name in models], "VIDEOS": "all"},
+            source.run_folder,
+            source.data,
+            source.stages,
+            {
+                "KIND": source.kind,
+                "WORKERS": workers,
+                "MODELS": [_place_of_model(name, source.run_folder) for name in models],
+                "VIDEOS": "all",
+            },
             command=shlex.join(["dfdc", *sys.argv[1:]]),
         )
         replaced = " (replaced)" if output.exists() else ""
         output.resolve().parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(target / "submission.csv", output)
+        shutil.copyfile(source.run_folder / "submission.csv", output)
     except (ValueError, OSError, RuntimeError) as error:
         _stop(error)
     typer.echo(f"submission: {output.resolve()}{replaced}")
@@ -121,6 +133,26 @@ def inspect(
         _stop(ValueError(error.reason.partition(": ")[2] or error.reason))
     except (ValueError, OSError, RuntimeError) as error:
         _stop(error)
+    typer.echo(f"page: {page}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run folder.")],
+    output: Annotated[Path | None, typer.Option(help="Page; by default RUN_A/report/compare_<name of RUN_B>.html.")] = None,
+) -> None:
+    """Set two runs side by side: what was done differently, the metrics of both, and the difference of their scores on the same videos."""
+    from dfdc_lib.compare import compare_runs, terminal_text, write_comparison
+
+    try:
+        if output and output.is_dir():
+            raise IsADirectoryError(f"--output must be a file, got {output}, which is a folder: try {output / 'compare.html'}")
+        comparison = compare_runs(first, second)
+        page = write_comparison(comparison, output)
+    except (ValueError, OSError) as error:
+        _stop(error)
+    typer.echo(terminal_text(comparison))
     typer.echo(f"page: {page}")
 
 

@@ -1,26 +1,26 @@
 """Data sets: from a folder to the list of its videos, with what the data set says of each.
 
 In comes a root folder, out come `Video` records: label, original, identities. Only names and list files are read, no video is opened.
-Known are the layouts of DFDC, FaceForensics++ (with its DeepFakeDetection part) and Celeb-DF v1/v2, and any plain folder. Sources: the data
-sets' own pages (Dolhansky et al. 2020, arXiv 2006.07397; Rössler et al. 2019, arXiv 1901.08971; Li et al. 2020, arXiv 1909.12962).
+Known are the layouts of DFDC, FaceForensics++ (with its DeepFakeDetection part) and Celeb-DF v1/v2, any plain folder, and a list of files.
+Sources: the data sets' own pages (Dolhansky et al. 2020, arXiv 2006.07397; Rössler et al. 2019, arXiv 1901.08971; Li et al. 2020, arXiv
+1909.12962).
 """
 
 import difflib
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from dfdc_lib.records import FAKE, REAL, Video
+from dfdc_lib.video_files import VIDEO_SUFFIXES, existing_folder, files_below, make_video_id, match_name, videos_in
+from dfdc_lib.video_list import is_video_list, read_video_list
 
 KINDS = ("auto", "dfdc", "ffpp", "celebdf", "folder")
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg"})
 MAX_ID_BYTES = 240  # file systems end a name at 255 bytes; an id gets an ending such as `.json`
-UNFIT_FOR_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')  # what any of Linux, macOS and Windows refuses
 NOT_UTF8 = re.compile(r"[\ud800-\udfff]")  # how Python spells bytes of a name that are no UTF-8
-TRUE_MASKS = "true_masks"  # folder of the built-in sample: what was really forged
 
 DFDC_METADATA, DFDC_PARTS = "metadata.json", "dfdc_train_part_*"
 DFDC_LABELS = {"REAL": REAL, "FAKE": FAKE, None: None}
@@ -56,19 +56,24 @@ def list_videos(root: Path, kind: str = "auto") -> list[Video]:
     built-in sample's true masks and, in a plain folder, links to other folders.
 
     Args:
-        root: the data set's folder.
+        root: the data set's folder; also a list of videos (see `video_list`), as kind auto or folder.
         kind: its layout, one of KINDS; auto asks `detect_kind`.
     Returns:
         At least one video, sorted by `video_id`; paths are absolute.
     Raises:
-        FileNotFoundError, NotADirectoryError: if the folder, its videos or DFDC's metadata are missing, or `root` is a file.
+        FileNotFoundError, NotADirectoryError: if the folder, videos or DFDC's metadata are missing, or `root` is another file.
         ValueError: if the kind is unknown, a list file or a name is not as the data set's layout has it, or two videos get one id.
     """
     require_kind(kind)
-    root = _existing_folder(root)
+    if kind in ("auto", "folder") and is_video_list(root):
+        files = read_video_list(root)
+        videos = sorted(_plain_videos(Path(os.path.commonpath([path.parent for path in files])), files), key=_order)
+        _check(videos)
+        return videos
+    root = existing_folder(root)
     found_kind = detect_kind(root) if kind == "auto" else kind
     listers = {"dfdc": _list_dfdc, "ffpp": _list_ffpp, "celebdf": _list_celebdf, "folder": _list_folder}
-    videos = sorted(listers[found_kind](root), key=lambda video: (video.video_id, video.path))
+    videos = sorted(listers[found_kind](root), key=_order)
     if not videos:
         raise FileNotFoundError(
             f"no video in {root}: as kind {found_kind!r}, expected {LOOKED_FOR[found_kind]}, ending in {' '.join(sorted(VIDEO_SUFFIXES))}; "
@@ -91,7 +96,7 @@ def detect_kind(root: Path) -> str:
     Raises:
         FileNotFoundError, NotADirectoryError: if there is nothing at `root`, or a file.
     """
-    root = _existing_folder(root)
+    root = existing_folder(root)
     if (root / DFDC_METADATA).exists() or _dfdc_parts(root):
         return "dfdc"
     if (root / FFPP_ORIGINALS).is_dir() or (root / FFPP_FAKES).is_dir():
@@ -104,12 +109,13 @@ def detect_kind(root: Path) -> str:
 def left_out_files(root: Path) -> list[Path]:
     """List the files below a folder that are no videos by their endings.
 
-    Not among them: hidden files, the data sets' own lists (metadata.json and the like) and the built-in sample's true masks.
+    Not among them: hidden files, the data sets' own lists (metadata.json and the like) and the built-in sample's true masks. A list of
+    videos leaves nothing out.
 
     Raises:
         FileNotFoundError, NotADirectoryError: if there is nothing at `root`, or a file.
     """
-    files = _files_below(_existing_folder(root))
+    files = [] if is_video_list(root) else files_below(existing_folder(root))
     return sorted(path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES and path.name not in LIST_FILES)
 
 
@@ -121,8 +127,8 @@ def _list_dfdc(root: Path) -> list[Video]:
     entries: dict[Path, dict[str, Any]] = {}
     for folder in folders:
         metadata = _read_dfdc_metadata(folder / DFDC_METADATA)
-        entries |= {path: metadata.get(path.name, {}) for path in _videos_in(folder)}  # {}: on disk, but not named
-    present_ids = {_video_id(path.stem) for path in entries}
+        entries |= {path: metadata.get(path.name, {}) for path in videos_in(folder)}  # {}: on disk, but not named
+    present_ids = {make_video_id(path.stem) for path in entries}
     return [_dfdc_video(path, entry, present_ids) for path, entry in entries.items()]
 
 
@@ -131,11 +137,11 @@ def _dfdc_parts(root: Path) -> list[Path]:
 
 
 def _dfdc_video(path: Path, entry: dict[str, Any], present_ids: set[str]) -> Video:
-    source_id = _video_id(Path(entry.get("original") or path.name).stem)
+    source_id = make_video_id(Path(entry.get("original") or path.name).stem)
     label = DFDC_LABELS[entry.get("label")]
     part = re.fullmatch(r"dfdc_train_part_(\d+)", path.parent.name)
     return Video(
-        video_id=_video_id(path.stem),
+        video_id=make_video_id(path.stem),
         path=path,
         label=label,
         original_id=source_id if label == FAKE and entry.get("original") and source_id in present_ids else None,
@@ -172,23 +178,23 @@ def _list_ffpp(root: Path) -> list[Video]:
 
 def _ffpp_files(sequences: Path) -> list[Path]:
     folders = [folder for folder in sequences.glob("*/*/videos") if folder.parent.name != FFPP_MASKS]
-    return [path for folder in folders for path in _videos_in(folder)]
+    return [path for folder in folders for path in videos_in(folder)]
 
 
 def _ffpp_original(path: Path) -> Video:
-    name = _match(FFPP_ORIGINAL_NAME, path, "183.mp4 or 01__exit_phone_room.mp4")
+    name = match_name(FFPP_ORIGINAL_NAME, path, "183.mp4 or 01__exit_phone_room.mp4")
     source, compression = path.parts[-4:-2]
-    video_id = _video_id(source, compression, path.stem)
+    video_id = make_video_id(source, compression, path.stem)
     return Video(video_id=video_id, path=path, label=REAL, identities=(f"{source}/{name[1]}",), compression=compression)
 
 
 def _ffpp_fake(path: Path, original_ids: set[str]) -> Video:
-    target, donor, scene = _match(FFPP_FAKE_NAME, path, "183_253.mp4 or 01_02__exit_phone_room__YVGY8LOK.mp4").groups(default="")
+    target, donor, scene = match_name(FFPP_FAKE_NAME, path, "183_253.mp4 or 01_02__exit_phone_room__YVGY8LOK.mp4").groups(default="")
     method, compression = path.parts[-4:-2]
     source = "actors" if scene else "youtube"
-    original_id = _video_id(source, compression, target + scene)
+    original_id = make_video_id(source, compression, target + scene)
     return Video(
-        video_id=_video_id(method, compression, path.stem),
+        video_id=make_video_id(method, compression, path.stem),
         path=path,
         label=FAKE,
         original_id=original_id if original_id in original_ids else None,
@@ -202,19 +208,21 @@ def _ffpp_fake(path: Path, original_ids: set[str]) -> Video:
 def _list_celebdf(root: Path) -> list[Video]:
     test_list = root / CELEBDF_TEST_LIST
     tested = _read_celebdf_tests(test_list) if test_list.exists() else set()
-    files = [path for folder in CELEBDF_LABELS for path in _videos_in(root / folder)]
-    present_ids = {_video_id(path.parent.name, path.stem) for path in files}
+    files = [path for folder in CELEBDF_LABELS for path in videos_in(root / folder)]
+    present_ids = {make_video_id(path.parent.name, path.stem) for path in files}
     splits = {path: "test" if f"{path.parent.name}/{path.name}" in tested else "train" for path in files} if test_list.exists() else {}
     return [_celebdf_video(path, splits.get(path, ""), present_ids) for path in files]
 
 
 def _celebdf_video(path: Path, split: str, present_ids: set[str]) -> Video:
     folder = path.parent.name
-    target, donor, number = _match(CELEBDF_NAMES[folder], path, "id0_0000.mp4, YouTube's 00000.mp4 or a fake's id0_id1_0000.mp4").groups()
+    target, donor, number = match_name(
+        CELEBDF_NAMES[folder], path, "id0_0000.mp4, YouTube's 00000.mp4 or a fake's id0_id1_0000.mp4"
+    ).groups()
     people = tuple(f"celeb/{person}" for person in (target, donor) if person)
-    original_id = _video_id(CELEBDF_REAL, f"{target}_{number}")
+    original_id = make_video_id(CELEBDF_REAL, f"{target}_{number}")
     return Video(
-        video_id=_video_id(folder, path.stem),
+        video_id=make_video_id(folder, path.stem),
         path=path,
         label=CELEBDF_LABELS[folder],
         original_id=original_id if folder == CELEBDF_FAKE and original_id in present_ids else None,
@@ -240,8 +248,12 @@ def _read_celebdf_tests(path: Path) -> set[str]:
 
 # A plain folder ----------------------------------------------------------------------------------------------------------------------
 def _list_folder(root: Path) -> list[Video]:
-    files = [path for path in _files_below(root) if path.suffix.lower() in VIDEO_SUFFIXES]
-    short_ids = [_video_id(*path.relative_to(root).with_suffix("").parts) for path in files]
+    return _plain_videos(root, [path for path in files_below(root) if path.suffix.lower() in VIDEO_SUFFIXES])
+
+
+def _plain_videos(root: Path, files: list[Path]) -> list[Video]:
+    """Name videos of which nothing is known by their places below a folder, and by their endings where that is not enough."""
+    short_ids = [make_video_id(*path.relative_to(root).with_suffix("").parts) for path in files]
     uses = Counter(short_ids)
     videos = []
     for path, short_id in zip(files, short_ids, strict=True):
@@ -251,38 +263,8 @@ def _list_folder(root: Path) -> list[Video]:
 
 
 # Common ------------------------------------------------------------------------------------------------------------------------------
-def _existing_folder(root: Path) -> Path:
-    root = Path(root).resolve()
-    if not root.exists():
-        raise FileNotFoundError(f"the data set's folder {root} is missing: check the path")
-    if not root.is_dir():
-        raise NotADirectoryError(f"the data set's folder {root} is a file: give the folder that holds it")
-    return root
-
-
-def _videos_in(folder: Path) -> list[Path]:
-    return [path for path in _files(folder.glob("*")) if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")]
-
-
-def _files_below(root: Path) -> list[Path]:
-    paths = _files(root.rglob("*"))
-    return [path for path in paths if not any(name.startswith(".") or name == TRUE_MASKS for name in path.relative_to(root).parts)]
-
-
-def _files(paths: Iterable[Path]) -> list[Path]:
-    """Keep files, and broken links too: these are to fail with a reason where they are opened, not to disappear here."""
-    return [path for path in paths if path.is_file() or (path.is_symlink() and not path.exists())]
-
-
-def _video_id(*names: str) -> str:
-    return UNFIT_FOR_FILE_NAMES.sub("_", "-".join(names))
-
-
-def _match(pattern: re.Pattern[str], path: Path, example: str) -> re.Match[str]:
-    match = pattern.fullmatch(path.stem)
-    if not match:
-        raise ValueError(f"{path}: the name must be such as {example} here; rename or remove the file, or use kind 'folder'")
-    return match
+def _order(video: Video) -> tuple[str, Path]:
+    return video.video_id, video.path
 
 
 def _check(videos: list[Video]) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +107,15 @@ def code_fingerprint(notebook: Path) -> str:
 
 def folder_fingerprint(folder: Path) -> str:
     """Hash the names, sizes and times of all files, so that a new or changed video is noticed."""
+    return files_fingerprint(sorted(Path(root, name) for root, _, names in os.walk(folder) for name in names))
+
+
+def files_fingerprint(paths: Iterable[Path]) -> str:
+    """Hash the names, sizes and times of files; one that is not there counts by its name."""
     digest = hashlib.sha256()
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root, name)
-            state = path.stat() if path.exists() else None
-            digest.update(f"{path}\x1f{state and (state.st_size, state.st_mtime_ns)}\n".encode())
+    for path in paths:
+        state = path.stat() if path.exists() else None
+        digest.update(f"{path}\x1f{state and (state.st_size, state.st_mtime_ns)}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import dfdc_lib
-from dfdc_lib.due import NotebookError, code_fingerprint, execute_notebook, folder_fingerprint, run_if_due
+from dfdc_lib.due import NotebookError, code_fingerprint, execute_notebook, files_fingerprint, folder_fingerprint, run_if_due
 from dfdc_lib.parameters import Parameter, read_parameters
 from dfdc_lib.records import BUILT_IN_SAMPLE
 from dfdc_lib.report import write_page, write_report
 from dfdc_lib.store import PROJECT, Run, open_run, project_path
+from dfdc_lib.video_list import is_video_list, read_video_list
 
 NOTEBOOKS = PROJECT / "notebooks"
 OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that have an option of their own
@@ -117,6 +118,46 @@ def all_parameters() -> dict[str, Parameter]:
     return {name: found for stage in STAGES for name, found in read_parameters(stage.notebook).items() if name not in OPTIONS}
 
 
+@dataclass(frozen=True)
+class Source:
+    """Whose videos are to be scored: in which run folder, from which data, by which stages."""
+
+    run_folder: Path
+    data: Path | None  # None = the built-in sample
+    kind: str
+    stages: tuple[Stage, ...]
+
+
+def choose_source(videos: Path, run_folder: Path | None) -> Source:
+    """Say what it takes to score videos.
+
+    Args:
+        videos: folder of videos, list of them (see `video_list`), or run folder: one that has a run.json.
+        run_folder: None = `outputs/predict_<name>`, or `videos` if that is a run folder.
+    Returns:
+        Notebooks 00 and 07; of a run folder only 07, in that folder itself.
+    Raises:
+        FileNotFoundError: if there is nothing at `videos`, it is another file, or a listed video is not there.
+        ValueError: if a list is not as it should be, or `run_folder` is another folder than the run folder whose videos are wanted.
+    """
+    manifest_path = videos / "run.json"
+    predict = tuple(stage for stage in STAGES if stage.name == "07_predict")
+    if manifest_path.exists():
+        if run_folder and run_folder.resolve() != videos.resolve():
+            raise ValueError(f"{videos} is a run folder, and the scores of its videos go into it: leave out --run {run_folder}")
+        manifest = json.loads(manifest_path.read_bytes())
+        data = None if manifest["data"] == BUILT_IN_SAMPLE else Path(manifest["data"])
+        return Source(videos.resolve(), data, manifest["kind"], predict)
+    if is_video_list(videos):
+        read_video_list(videos)
+    elif not videos.is_dir():
+        found = "a file" if videos.exists() else "not there"
+        raise FileNotFoundError(f"expected a folder of videos, a list of them (.txt, .csv) or a run folder, got {videos}, which is {found}")
+    name = videos.resolve().stem if videos.is_file() else videos.resolve().name
+    target = (run_folder or PROJECT / "outputs" / f"predict_{name}").resolve()
+    return Source(target, videos.resolve(), "auto", (STAGES[0], *predict))
+
+
 def run_stages(
     run_folder: Path, data: Path | None, stages: Sequence[Stage], parameters: Mapping[str, Any], *, force: bool = False, command: str = ""
 ) -> Path:
@@ -124,7 +165,7 @@ def run_stages(
 
     Args:
         run_folder: made if absent.
-        data: folder of videos; None = the built-in sample.
+        data: folder of videos, or a list of them; None = the built-in sample.
         stages: in order.
         parameters: name → value, checked by `parse_assignments`; a notebook gets those it has.
         force: run the stages even if nothing changed, from scratch.
@@ -210,7 +251,7 @@ def _bring_up_to_date(run: Run, stage: Stage, parameters: dict[str, Any], data: 
         depends_on={
             "parameters": {name: value for name, value in parameters.items() if name not in SPEED_PARAMETERS},
             "code": code_fingerprint(stage.notebook),
-            "data": folder_fingerprint(data) if data and not stage.needs else "",
+            "data": _data_fingerprint(data) if data and not stage.needs else "",
         },
         needs=[*(run.root / name for name in stage.needs), *_used_files(run, stage, parameters)],
         makes=[run.root / name for name in stage.makes],
@@ -219,6 +260,10 @@ def _bring_up_to_date(run: Run, stage: Stage, parameters: dict[str, Any], data: 
     if failure:
         raise StageError(stage.name, failure, run.notebook_path(stage.name))
     return ran
+
+
+def _data_fingerprint(data: Path) -> str:
+    return files_fingerprint([data, *read_video_list(data)]) if is_video_list(data) else folder_fingerprint(data)
 
 
 def _used_files(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> list[Path]:

@@ -76,7 +76,7 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
         raise FileNotFoundError(f"{manifest_path} is missing: the report is made of it; run `dfdc run` with this run folder first")
     manifest = json.loads(manifest_path.read_bytes())
     stages = [_read_stage(run, name, manifest["stages"].get(name, {})) for name in stage_names]
-    environment = _environment(run)
+    environment = page_environment(run)
     pages = [stage for stage in stages if stage.has_page]
     for stage, previous, following in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
         body, contents = _notebook_body(run.notebook_path(stage.name), [page.name for page in pages])
@@ -114,7 +114,7 @@ def write_page(run: Run, name: str) -> Path:
     stage = _read_stage(run, name, manifest["stages"][name])
     body, contents = _notebook_body(run.notebook_path(name), [])
     neighbours = {"alone": True, "previous": None, "following": None}
-    template = _environment(run).get_template("notebook.html.j2")
+    template = page_environment(run).get_template("notebook.html.j2")
     page = template.render(manifest=manifest, stage=stage, body=Markup(body), contents=contents, **neighbours)
     path = run.root / "report" / "index.html"
     run.write_bytes(path, page.encode())
@@ -248,8 +248,8 @@ def _number_headings(body: str) -> tuple[str, list[tuple[str, str, str]]]:
 
 
 # Pages -------------------------------------------------------------------------------------------------------------------------------
-def _environment(run: Run) -> Environment:
-    """Make the templates ready; whatever they insert is escaped."""
+def page_environment(run: Run) -> Environment:
+    """Make the templates ready for pages in a run's `report/`; whatever they insert is escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

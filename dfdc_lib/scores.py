@@ -17,6 +17,7 @@ from dfdc_lib.store import Run, project_path
 from dfdc_lib.strategies import BASELINE, STRATEGIES, ScoreTable, video_scores
 
 ALIASES = {"filename": "video_id", "original": "original_id"}
+NAMES = ("video_id", "original_id", *ALIASES)  # text even where they look like numbers: 007 is not 7
 ABOUT_VIDEOS = ("label", "original_id", "method", "height", "width")
 ABOUT_FRAMES = ("frame_index", "time_seconds", "face_index", "track", "confidence", "logit", "score")
 NO_SCORES = ("video_id", "part", "fold", "split", "compression", *ABOUT_VIDEOS)  # numbers of a video-by-video file that no model gave
@@ -79,7 +80,7 @@ def read_scores(path: Path) -> ScoreTable:
     if path.suffix == ".parquet":
         table = pd.read_parquet(path)
     else:
-        table = pd.read_csv(path, dtype={"video_id": str, "filename": str}, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=[""])
     table = table.rename(columns={alias: column for alias, column in ALIASES.items() if column not in table})
     _require(table, ("video_id", "label"), path.name)
     frame_by_frame = "frame_index" in table

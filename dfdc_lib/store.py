@@ -146,7 +146,7 @@ class Run:
         if name.endswith(".parquet"):
             return pd.read_parquet(path)
         # A video may be called 007 or NA; only an empty cell is missing.
-        return pd.read_csv(path, dtype={"video_id": str}, keep_default_na=False, na_values=[""])
+        return pd.read_csv(path, dtype={"video_id": str, "original_id": str}, keep_default_na=False, na_values=[""])
 
     def read_record(self, path: Path, kind: type[RecordType]) -> RecordType:
         if not path.exists():

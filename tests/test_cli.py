@@ -1,5 +1,6 @@
 """The command line: what is wrong is refused in one line before anything runs, the rest is handed on as it was typed."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -208,14 +209,25 @@ def predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[tup
     for folder in ("videos", "trained/models/small", "r/models/own"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "a_list.txt").touch()
+    (tmp_path / "gone.csv").write_text("path\ngone.mp4\n")
+    (tmp_path / "finished").mkdir()
+    (tmp_path / "finished" / "run.json").write_text('{"data": "/data/dfdc", "kind": "dfdc"}')
     return asked
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["absent", "--model", "trained/models/small"], "dfdc: expected a folder of videos, got absent, which is not there"),
-        (["a_list.txt", "--model", "trained/models/small"], "dfdc: expected a folder of videos, got a_list.txt, which is a file"),
+        (
+            ["absent", "--model", "trained/models/small"],
+            "dfdc: expected a folder of videos, a list of them (.txt, .csv) or a run folder, got absent, which is not there",
+        ),
+        (["a_list.txt", "--model", "trained/models/small"], "dfdc: the list a_list.txt names no video: write one path a line"),
+        (["gone.csv", "--model", "trained/models/small"], "dfdc: gone.csv names 1 of 1 files that are not there: 'gone.mp4' (line 2); "),
+        (
+            ["finished", "--model", "trained/models/small"],
+            "dfdc: finished is a run folder, and the scores of its videos go into it: leave ",
+        ),
         (["videos", "--model", "b99"], "dfdc: there is no model 'b99': give the path of a model folder (outputs/<run>/models/<name>), or "),
         (["videos", "--model", "trained/models/small", "--model", "x"], "dfdc: there is no model 'x': "),
         (
@@ -247,7 +259,7 @@ def test_predict_runs_00_and_07_on_all_videos_and_copies_the_submission(predicte
     assert (folder, data) == (tmp_path / "r", tmp_path / "videos")
     assert [stage.name for stage in stages] == ["00_videos", "07_predict"]
     # A path starts where the command was typed; a released checkpoint and the run's own model go by their names.
-    assert values == {"WORKERS": 2, "VIDEOS": "all", "MODELS": [str(tmp_path / "trained/models/small"), released, "own"]}
+    assert values == {"KIND": "auto", "WORKERS": 2, "VIDEOS": "all", "MODELS": [str(tmp_path / "trained/models/small"), released, "own"]}
     assert named["command"].startswith("dfdc")
     assert submission.read_text() == "filename,label\nx.mp4,0.5\n"
 
@@ -263,6 +275,28 @@ def test_predict_has_a_run_folder_of_its_own(predicted: list, monkeypatch: pytes
     CliRunner().invoke(app, ["predict", "videos/.", "--model", "trained/models/small"])
     [((folder, *_), _)] = predicted
     assert folder == tmp_path / "project" / "outputs" / "predict_videos"
+
+
+def test_predict_takes_a_list(predicted: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pipeline, "PROJECT", tmp_path / "project")
+    (tmp_path / "videos" / "a.mp4").touch()
+    (tmp_path / "a_list.txt").write_text("videos/a.mp4\n")
+    assert CliRunner().invoke(app, ["predict", "a_list.txt", "--model", "trained/models/small"]).exit_code == 0
+    [((folder, data, stages, _), _)] = predicted
+    assert (folder, data) == (tmp_path / "project" / "outputs" / "predict_a_list", tmp_path / "a_list.txt")
+    assert [stage.name for stage in stages] == ["00_videos", "07_predict"]
+
+
+@pytest.mark.parametrize("run_option", [[], ["--run", "finished"]])
+@pytest.mark.parametrize(("source", "data"), [("/data/dfdc", Path("/data/dfdc")), (pipeline.BUILT_IN_SAMPLE, None)])
+def test_predict_of_a_run_folder_runs_07_in_it(
+    source: str, data: Path | None, run_option: list[str], predicted: list, tmp_path: Path
+) -> None:
+    (tmp_path / "finished" / "run.json").write_text(json.dumps({"data": source, "kind": "dfdc"}))
+    assert CliRunner().invoke(app, ["predict", "finished", "--model", "trained/models/small", *run_option]).exit_code == 0
+    [((folder, known_data, stages, values), _)] = predicted
+    assert (folder, known_data, values["KIND"], values["VIDEOS"]) == (tmp_path / "finished", data, "dfdc", "all")
+    assert [stage.name for stage in stages] == ["07_predict"]
 
 
 @pytest.mark.notebooks

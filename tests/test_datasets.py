@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_lib.datasets import KINDS, VIDEO_SUFFIXES, detect_kind, left_out_files, list_videos
+from dfdc_lib.datasets import KINDS, detect_kind, left_out_files, list_videos
 from dfdc_lib.records import FAKE, REAL, Video
+from dfdc_lib.video_files import VIDEO_SUFFIXES
 
 
 def make_files(root: Path, *names: str) -> Path:
@@ -344,6 +345,19 @@ def test_a_relative_root_gives_absolute_paths(tmp_path, monkeypatch):
     make_files(tmp_path, "set/a.mp4")
     monkeypatch.chdir(tmp_path)
     assert [video.path for video in list_videos(Path("set/../set"))] == [tmp_path / "set/a.mp4"]
+
+
+def test_a_list_gives_what_it_names_and_leaves_nothing_out(tmp_path):
+    make_files(tmp_path, "a/x.mp4", "b/x.mp4", "b/unlisted.mp4", "b/notes.txt")
+    (tmp_path / "list.txt").write_text("b/x.mp4\na/../a/x.mp4\n")
+    videos = list_videos(tmp_path / "list.txt")
+    assert [(video.video_id, video.path, video.label) for video in videos] == [
+        ("a-x", tmp_path / "a" / "x.mp4", None),
+        ("b-x", tmp_path / "b" / "x.mp4", None),
+    ]
+    assert left_out_files(tmp_path / "list.txt") == []
+    with pytest.raises(NotADirectoryError, match=r"list\.txt is a file"):
+        list_videos(tmp_path / "list.txt", "dfdc")
 
 
 # Left out --------------------------------------------------------------------------------------------------------------------------

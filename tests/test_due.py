@@ -3,7 +3,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from dfdc_lib.due import NotebookError, code_fingerprint, execute_notebook, folder_fingerprint, run_if_due
+from dfdc_lib.due import NotebookError, code_fingerprint, execute_notebook, files_fingerprint, folder_fingerprint, run_if_due
 
 
 def write_notebook(path: Path, *cells: str) -> Path:
@@ -75,6 +75,16 @@ def test_folder_fingerprint(tmp_path: Path) -> None:
     assert len({empty, one, broken_link, folder_fingerprint(tmp_path)}) == 4
 
 
+def test_files_fingerprint(tmp_path: Path) -> None:
+    assert files_fingerprint([]) == files_fingerprint([])
+    paths = [tmp_path / "a.mp4", tmp_path / "absent.mp4"]
+    paths[0].write_bytes(b"1")
+    before = files_fingerprint(paths)
+    assert files_fingerprint(paths) == before
+    paths[0].write_bytes(b"12")
+    assert len({before, files_fingerprint(paths), files_fingerprint(paths[:1])}) == 3
+
+
 def test_code_fingerprint_is_that_of_the_code_cells(tmp_path: Path) -> None:
     path = write_notebook(tmp_path / "a.ipynb", "A = 1")
     before = code_fingerprint(path)
@@ -90,12 +100,12 @@ def test_code_fingerprint_is_that_of_the_code_cells(tmp_path: Path) -> None:
 def test_execute_notebook(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shown = "import os, sys; print(os.environ['DFDC_HEADLESS'], os.getcwd(), A); print('seen', file=sys.stderr)"
     path = write_notebook(tmp_path / "a.ipynb", "A = 1", shown)
-    output = tmp_path / "made" / "a.ipynb"
+    output, before = tmp_path / "made" / "a.ipynb", path.read_bytes()
     execute_notebook(path, output, {"A": 7})
     texts = [item.text for item in nbformat.read(output, as_version=4).cells[-1].outputs]
     assert texts[0] == f"1 {tmp_path} 7\n"
     assert "seen" in capfd.readouterr().err
-    assert "7" not in path.read_text()
+    assert path.read_bytes() == before
 
 
 @pytest.mark.notebooks

@@ -22,6 +22,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "feed",
         "folds",
         "inspection_words",
+        "paired",
         "presets",
         "quality",
         "simulate",
@@ -41,6 +42,8 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "store",
         "variants",
         "video",
+        "video_files",
+        "video_list",
         "weights",
     },
     "torch": {
@@ -59,7 +62,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "train",
         "training_state",
     },
-    "commands": {"cli", "doctor", "due", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
+    "commands": {"cli", "compare", "doctor", "due", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
 }
 # Beside them: they draw what they are given, so they import records, pure modules and each other, and no module imports them.
 FIGURES = {"augment_plots", "figures", "images", "plot", "plot_inspection", "plot_scores", "plot_training", "sheets", "viewers"}

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +47,7 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def predict(run: Run, model: str, video_ids: str) -> None:
+def predict(run: Run, model: str, video_ids: Iterable[str]) -> None:
     rows = [(video, frame, 0, 0, 0.99, 0.5) for video in video_ids for frame in range(3)]
     run.write_table(
         f"scores/{model}.parquet", pd.DataFrame(rows, columns=["video_id", "frame_index", "face_index", "track", "confidence", "score"])
@@ -131,3 +132,17 @@ def test_run_without_labels_has_no_rows(run: Run) -> None:
     run.write_table("videos.csv", run.read_table("videos.csv").assign(label=None))
     table = scores.read_run_scores(run)
     assert len(table.videos) == 0 and "0 of 4 videos are labelled" in table.notes
+
+
+@pytest.mark.parametrize("column", ["original_id", "original"])
+def test_originals_called_by_numbers_keep_their_fakes(column: str, tmp_path: Path) -> None:
+    """FaceForensics++ calls its originals 000 to 999: an original and its fakes are one group of the bootstrap."""
+    table = pd.DataFrame({"video_id": ["007", "007_123"], "label": [0, 1], column: [None, "007"], "m": [0.1, 0.9]})
+    assert scores.read_scores(written(tmp_path, table)).videos["group"].tolist() == ["007", "007"]
+
+
+def test_a_run_with_originals_called_by_numbers(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    run.write_table("videos.csv", pd.DataFrame({"video_id": ["007", "x"], "label": [0, 1], "original_id": [None, "007"]}))
+    predict(run, "m", ["007", "x"])
+    assert scores.read_run_scores(run).videos["group"].tolist() == ["007", "007"]
