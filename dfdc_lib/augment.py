@@ -209,21 +209,24 @@ def draw_many(crop: np.ndarray, mask: np.ndarray, landmarks: np.ndarray, size: i
     return images
 
 
-class _End(random.Random):
-    """Draws the lower or the upper end of every range."""
+class InRange(random.Random):
+    """Draws the same place of every range: share 0 is its lower end, 1 its upper; of a normal distribution two standard deviations."""
 
-    def __init__(self, upper: bool):
+    def __init__(self, share: float):
         super().__init__(0)
-        self._upper = upper
+        self._share = share
 
     def uniform(self, a: float, b: float) -> float:
-        return b if self._upper else a
+        """Give a number of a range."""
+        return a + self._share * (b - a)
 
     def randint(self, a: int, b: int) -> int:
-        return b if self._upper else a
+        """Give a whole number of a range."""
+        return round(self.uniform(a, b))
 
     def gauss(self, mu: float = 0, sigma: float = 1) -> float:
-        return mu + 2 * sigma if self._upper else mu - 2 * sigma
+        """Give a number of a normal distribution."""
+        return self.uniform(mu - 2 * sigma, mu + 2 * sigma)
 
 
 def _ends(parts: list[A.BasicTransform], image: np.ndarray) -> dict[str, list[np.ndarray]]:
@@ -231,8 +234,8 @@ def _ends(parts: list[A.BasicTransform], image: np.ndarray) -> dict[str, list[np
     pictures: dict[str, list[np.ndarray]] = {}
     for part in parts:
         drawn = []
-        for upper in (False, True):
-            part.set_random_state(np.random.default_rng(0), _End(upper))
+        for share in (0, 1):
+            part.set_random_state(np.random.default_rng(0), InRange(share))
             drawn.append(part(image=image, force_apply=True)["image"])
         pictures.setdefault(type(part).__name__, []).extend(drawn[:1] if np.array_equal(*drawn) else drawn)
     return pictures

@@ -1,7 +1,6 @@
 """The command line: it chooses notebooks and parameters, the notebooks do the work.
 
 dfdc run [--data DIR] [--run DIR] …   videos → faces → crops → masks → folds, and a report
-dfdc predict FOLDER --model NAME …    the scores of a folder's videos, as submission.csv
 dfdc inspect VIDEO --model NAME …     one page about one suspicious video
 dfdc predict VIDEOS --model NAME …    the scores of a folder's, a list's or a run's videos, as submission.csv
 dfdc compare RUN_A RUN_B              two runs side by side

@@ -1,16 +1,15 @@
-"""The widgets of the notebooks: browse frames, crops and masks by video, frame and face.
+"""The widgets of the notebooks: browse frames, crops and masks by video, frame and face, and try the augmentation of training.
 
-Each viewer is a pure `render_…(arrays) → PNG bytes` and one shell of ipywidgets around it. What it displays is one output that holds the
+Each viewer is a shell of ipywidgets around a pure `renderings.render_…(arrays) → PNG bytes`. What it displays is one output that holds the
 widgets and a static contact sheet (JPEG), so that a place without widgets shows the sheet; with `DFDC_HEADLESS` set (the pipeline, exported
-pages) only the sheet goes out. Pictures are loaded when they are looked at. OpenCV draws them: matplotlib is too slow for a slider.
+pages) only the sheet goes out. Pictures are loaded when they are looked at. Sliders follow the arrow keys.
 """
 
 import base64
 import html
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-import cv2
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
@@ -18,85 +17,20 @@ from IPython import get_ipython
 from IPython.display import display
 
 from dfdc_lib import figures
-from dfdc_lib.figures import LABEL_COLOURS, label_name, require_columns
-from dfdc_lib.images import draw_faces, draw_score, fit, overlay_mask
+from dfdc_lib.figures import label_name, require_columns
+from dfdc_lib.images import draw_faces, draw_score
 from dfdc_lib.records import Box, Face
+from dfdc_lib.renderings import render_augmentation, render_crop, render_frame, render_masks, render_prediction
 from dfdc_lib.sheets import contact_sheet, mask_rows
 
-CROP_SIDE, PANEL_SIDE = 480, 280  # pixels: every picture of a viewer has one size, so that nothing jumps
-FRAME_SIZE = (720, 1280)  # height, width: no larger frame goes to the browser
-CAPTION_HEIGHT, BORDER = 36, 8  # pixels
 EXAMPLES = 12  # on a static sheet
 MOST_VIDEOS = 1000  # that a drop-down list can hold
+DRAWS = 100  # that the slider of `preview_augmentation` offers
+WIDE = {"width": "min(640px, 100%)"}
 Tree = Mapping[str, Mapping[int, Sequence[int]]]  # video_id → frame_index → face_index
+BeforeAfter = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # crop and mask before, crop and mask after
 
-_open: dict[str, "_Browser"] = {}  # the last viewer of every cell: it is closed when the cell runs again
-
-
-# Pictures ----------------------------------------------------------------------------------------------------------------------------
-def render_crop(crop: np.ndarray, label: int | None, confidence: float) -> bytes:
-    """Draw one crop with its label's colour around it and its confidence below.
-
-    Args:
-        crop: (H, W, 3) uint8 RGB.
-        label: 0 real, 1 fake, None or NaN unknown.
-        confidence: the detector's, 0–1.
-    Returns:
-        PNG of `CROP_SIDE` plus borders and caption, whatever the crop's size.
-    """
-    name = label_name(label)
-    red, green, blue = (int(LABEL_COLOURS[name][start : start + 2], 16) for start in (1, 3, 5))
-    square = _on_square(crop, CROP_SIDE)
-    framed = cv2.copyMakeBorder(square, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=(red, green, blue))
-    return _png(_captioned(framed, f"{name}, confidence {confidence:.3f}"))
-
-
-def render_masks(original: np.ndarray, fake: np.ndarray, ssim_map: np.ndarray, mask: np.ndarray) -> bytes:
-    """Draw original | fake | SSIM map | mask | overlay in one strip.
-
-    Args:
-        original: (H, W, 3) uint8 RGB.
-        fake: same shape.
-        ssim_map: (H, W) in −1…1; dark violet −1, yellow 1.
-        mask: (H, W) uint8; 0 = unchanged.
-    Returns:
-        PNG of five panels of `PANEL_SIDE` pixels with captions.
-    """
-    levels = np.rint((np.clip(ssim_map, -1, 1) + 1) * 127.5).astype(np.uint8)
-    coloured = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
-    panels = {
-        "original": original,
-        "fake": fake,
-        f"SSIM, mean {float(np.mean(ssim_map)):.2f}": coloured,
-        "mask": cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB),
-        "overlay": overlay_mask(fake, mask),
-    }
-    return _png(np.hstack([_captioned(_on_square(image, PANEL_SIDE), text) for text, image in panels.items()]))
-
-
-def render_frame(image: np.ndarray, faces: Sequence[Face]) -> bytes:
-    """Draw one frame with its faces.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        faces: boxes and landmarks in pixels of this frame.
-    Returns:
-        PNG, no larger than `FRAME_SIZE`.
-    """
-    return _png(fit(draw_faces(image, faces), *FRAME_SIZE))
-
-
-def render_prediction(image: np.ndarray, box: Box, score: float) -> bytes:
-    """Draw one frame with one face's box and score.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        box: in pixels of this frame.
-        score: P(fake), 0–1.
-    Returns:
-        PNG, no larger than `FRAME_SIZE`.
-    """
-    return _png(fit(draw_score(image, box, score), *FRAME_SIZE))
+_open: dict[str, "_Browser | _Preview"] = {}  # the last viewer of every cell: it is closed when the cell runs again
 
 
 # Viewers -----------------------------------------------------------------------------------------------------------------------------
@@ -174,7 +108,7 @@ def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tup
     Raises:
         ValueError: if a column is missing.
     """
-    figures.require_columns(scores, ("video_id", "frame_index", "face_index"), "browse_predictions")
+    require_columns(scores, ("video_id", "frame_index", "face_index"), "browse_predictions")
     tree = _tree(scores)
     places, total = _examples(tree, EXAMPLES)
     drawn = [draw_score(*load(*place)) for place in places]
@@ -183,19 +117,81 @@ def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tup
     _browse(tree, lambda *place: render_prediction(*load(*place)), figures.jpeg(sheet), "predictions", scores["video_id"].nunique())
 
 
-# The shell ---------------------------------------------------------------------------------------------------------------------------
+def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[[str, int, float], BeforeAfter]) -> None:
+    """Try what training does to one crop: choose a transform or a cut-out, the number of the draw and the place in its range.
+
+    Args:
+        choices: what can be looked at → which of the sliders "draw" and "range" it has; the others are hidden.
+        draw: (choice, number of the draw, place in the range: 0 = its low end, 1 = its high end) → crop and mask before, crop and mask
+            after, as `render_augmentation` takes them, all of one height and width.
+    """
+
+    def block(choice: str) -> np.ndarray:
+        before, before_mask, after, after_mask = draw(choice, 0, 1.0)
+        masks = [np.repeat(mask[..., None], 3, axis=2) for mask in (before_mask, after_mask)]
+        return np.vstack([np.hstack([before, after]), np.hstack(masks)])
+
+    heading = "before | after, crop above mask; draw 0 at the high end"
+    sheet = contact_sheet([block(choice) for choice in choices], list(choices), heading=heading)
+
+    def render(choice: str, number: int, share: float) -> bytes:
+        return render_augmentation(*draw(choice, number, share))
+
+    _show(figures.jpeg(sheet), "augmentation", (lambda: _Preview(choices, render)) if choices else None)
+
+
+# The shells --------------------------------------------------------------------------------------------------------------------------
+class _Picture:
+    """A line of text and the picture below it."""
+
+    def __init__(self) -> None:
+        self.where = widgets.HTML()
+        self.image = widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
+
+    def draw(self, text: str, render: Callable[[], bytes]) -> None:
+        """Draw a picture, or say why there is none: a widget's errors go to a log that nobody sees."""
+        try:
+            self.image.value = render()
+        except (OSError, ValueError) as error:
+            self.image.value = b""
+            text = f"{text}: {error}"
+        self.where.value = html.escape(text)
+
+
+class _Preview:
+    """The widgets of `preview_augmentation`."""
+
+    def __init__(self, choices: Mapping[str, Collection[str]], render: Callable[[str, int, float], bytes]) -> None:
+        self._choices, self._render = choices, render
+        self.choice = widgets.Dropdown(options=list(choices), description="look at", layout=WIDE)
+        self.draw = widgets.IntSlider(0, 0, DRAWS - 1, description="draw", continuous_update=False, layout=WIDE)
+        self.range = widgets.FloatSlider(1.0, min=0, max=1, step=0.05, description="range", continuous_update=False, layout=WIDE)
+        self.picture = _Picture()
+        self.box = widgets.VBox([self.choice, self.draw, self.range, self.picture.where, self.picture.image])
+        for slider in (self.choice, self.draw, self.range):
+            slider.observe(self._look, "value")
+        self._look()
+
+    def _look(self, _: object = None) -> None:
+        choice, number, share = self.choice.value, self.draw.value, self.range.value
+        sliders = self._choices[choice]
+        self.draw.layout.display = None if "draw" in sliders else "none"
+        self.range.layout.display = None if "range" in sliders else "none"
+        draw = f", draw {number}" if "draw" in sliders else ""
+        place = f", at {share:.0%} of its range" if "range" in sliders else ""
+        self.picture.draw(f"{choice}{draw}{place}", lambda: self._render(choice, number, share))
+
+
 class _Browser:
-    """The widgets of one viewer; what they are set to is where the viewer stands."""
+    """The widgets of one browser; what they are set to is where it stands."""
 
     def __init__(self, tree: Tree, render: Callable[[str, int, int], bytes], note: str) -> None:
         self._tree, self._render, self._note = tree, render, note
-        wide = {"width": "min(640px, 100%)"}
-        self.video = widgets.Dropdown(options=list(tree), description="video", layout=wide)
-        self.frame = widgets.SelectionSlider(options=[0], description="frame", continuous_update=False, layout=wide)
-        self.face = widgets.SelectionSlider(options=[0], description="face", continuous_update=False, layout=wide)
-        self.where = widgets.HTML()
-        self.image = widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
-        self.box = widgets.VBox([self.video, self.frame, self.face, self.where, self.image])
+        self.video = widgets.Dropdown(options=list(tree), description="video", layout=WIDE)
+        self.frame = widgets.SelectionSlider(options=[0], description="frame", continuous_update=False, layout=WIDE)
+        self.face = widgets.SelectionSlider(options=[0], description="face", continuous_update=False, layout=WIDE)
+        self.picture = _Picture()
+        self.box = widgets.VBox([self.video, self.frame, self.face, self.picture.where, self.picture.image])
         self.video.observe(self._enter_video, "value")
         self.frame.observe(self._enter_frame, "value")
         self.face.observe(self._look, "value")
@@ -221,33 +217,33 @@ class _Browser:
         place = (self.video.value, self.frame.value, self.face.value)
         face = "" if self.face.options == (0,) else f", face {place[2]}"  # where there is one face there is nothing to tell
         text = f"{place[0]}, frame {place[1]}{face}{self._note}"
-        try:
-            self.image.value = self._render(*place)
-        except (OSError, ValueError) as error:  # a widget's errors go to a log that nobody sees
-            self.image.value = b""
-            text = f"{text}: {error}"
-        self.where.value = html.escape(text)
-
-    def close(self) -> None:
-        for widget in (self.box, *self.box.children):
-            for part in (widget.layout, getattr(widget, "style", None), widget):
-                if part is not None:
-                    part.close()
+        self.picture.draw(text, lambda: self._render(*place))
 
 
-def _browse(tree: Tree, render: Callable[[str, int, int], bytes], static: bytes, noun: str, video_count: int) -> "_Browser | None":
-    """Display the static sheet and, unless headless, the widgets: one output that holds both."""
+def _browse(tree: Tree, render: Callable[[str, int, int], bytes], static: bytes, noun: str, video_count: int) -> None:
+    """Display a browser: see `_show`."""
+    note = f" (first {len(tree):,} of {video_count:,} videos)" if video_count > len(tree) else ""
+    _show(static, noun, (lambda: _Browser(tree, render, note)) if tree else None)
+
+
+def _show(static: bytes, noun: str, make: Callable[[], "_Browser | _Preview"] | None) -> None:
+    """Display the static sheet and, where there are any and unless headless, the widgets: one output that holds both."""
     bundle = {"image/jpeg": base64.b64encode(static).decode(), "text/plain": f"contact sheet of {noun}"}
-    browser = None
-    if tree and not os.environ.get("DFDC_HEADLESS"):
+    if make and not os.environ.get("DFDC_HEADLESS"):
         key = f"{noun} {_cell_id()}"
         if key in _open:
-            _open.pop(key).close()
-        note = f" (first {len(tree):,} of {video_count:,} videos)" if video_count > len(tree) else ""
-        browser = _open[key] = _Browser(tree, render, note)
-        bundle = browser.box._repr_mimebundle_() | bundle
+            _close(_open.pop(key).box)
+        _open[key] = make()
+        bundle = _open[key].box._repr_mimebundle_() | bundle
     display(bundle, raw=True)
-    return browser
+
+
+def _close(box: widgets.VBox) -> None:
+    """Close a box and all that it holds, or the kernel would keep them."""
+    for widget in (box, *box.children):
+        for part in (widget.layout, getattr(widget, "style", None), widget):
+            if part is not None:
+                part.close()
 
 
 def _cell_id() -> str:
@@ -269,29 +265,3 @@ def _examples(tree: Tree, most: int) -> tuple[list[tuple[str, int, int]], int]:
     places = [(video, frame, face) for video, frames in tree.items() for frame in sorted(frames) for face in frames[frame]]
     step = max(1.0, (len(places) - 1) / (most - 1))
     return [places[round(number * step)] for number in range(min(most, len(places)))], len(places)
-
-
-def _on_square(image: np.ndarray, side: int) -> np.ndarray:
-    """Scale an image into a white square, in its own proportions."""
-    scale = side / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    square = np.full((side, side, 3), 255, np.uint8)
-    square[top : top + size[1], left : left + size[0]] = scaled
-    return square
-
-
-def _captioned(image: np.ndarray, text: str) -> np.ndarray:
-    below = np.full((CAPTION_HEIGHT, image.shape[1], 3), 255, np.uint8)
-    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.75, 1)
-    start = (max(0, image.shape[1] - width) // 2, CAPTION_HEIGHT - 11)
-    cv2.putText(below, text, start, cv2.FONT_HERSHEY_SIMPLEX, 0.75, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([image, below])
-
-
-def _png(image: np.ndarray) -> bytes:
-    encoded, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not encoded:
-        raise ValueError(f"OpenCV could not encode an image of shape {image.shape}, dtype {image.dtype}")
-    return content.tobytes()

@@ -210,7 +210,7 @@ def test_fancy_pca_adds_one_colour() -> None:
         alphas.append(part.params["alpha"])
         assert np.ptp(shift, axis=(0, 1)).max() == 0  # the same for all pixels (none of which is near 0 or 255)
     assert np.std(alphas) == pytest.approx(0.1, rel=0.15) and abs(np.mean(alphas)) < 0.02
-    part.py_random = augment._End(True)  # two standard deviations
+    part.py_random = augment.InRange(1)  # two standard deviations
     variances, axes = np.linalg.eigh(np.cov(image.reshape(-1, 3).T / 255))
     shift = part(image=image, force_apply=True)["image"][0, 0].astype(int) - image[0, 0]
     assert np.array_equal(shift, np.rint(255 * 0.2 * (axes @ variances)))
@@ -340,3 +340,13 @@ def test_extremes() -> None:
     compressed = cv2.imdecode(cv2.imencode(".jpg", crop(), (cv2.IMWRITE_JPEG_QUALITY, 60))[1], cv2.IMREAD_COLOR)
     assert np.array_equal(pictures["ImageCompression"][1], compressed)
     assert all(image.shape == (SIZE, SIZE, 3) for image in pictures["Affine"])
+
+
+@pytest.mark.parametrize(
+    ("share", "uniform", "whole", "normal"), [(0, -0.2, 60, -0.2), (0.25, -0.1, 70, -0.1), (0.5, 0, 80, 0), (1, 0.2, 100, 0.2)]
+)
+def test_in_range_draws_one_place_of_every_range(share: float, uniform: float, whole: int, normal: float) -> None:
+    drawn = augment.InRange(share)
+    assert drawn.uniform(-0.2, 0.2) == pytest.approx(uniform)
+    assert drawn.randint(60, 100) == whole
+    assert drawn.gauss(0, 0.1) == pytest.approx(normal)

@@ -58,6 +58,7 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
         "model",
         "objective",
         "predict",
+        "preview",
         "scoring",
         "train",
         "training_state",
@@ -65,7 +66,18 @@ LAYERS = {  # from the bottom up: a module imports from its own layer and those 
     "commands": {"cli", "compare", "doctor", "due", "examples", "jobs", "parameters", "pipeline", "report", "stages"},
 }
 # Beside them: they draw what they are given, so they import records, pure modules and each other, and no module imports them.
-FIGURES = {"augment_plots", "figures", "images", "plot", "plot_inspection", "plot_scores", "plot_training", "sheets", "viewers"}
+FIGURES = {
+    "augment_plots",
+    "figures",
+    "images",
+    "plot",
+    "plot_inspection",
+    "plot_scores",
+    "plot_training",
+    "renderings",
+    "sheets",
+    "viewers",
+}
 MAY_IMPORT = {
     "torch": LAYERS["torch"],
     "torchvision": LAYERS["torch"],
