@@ -12,8 +12,8 @@ help:  ## show this list
 setup: $(READY)  ## install everything into .venv, as locked
 	@$(BIN)/dfdc doctor
 
-demo: $(READY)  ## from videos to masks and folds on the built-in sample; ends with the path of the report
-	@$(BIN)/dfdc run --to 04
+demo: $(READY)  ## everything on the built-in sample, from videos to averaged scores; ends with the path of the report
+	@$(BIN)/dfdc run
 
 test: $(READY)  ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
