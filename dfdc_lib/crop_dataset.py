@@ -46,7 +46,10 @@ def read_index(run: Run) -> pd.DataFrame:
     masks = run.read_table("masks.csv")[["video_id", "frame_index", "face_index", "changed_share"]]
     table = crops.merge(folds, on="video_id").merge(masks, on=["video_id", "frame_index", "face_index"], how="left")
     if table.empty:
-        raise ValueError(f"{run.root} holds no labelled crops: training needs videos that are known to be real or fake")
+        raise ValueError(
+            f"{run.root} holds no labelled crops: training needs videos that are known to be real or fake; "
+            "without labels, stop at the faces with `dfdc run --to 02`"
+        )
     table["has_mask"] = table["changed_share"].notna()
     table = table[~(table["changed_share"] < UNTOUCHED_SHARE)].drop(columns="changed_share").reset_index(drop=True)
     return table.astype({"video_id": "category", "label": np.int8, "fold": np.int16})

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Box = tuple[float, float, float, float]  # x0, y0, x1, y1; x1 and y1 exclusive
-Point = tuple[float, float]  # x, y
+Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]  # x0, y0, x1, y1; x1 and y1 exclusive
+Point = tuple[Coordinate, Coordinate]  # x, y
 Landmarks = tuple[Point, Point, Point, Point, Point]  # left eye, right eye, nose, left mouth corner, right mouth corner
 
 REAL, FAKE = 0, 1  # the two labels; None where nothing is known

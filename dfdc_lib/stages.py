@@ -172,9 +172,14 @@ def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: i
     Returns:
         The leaks, [] where there are none.
     Raises:
-        ValueError: for an unknown scheme, or more folds than there are groups.
+        ValueError: for an unknown scheme, more folds than there are groups, or no video with a label.
     """
     videos = run.read_videos()
+    if all(video.label is None for video in videos):
+        raise ValueError(
+            f"none of the {len(videos)} videos is known to be real or fake, and folds, training and what follows need labels: "
+            "stop at their faces with `dfdc run --to 02`, or score them with `dfdc predict`"
+        )
     if scheme == "winner":
         assigned = folds.winner_folds(videos)
     elif scheme == "leak-free":

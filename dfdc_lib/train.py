@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ from dfdc_lib.store import Run, fingerprint, open_run
 from dfdc_lib.training_state import TrainingState
 
 GRADIENT_NORM = 1.0  # winner
+LONGEST_WAIT = timedelta(hours=2)  # of processes for the first, which judges alone: NCCL gives up after 10 minutes by default
 
 
 def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0) -> Path:
@@ -166,7 +168,7 @@ def _begin_process(settings: TrainSettings) -> tuple[int, int, torch.device]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if processes > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
     return rank, processes, device
 
 

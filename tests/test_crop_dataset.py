@@ -42,7 +42,9 @@ def copy_tables(run: Run, root: Path) -> Run:
 def test_a_run_without_crops_is_an_error(run: Run, tmp_path: Path) -> None:
     empty = copy_tables(run, tmp_path / "empty")
     empty.write_table("crops.parquet", pd.DataFrame([], columns=CROP_COLUMNS))
-    with pytest.raises(ValueError, match="holds no labelled crops: training needs videos that are known to be real or fake"):
+    with pytest.raises(
+        ValueError, match="holds no labelled crops: training needs videos that are known to be real or fake; .* `dfdc run --to 02`"
+    ):
         read_index(empty)
 
 

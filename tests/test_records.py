@@ -127,6 +127,8 @@ def test_frozen_records_are_keys():
         (lambda: face(confidence=-0.001), "confidence", "greater than or equal to 0"),
         (lambda: face(confidence=1.001), "confidence", "less than or equal to 1"),
         (lambda: face(confidence=float("nan")), "confidence", "less than or equal to 1"),
+        (lambda: face(box=(0, 0, float("nan"), 10)), "box.2", "finite number"),
+        (lambda: face(landmarks=((1, float("inf")), *LANDMARKS[1:])), "landmarks.0.1", "finite number"),
         (lambda: face(box=(0, 0, 10)), "box.3", "Field required"),
         (lambda: face(box=(0, 0, 10, 10, 0.9)), "box", "at most 4 items"),
         (lambda: face(landmarks=LANDMARKS[:4]), "landmarks.4", "Field required"),

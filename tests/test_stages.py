@@ -186,6 +186,14 @@ def test_folds_refuse_an_unknown_scheme(whole: tuple[Run, dict[str, list[Outcome
         stages.make_folds(whole[0], "winners", 4)
 
 
+def test_folds_of_videos_without_labels_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    run.write_videos([Video(video_id=name, path=tmp_path / f"{name}.mp4", identities=(name,)) for name in "abcdef"], {})
+    with pytest.raises(ValueError, match="none of the 6 videos is known to be real or fake, .* `dfdc run --to 02`, or .* `dfdc predict`"):
+        stages.make_folds(run, "leak-free", 5)
+    assert not (tmp_path / "folds.csv").exists()
+
+
 # Doing it again ----------------------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_doing_it_again_does_nothing(copy: Run, sample_root: Path, whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
