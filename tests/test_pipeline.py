@@ -101,22 +101,6 @@ def test_counts_add_up_and_the_report_shows_them(finished: Path) -> None:
 
 @pytest.mark.notebooks
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("changed", "due"),
-    [
-        ({}, []),
-        ({"WORKERS": 1}, []),
-        ({"FOLD_SEED": 3}, ["04_folds"]),
-        ({"MARGIN": 0.3}, ["02_crop_faces", "03_ssim_masks"]),
-    ],
-)
-def test_only_what_depends_on_a_changed_parameter_runs_again(finished: Path, sample_root: Path, changed: dict, due: list[str]) -> None:
-    assert run(finished, sample_root, last=LAST_WITHOUT_TRAINING, **changed) == due
-    run(finished, sample_root, last=LAST_WITHOUT_TRAINING)  # back to the defaults
-
-
-@pytest.mark.notebooks
-@pytest.mark.slow
 def test_five_kills_leave_no_trace(finished: Path, sample_root: Path, tmp_path: Path) -> None:
     """SIGKILL at five different moments, then the same command: the files of an undisturbed run, byte for byte."""
     folder = tmp_path / "killed"
@@ -136,6 +120,20 @@ def test_five_kills_leave_no_trace(finished: Path, sample_root: Path, tmp_path: 
     assert {name.split("/")[0] for name in made} >= {"boxes", "crops", "masks", "hashes", "info", "status", "crops.parquet", "folds.csv"}
     assert made == contents(finished)
     assert not (folder / ".partial").exists()
+
+
+@pytest.mark.notebooks
+@pytest.mark.slow
+def test_only_what_depends_on_a_changed_parameter_runs_again(finished: Path, sample_root: Path) -> None:
+    """Step by step, each from where the last one left the run: last of the tests that read it."""
+    steps: list[tuple[dict[str, object], list[str]]] = [
+        ({}, []),
+        ({"WORKERS": 1}, []),
+        ({"FOLD_SEED": 3}, ["04_folds"]),
+        ({"FOLD_SEED": 3, "MARGIN": 0.3}, ["02_crop_faces", "03_ssim_masks"]),
+    ]
+    for changed, due in steps:
+        assert run(finished, sample_root, last=LAST_WITHOUT_TRAINING, **changed) == due, changed
 
 
 # Refusing --------------------------------------------------------------------------------------------------------------------------
