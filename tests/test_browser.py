@@ -1,0 +1,241 @@
+"""The notebooks in JupyterLab, worked by keyboard, and the report from disk without a network: in a real browser, Debian's chromium.
+
+Where there is no chromium these tests skip; with DFDC_REQUIRE_BROWSER=1 they fail instead. Screenshots: outputs/test_screenshots/.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from dfdc_lib import pipeline
+from dfdc_lib.checkpoints import save_model
+from dfdc_lib.model import create_model
+from dfdc_lib.records import ModelCard, Recipe
+
+pytestmark = [pytest.mark.browser, pytest.mark.notebooks, pytest.mark.slow]
+
+SLIDERS = {"03_ssim_masks": "frame", "05_augmentation_preview": "draw", "07_predict": "frame"}  # notebook → the slider that is moved
+SCENE = "small_256x192"  # of the sample, with its fake
+FAST = {"FRAME_STRIDE": 8, "FRAMES": 3, "WORKERS": 1}
+STAGES = ("00", "01", "02", "03", "07")  # that fill the run folder; 05 makes nothing that another one needs
+SCREENSHOTS = Path(__file__).resolve().parents[1] / "outputs" / "test_screenshots"
+SETTINGS = {  # of JupyterLab: nothing pops up, and every cell is on the page whether it can be seen or not
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+LAB_SECONDS, CELLS_SECONDS, MOVE_SECONDS = 60, 180, 20  # at most, on a busy machine
+
+
+def chromium_path() -> str:
+    """Find chromium, or say that it is missing: as a failure where DFDC_REQUIRE_BROWSER=1 asks for it, else as the reason to skip."""
+    path = shutil.which("chromium")
+    if path:
+        return path
+    reason = "no chromium on PATH: apt-get install chromium"
+    if os.environ.get("DFDC_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{reason} (DFDC_REQUIRE_BROWSER=1 wants the browser tests to run)")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = chromium_path()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def finished(chromium: Browser, sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two videos of the sample through stage 07, its model untrained; it asks for the browser, without which nobody needs it."""
+    part, folder = tmp_path_factory.mktemp("data") / "dfdc_train_part_0", tmp_path_factory.mktemp("browser") / "run"
+    part.mkdir()
+    known = json.loads((sample_root / part.name / "metadata.json").read_text())
+    chosen = {name: facts for name, facts in known.items() if name.startswith(SCENE)}
+    (part / "metadata.json").write_text(json.dumps(chosen))
+    for name in chosen:
+        shutil.copy(sample_root / part.name / name, part)
+    model = create_model("test_resnet", pretrained=False, drop_path=0, noise=True)
+    save_model(folder / "models" / "sample", model, ModelCard(name="sample", encoder="test_resnet", noise=True, recipe=Recipe(size=64)))
+    pipeline.run_stages(folder, part.parent, [stage for stage in pipeline.STAGES if stage.number in STAGES], FAST)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """JupyterLab with copies of the notebooks that are set to the finished run: its address, where `{}` stands for a notebook."""
+    root, home = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")
+    for name in SLIDERS:
+        copy_notebook(name, root, finished)
+    for name, settings in SETTINGS.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings))
+    folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    environment = {name: value for name, value in os.environ.items() if name != "DFDC_HEADLESS"}
+    environment |= {name: str(home / folder) for name, folder in folders.items()}
+    port, token = free_port(), secrets.token_hex(16)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={root}"]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    with (home / "lab.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for_server(f"http://127.0.0.1:{port}/api", process, home / "lab.log")
+        yield f"http://127.0.0.1:{port}/lab/tree/{{}}.ipynb?reset&token={token}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def copy_notebook(name: str, folder: Path, run: Path) -> None:
+    """Copy a notebook and give its parameters the values of the finished run."""
+    path = pipeline.NOTEBOOKS / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    values = {key: value for key, value in (FAST | {"RUN": str(run)}).items() if key in pipeline.read_parameters(path)}
+    cell.source += "".join(f"\n{key} = {value!r}" for key, value in values.items())
+    nbformat.write(notebook, folder / path.name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_server(url: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + LAB_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab does not answer on {url}:\n{log.read_text()[-2000:]}")
+
+
+# The notebooks --------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("name", "slider"), SLIDERS.items())
+def test_notebook_runs_in_jupyterlab_and_its_slider_follows_the_keyboard(name: str, slider: str, lab: str, chromium: Browser) -> None:
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    try:
+        page.goto(lab.format(name))
+        run_all_cells(page)
+        expect(page.locator('[data-mime-type="application/vnd.jupyter.error"]')).to_have_count(0)
+        move_slider(page, slider)
+    finally:
+        screenshot(page, name)
+        page.close()
+
+
+def run_all_cells(page: Page) -> None:
+    """Run all cells, and wait until each has its number or one of them an error."""
+    idle = page.get_by_text("Python 3 (ipykernel) | Idle")
+    expect(idle).to_be_visible(timeout=1000 * LAB_SECONDS)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
+    numbered = prompts.filter(has_text=re.compile(r"\[\d+\]"))
+    errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+    deadline = time.monotonic() + CELLS_SECONDS
+    while time.monotonic() < deadline and numbered.count() < prompts.count() and not errors.count():
+        page.wait_for_timeout(200)
+    expect(idle).to_be_visible(timeout=1000 * MOVE_SECONDS)
+    assert errors.count() or numbered.count() == prompts.count(), f"cells still run after {CELLS_SECONDS} s"
+
+
+def move_slider(page: Page, name: str) -> None:
+    """Press the right arrow on a viewer's slider: its picture and the words above the picture must change."""
+    slider = page.locator(".widget-hslider").filter(has=page.get_by_text(name, exact=True))
+    expect(slider).to_have_count(1)
+    viewer = page.locator(".widget-vbox").filter(has=slider)
+    image, words = viewer.locator("img.widget-image"), viewer.locator(".widget-html-content")
+    before, text = pixels(page, image.get_attribute("src")), words.inner_text()
+    assert text
+    slider.locator(".noUi-handle").click()
+    page.keyboard.press("ArrowRight")
+    expect(words).not_to_have_text(text, timeout=1000 * MOVE_SECONDS)
+    assert pixels(page, image.get_attribute("src")) != before
+
+
+def pixels(page: Page, source: str | None) -> str:
+    """Read the picture that an address of the page stands for."""
+    assert source
+    return page.evaluate("source => fetch(source).then(answer => answer.blob()).then(blob => blob.text())", source)
+
+
+def screenshot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+# The report -----------------------------------------------------------------------------------------------------------------------------
+def test_report_is_whole_without_a_network(finished: Path, chromium: Browser) -> None:
+    """Every page from disk: every picture is there, nothing else is asked for, and the console is silent."""
+    pages = sorted((finished / "report").glob("*.html"))
+    assert [path.stem[:2] for path in pages] == [*STAGES, "in"]  # the notebooks and the index
+    context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 1000})
+    complaints: list[str] = []
+    context.on("console", lambda message: complaints.append(f"console: {message.text}"))
+    context.on("weberror", lambda error: complaints.append(f"error: {error.error}"))
+    context.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(f"asked for {request.url}"))
+    pictures = 0
+    for path in pages:
+        page = context.new_page()
+        page.goto(path.as_uri())
+        widths = page.locator("img").evaluate_all("images => images.map(image => image.complete ? image.naturalWidth : 0)")
+        assert all(widths), f"{path.name}: {widths.count(0)} of {len(widths)} pictures are missing"
+        pictures += len(widths)
+        screenshot(page, f"report_{path.stem}")
+        page.close()
+    context.close()
+    assert complaints == []
+    assert pictures >= 10
+
+
+def test_report_fits_a_phone(finished: Path, chromium: Browser) -> None:
+    page = chromium.new_page(viewport={"width": 400, "height": 800})
+    for path in sorted((finished / "report").glob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400, f"{path.name} is wider than the screen"
+    screenshot(page, "report_phone")
+    page.close()
+
+
+# That the checks can fail ---------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_a_missing_chromium_skips_or_fails(required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("DFDC_REQUIRE_BROWSER", required)
+    with pytest.raises(outcome, match="no chromium on PATH: apt-get install chromium"):
+        chromium_path()
+
+
+def test_a_broken_report_is_noticed(tmp_path: Path, chromium: Browser) -> None:
+    """The way in which the report is examined sees a lost picture, a script's error and a call to the network."""
+    (tmp_path / "page.html").write_text('<img src="lost.png"><script>fetch("http://127.0.0.1:9/"); throw Error("oops")</script>')
+    complaints: list[str] = []
+    with chromium.new_context(offline=True) as context:
+        context.on("console", lambda message: complaints.append(message.text))
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        context.on("request", lambda request: complaints.append(request.url))
+        page = context.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        page.wait_for_timeout(500)
+        assert page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)") == [0]
+    assert [text for text in complaints if "oops" in text] and "http://127.0.0.1:9/" in complaints
