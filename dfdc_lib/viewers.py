@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
+from matplotlib.figure import Figure
 
 from dfdc_lib import figures
 from dfdc_lib.figures import label_name, require_columns
@@ -53,10 +54,12 @@ def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray
         label, confidence = facts[video_id, frame_index, face_index]
         return render_crop(load(video_id, frame_index, face_index), label, confidence)
 
-    places, total = _examples(tree, EXAMPLES)
-    titles = [f"{v}\nframe {f}, face {i}\n{label_name(facts[v, f, i][0])}, {facts[v, f, i][1]:.3f}" for v, f, i in places]
-    sheet = contact_sheet([load(*place) for place in places], titles, heading=f"crops, evenly drawn from {total:,}")
-    _browse(tree, render, figures.jpeg(sheet), "crops", crops["video_id"].nunique())
+    def sheet() -> Figure:
+        places, total = _examples(tree, EXAMPLES)
+        titles = [f"{v}\nframe {f}, face {i}\n{label_name(facts[v, f, i][0])}, {facts[v, f, i][1]:.3f}" for v, f, i in places]
+        return contact_sheet([load(*place) for place in places], titles, heading=f"crops, evenly drawn from {total:,}")
+
+    _browse(tree, render, sheet, "crops", crops["video_id"].nunique())
 
 
 def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> None:
@@ -74,10 +77,13 @@ def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], tuple[np.n
     def render(video_id: str, frame_index: int, face_index: int) -> bytes:
         return render_masks(*load(video_id, frame_index, face_index))
 
-    places, total = _examples(tree, EXAMPLES // 2)
-    sheet = mask_rows({f"{video}\nframe {frame}, face {face}": load(video, frame, face) for video, frame, face in places})
-    sheet.suptitle(f"masks, evenly drawn from {total:,} (n = {len(places)})")
-    _browse(tree, render, figures.jpeg(sheet), "masks", masks["video_id"].nunique())
+    def sheet() -> Figure:
+        places, total = _examples(tree, EXAMPLES // 2)
+        figure = mask_rows({f"{video}\nframe {frame}, face {face}": load(video, frame, face) for video, frame, face in places})
+        figure.suptitle(f"masks, evenly drawn from {total:,} (n = {len(places)})")
+        return figure
+
+    _browse(tree, render, sheet, "masks", masks["video_id"].nunique())
 
 
 def browse_frames(frames: Mapping[str, Sequence[int]], load: Callable[[str, int], tuple[np.ndarray, Sequence[Face]]]) -> None:
@@ -92,11 +98,13 @@ def browse_frames(frames: Mapping[str, Sequence[int]], load: Callable[[str, int]
     def render(video_id: str, frame_index: int, _: int) -> bytes:
         return render_frame(*load(video_id, frame_index))
 
-    places, total = _examples(tree, EXAMPLES)
-    drawn = [draw_faces(*load(video, frame)) for video, frame, _ in places]
-    titles = [f"{video}\nframe {frame}" for video, frame, _ in places]
-    sheet = contact_sheet(drawn, titles, columns=4, heading=f"frames, evenly drawn from {total:,}")
-    _browse(tree, render, figures.jpeg(sheet), "frames", len(frames))
+    def sheet() -> Figure:
+        places, total = _examples(tree, EXAMPLES)
+        drawn = [draw_faces(*load(video, frame)) for video, frame, _ in places]
+        titles = [f"{video}\nframe {frame}" for video, frame, _ in places]
+        return contact_sheet(drawn, titles, columns=4, heading=f"frames, evenly drawn from {total:,}")
+
+    _browse(tree, render, sheet, "frames", len(frames))
 
 
 def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, Box, float]]) -> None:
@@ -110,11 +118,14 @@ def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tup
     """
     require_columns(scores, ("video_id", "frame_index", "face_index"), "browse_predictions")
     tree = _tree(scores)
-    places, total = _examples(tree, EXAMPLES)
-    drawn = [draw_score(*load(*place)) for place in places]
-    titles = [f"{video}\nframe {frame}, face {face}" for video, frame, face in places]
-    sheet = contact_sheet(drawn, titles, columns=4, heading=f"scored faces, evenly drawn from {total:,}")
-    _browse(tree, lambda *place: render_prediction(*load(*place)), figures.jpeg(sheet), "predictions", scores["video_id"].nunique())
+
+    def sheet() -> Figure:
+        places, total = _examples(tree, EXAMPLES)
+        drawn = [draw_score(*load(*place)) for place in places]
+        titles = [f"{video}\nframe {frame}, face {face}" for video, frame, face in places]
+        return contact_sheet(drawn, titles, columns=4, heading=f"scored faces, evenly drawn from {total:,}")
+
+    _browse(tree, lambda *place: render_prediction(*load(*place)), sheet, "predictions", scores["video_id"].nunique())
 
 
 def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[[str, int, float], BeforeAfter]) -> None:
@@ -131,13 +142,14 @@ def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[
         masks = [np.repeat(mask[..., None], 3, axis=2) for mask in (before_mask, after_mask)]
         return np.vstack([np.hstack([before, after]), np.hstack(masks)])
 
-    heading = "before | after, crop above mask; draw 0 at the high end"
-    sheet = contact_sheet([block(choice) for choice in choices], list(choices), heading=heading)
+    def sheet() -> Figure:
+        heading = "before | after, crop above mask; draw 0 at the high end"
+        return contact_sheet([block(choice) for choice in choices], list(choices), heading=heading)
 
     def render(choice: str, number: int, share: float) -> bytes:
         return render_augmentation(*draw(choice, number, share))
 
-    _show(figures.jpeg(sheet), "augmentation", (lambda: _Preview(choices, render)) if choices else None)
+    _show(sheet, "augmentation", (lambda: _Preview(choices, render)) if choices else None)
 
 
 # The shells --------------------------------------------------------------------------------------------------------------------------
@@ -220,22 +232,31 @@ class _Browser:
         self.picture.draw(text, lambda: self._render(*place))
 
 
-def _browse(tree: Tree, render: Callable[[str, int, int], bytes], static: bytes, noun: str, video_count: int) -> None:
+def _browse(tree: Tree, render: Callable[[str, int, int], bytes], sheet: Callable[[], Figure], noun: str, video_count: int) -> None:
     """Display a browser: see `_show`."""
     note = f" (first {len(tree):,} of {video_count:,} videos)" if video_count > len(tree) else ""
-    _show(static, noun, (lambda: _Browser(tree, render, note)) if tree else None)
+    _show(sheet, noun, (lambda: _Browser(tree, render, note)) if tree else None)
 
 
-def _show(static: bytes, noun: str, make: Callable[[], "_Browser | _Preview"] | None) -> None:
-    """Display the static sheet and, where there are any and unless headless, the widgets: one output that holds both."""
-    bundle = {"image/jpeg": base64.b64encode(static).decode(), "text/plain": f"contact sheet of {noun}"}
-    if make and not os.environ.get("DFDC_HEADLESS"):
-        key = f"{noun} {_cell_id()}"
-        if key in _open:
-            _close(_open.pop(key).box)
-        _open[key] = make()
-        bundle = _open[key].box._repr_mimebundle_() | bundle
-    display(bundle, raw=True)
+def _show(sheet: Callable[[], Figure], noun: str, make: Callable[[], "_Browser | _Preview"] | None) -> None:
+    """Display the static sheet and, where there are any and unless headless, the widgets: one output that holds both.
+
+    The widgets come first, alone: the sheet takes seconds, and with them a person can begin.
+    """
+    if not make or os.environ.get("DFDC_HEADLESS"):
+        display(_static(sheet, noun), raw=True)
+        return
+    key = f"{noun} {_cell_id()}"
+    if key in _open:
+        _close(_open.pop(key).box)
+    _open[key] = make()
+    bundle = _open[key].box._repr_mimebundle_()
+    handle = display(bundle, raw=True, display_id=True)
+    handle.update(bundle | _static(sheet, noun), raw=True)
+
+
+def _static(sheet: Callable[[], Figure], noun: str) -> dict[str, str]:
+    return {"image/jpeg": base64.b64encode(figures.jpeg(sheet())).decode(), "text/plain": f"contact sheet of {noun}"}
 
 
 def _close(box: widgets.VBox) -> None:

@@ -28,7 +28,8 @@ from dfdc_lib.records import ModelCard, Recipe
 
 pytestmark = [pytest.mark.browser, pytest.mark.notebooks, pytest.mark.slow]
 
-SLIDERS = {"03_ssim_masks": "frame", "05_augmentation_preview": "draw", "07_predict": "frame"}  # notebook → the slider that is moved
+# Notebook → the slider that is moved.
+SLIDERS = {"03_ssim_masks": "frame", "05_augmentation_preview": "draw", "07_predict": "frame", "11_inspect_video": "frame"}
 SCENE = "small_256x192"  # of the sample, with its fake
 FAST = {"FRAME_STRIDE": 8, "FRAMES": 3, "WORKERS": 1}
 STAGES = ("00", "01", "02", "03", "07")  # that fill the run folder; 05 makes nothing that another one needs
@@ -63,8 +64,9 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def finished(chromium: Browser, sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two videos of the sample through stage 07, its model untrained; it asks for the browser, without which nobody needs it."""
-    part, folder = tmp_path_factory.mktemp("data") / "dfdc_train_part_0", tmp_path_factory.mktemp("browser") / "run"
-    part.mkdir()
+    base = tmp_path_factory.mktemp("browser")
+    part, folder = base / "videos" / "dfdc_train_part_0", base / "run"
+    part.mkdir(parents=True)
     known = json.loads((sample_root / part.name / "metadata.json").read_text())
     chosen = {name: facts for name, facts in known.items() if name.startswith(SCENE)}
     (part / "metadata.json").write_text(json.dumps(chosen))
@@ -107,7 +109,11 @@ def copy_notebook(name: str, folder: Path, run: Path) -> None:
     path = pipeline.NOTEBOOKS / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    values = {key: value for key, value in (FAST | {"RUN": str(run)}).items() if key in pipeline.read_parameters(path)}
+    given: dict[str, object] = FAST | {"RUN": str(run)}
+    if name == pipeline.INSPECT.name:
+        fake = run.parent / "videos" / "dfdc_train_part_0" / f"{SCENE}_fake.mp4"
+        given = {"RUN": str(run.parent / "inspect"), "VIDEO": str(fake), "MODELS": [str(run / "models" / "sample")], "WORKERS": 1}
+    values = {key: value for key, value in given.items() if key in pipeline.read_parameters(path)}
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in values.items())
     nbformat.write(notebook, folder / path.name)
 

@@ -6,10 +6,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from dfdc_lib import viewers
+from dfdc_lib import figures, viewers
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CHOICES = {"whole": ("draw",), "noise": ("draw", "range"), "flip": ()}
@@ -20,7 +21,16 @@ TREE = {"a": {0: [0], 10: [0, 1]}, "b": {5: [0]}}
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """Collect what viewers display, as with a front end."""
     bundles: list[dict] = []
-    monkeypatch.setattr(viewers, "display", lambda bundle, raw: bundles.append(bundle))
+
+    class Handle:
+        def update(self, bundle: dict, raw: bool) -> None:
+            bundles[-1] = bundle
+
+    def display(bundle: dict, raw: bool, display_id: bool = False) -> Handle:
+        bundles.append(bundle)
+        return Handle()
+
+    monkeypatch.setattr(viewers, "display", display)
     monkeypatch.setattr(viewers, "_open", {})
     monkeypatch.delenv("DFDC_HEADLESS", raising=False)
     return bundles
@@ -36,6 +46,10 @@ def sheet(bundle: dict) -> np.ndarray:
 
 def place_bytes(video_id: str, frame_index: int, face_index: int) -> bytes:
     return f"{video_id} {frame_index} {face_index}".encode()
+
+
+def no_sheet() -> Figure:
+    return figures.in_words("sheet", "it is a test's")
 
 
 def browse(*args: object) -> viewers._Browser:
@@ -88,7 +102,7 @@ def test_nothing_to_browse_is_a_picture_that_says_so(open_viewer, shown: list[di
 
 
 def test_moving_a_slider_changes_picture_and_text(shown: list[dict]) -> None:
-    browser = browse(TREE, place_bytes, b"sheet", "crops", 2)
+    browser = browse(TREE, place_bytes, no_sheet, "crops", 2)
     assert (browser.picture.image.value, browser.picture.where.value) == (b"a 0 0", "a, frame 0")
     assert browser.face.layout.display == "none"
     browser.frame.value = 10
@@ -111,7 +125,7 @@ def test_one_move_draws_one_picture(shown: list[dict]) -> None:
         calls.append(place)
         return b"png"
 
-    browser = browse({"a": {0: [0], 7: [0]}, "b": {3: [2], 9: [0]}}, render, b"sheet", "crops", 2)
+    browser = browse({"a": {0: [0], 7: [0]}, "b": {3: [2], 9: [0]}}, render, no_sheet, "crops", 2)
     browser.frame.value = 7
     browser.video.value = "b"
     browser.video.value = "a"
@@ -124,7 +138,7 @@ def test_a_picture_that_cannot_be_read_says_why(shown: list[dict]) -> None:
             raise FileNotFoundError("crops/<b>.png is missing: run notebook 02 first")
         return b"png"
 
-    browser = browse(TREE, render, b"sheet", "crops", 2)
+    browser = browse(TREE, render, no_sheet, "crops", 2)
     browser.video.value = "b"
     assert browser.picture.image.value == b""
     assert browser.picture.where.value == "b, frame 5: crops/&lt;b&gt;.png is missing: run notebook 02 first"
@@ -133,31 +147,31 @@ def test_a_picture_that_cannot_be_read_says_why(shown: list[dict]) -> None:
 
 
 def test_one_output_holds_widgets_and_picture(shown: list[dict]) -> None:
-    browser = browse(TREE, place_bytes, b"sheet", "crops", 2)
+    browser = browse(TREE, place_bytes, no_sheet, "crops", 2)
     (bundle,) = shown
     assert sorted(bundle) == [WIDGET, "image/jpeg", "text/plain"]
     assert bundle[WIDGET]["model_id"] == browser.box.model_id
-    assert base64.b64decode(bundle["image/jpeg"]) == b"sheet"
+    assert base64.b64decode(bundle["image/jpeg"]) == figures.jpeg(no_sheet())
 
 
 def test_headless_shows_the_picture_alone(shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFDC_HEADLESS", "1")
-    viewers._browse(TREE, place_bytes, b"sheet", "crops", 2)
+    viewers._browse(TREE, place_bytes, no_sheet, "crops", 2)
     assert not viewers._open
     assert [sorted(bundle) for bundle in shown] == [["image/jpeg", "text/plain"]]
 
 
 def test_a_cell_that_runs_again_leaks_no_widget(shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
     living = ipywidgets.widgets.widget._instances
-    first = browse(TREE, place_bytes, b"sheet", "crops", 2)
+    first = browse(TREE, place_bytes, no_sheet, "crops", 2)
     first.frame.value = 10
     count = len(living)
     for _ in range(3):
-        last = browse(TREE, place_bytes, b"sheet", "crops", 2)
+        last = browse(TREE, place_bytes, no_sheet, "crops", 2)
     assert len(living) == count
     assert (first.box.comm, last.box.comm is None) == (None, False)
     monkeypatch.setattr(viewers, "_cell_id", lambda: "another cell")
-    viewers._browse(TREE, place_bytes, b"sheet", "crops", 2)
+    viewers._browse(TREE, place_bytes, no_sheet, "crops", 2)
     assert len(living) > count  # two cells, two viewers
 
 
@@ -243,9 +257,9 @@ def test_pictures_are_loaded_when_they_are_looked_at(shown: list[dict]) -> None:
 
     crops = crops_of({f"v{i:03d}": {f: [0] for f in range(0, 100, 10)} for i in range(200)})
     viewers.browse_crops(crops, load)
-    assert len(loaded) == viewers.EXAMPLES + 1
-    assert [loaded[0], loaded[11]] == [("v000", 0, 0), ("v199", 90, 0)]
-    assert len({video for video, *_ in loaded[:12]}) == 12  # evenly drawn
+    assert len(loaded) == 1 + viewers.EXAMPLES  # the widgets' picture comes first
+    assert [loaded[1], loaded[12]] == [("v000", 0, 0), ("v199", 90, 0)]
+    assert len({video for video, *_ in loaded[1:]}) == 12  # evenly drawn
 
 
 def test_a_list_too_long_for_a_menu_says_so(shown: list[dict]) -> None:
