@@ -19,6 +19,7 @@ from dfdc_lib.records import Box, DetectorSettings, Recipe
 
 FRAMES_PER_VIDEO = 32  # slides
 FRAMES_AT_ONCE = 8  # that a worker holds at full resolution
+Cut = tuple[np.ndarray, float]  # crop with margin; sharpness of the face
 
 
 class FoundFace(NamedTuple):
@@ -70,7 +71,7 @@ def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str)
         ValueError: if the file has no readable video.
     """
     wanted = set(frame_indices(video.count_frames(path), most_frames))
-    found: list[list[tuple[video.Frame, tuple, list[np.ndarray]]]] = [[] for _ in views]
+    found: list[list[tuple[video.Frame, tuple, list[Cut]]]] = [[] for _ in views]
     with video.VideoReader(path, threads=1) as reader:
         frames = reader.frames(wanted.__contains__)
         while batch := list(islice(frames, FRAMES_AT_ONCE)):
@@ -87,14 +88,16 @@ def _detector(settings: DetectorSettings, device: str) -> FaceDetector:
     return FaceDetector(settings, device)
 
 
-def _cut(image: np.ndarray, box: Box, margin: float) -> np.ndarray:
-    return crops.cut(image, crops.crop_area(box, margin, *image.shape[:2])).copy()
+def _cut(image: np.ndarray, box: Box, margin: float) -> Cut:
+    """Cut a face out with its margin, and measure it without: what is behind a blurred face may be sharp."""
+    crop, face = (crops.cut(image, crops.crop_area(box, around, *image.shape[:2])) for around in (margin, 0))
+    return crop.copy(), round(quality.sharpness(face), 2)
 
 
-def _linked(rows: Sequence[tuple[video.Frame, tuple, list[np.ndarray]]]) -> Iterator[FoundFace]:
+def _linked(rows: Sequence[tuple[video.Frame, tuple, list[Cut]]]) -> Iterator[FoundFace]:
     numbers = tracks.link_faces([[face.box for face in faces] for _, faces, _ in rows])
     for (frame, faces, cuts), row in zip(rows, numbers, strict=True):
-        for face_index, (face, crop, track) in enumerate(zip(faces, cuts, row, strict=True)):
+        for face_index, (face, (crop, sharpness), track) in enumerate(zip(faces, cuts, row, strict=True)):
             yield FoundFace(
                 frame_index=frame.frame_index,
                 time_seconds=frame.time_seconds,
@@ -102,7 +105,7 @@ def _linked(rows: Sequence[tuple[video.Frame, tuple, list[np.ndarray]]]) -> Iter
                 track=track,
                 box=face.box,
                 confidence=face.confidence,
-                sharpness=round(quality.sharpness(crop), 2),
+                sharpness=sharpness,
                 turn=round(quality.turn(face.landmarks), 3),
                 crop=crop,
             )

@@ -51,6 +51,7 @@ def inspect_video(
         if not file.is_file():
             raise FileNotFoundError(f"there is no video {file}")
         video.read_info(file)  # says what is wrong with it
+    names = [str(own) if (own := run.root / "models" / name).is_dir() else name for name in names]  # `stability/` has no models of its own
     faces = _scored(run, {VIDEO_ID: path}, names, EXAMINED_FRAMES, device, workers)
     if faces.empty:
         examined = len(frame_indices(video.count_frames(path), EXAMINED_FRAMES))
@@ -185,7 +186,8 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
     """Compare every scored face with the same pixels of the original.
 
     Returns:
-        One row a face whose frame the original has: frame_index, time_seconds, face_index, track, score, ssim, changed_share.
+        One row a face whose frame the original has, and that is no smaller than SSIM's window: frame_index, time_seconds, face_index,
+        track, score, ssim, changed_share.
     Raises:
         ValueError: if the original has none of the examined frames.
     """
@@ -198,6 +200,8 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
         for frame in reader.frames(by_frame.__contains__):
             for row in by_frame[frame.frame_index]:
                 area = crops.crop_area(_box(row), margin, info.height, info.width)
+                if min(area[2] - area[0], area[3] - area[1]) < ssim.WINDOW:
+                    continue
                 patch = crops.matching_patch(frame.image, whole, area, aligned[0] if aligned else crops.Alignment())
                 run.write_image(original_path(run, row["frame_index"], row["face_index"]), patch)
                 similarity = ssim.ssim_map(patch, run.read_image(run.crop_path(*_place(row))))

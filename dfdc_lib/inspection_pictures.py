@@ -88,6 +88,6 @@ def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, tuple
     for row in masks.sort_values("changed_share", ascending=False, kind="stable").head(most).to_dict("records"):
         place = (row["frame_index"], row["face_index"])
         original, crop = run.read_image(original_path(run, *place)), run.read_image(run.crop_path(VIDEO_ID, *place))
-        label = f"frame {place[0]}\n{row['time_seconds']:.2f} s\nchanged {row['changed_share']:.0%}"
+        label = f"frame {place[0]}\n{row['time_seconds']:.2f} s\nperson {row['track']}\nchanged {row['changed_share']:.0%}"
         panels[label] = (original, crop, ssim.ssim_map(original, crop), run.read_image(run.mask_path(VIDEO_ID, *place)))
     return panels

@@ -34,8 +34,7 @@ def people_over_time(found: Inspection, faces: pd.DataFrame, thumbnails: Mapping
         The figure; of more than `MOST_PEOPLE` people the most suspicious ones.
     """
     shown = found.people[:MOST_PEOPLE]
-    title = figures.counted("score of each person over time", len(shown), len(found.people), "people")
-    paper = figures.photograph(2.9 * len(shown) + 0.7, title)
+    paper = figures.photograph(2.9 * len(shown) + 0.7, _counted_people("score of each person over time", len(shown), len(found.people)))
     grid = paper.add_gridspec(2 * len(shown), THUMBNAILS, height_ratios=[1.0, 1.7] * len(shown))
     for place, person in enumerate(shown):
         for column, image in enumerate(thumbnails[person.track][:THUMBNAILS]):
@@ -101,7 +100,8 @@ def trials(found: Inspection) -> Figure:
     (panel,) = figures.axes(paper, 1)
     for place, trial in enumerate(versions):
         if trial.score is None or trial.low is None or trial.high is None:
-            panel.text(EVEN, place, "no face found any more", ha="center", va="center", fontsize=9, color="#666666")
+            ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the line at one half
+            panel.text(EVEN, place, "no face found any more", ha="center", va="center", fontsize=9, color="#666666", bbox=ground)
             continue
         colour = LABEL_COLOURS["fake" if trial.score >= EVEN else "real"]
         panel.plot([trial.low, trial.high], [place, place], color=colour, linewidth=2)
@@ -126,7 +126,7 @@ def masks_over_time(table: pd.DataFrame) -> Figure:
     if table.empty:
         return figures.in_words("changes against the original", "no frame in common")
     people = table.groupby("track").size().sort_values(ascending=False).index[:MOST_PEOPLE]
-    title = figures.counted("changes against the original", len(people), table["track"].nunique(), "people")
+    title = _counted_people("changes against the original", len(people), table["track"].nunique())
     paper = figures.figure(2.3 * len(people) + 0.8, title)
     panels = paper.subplots(len(people), 1, squeeze=False, sharex=True)[:, 0]
     for panel, track in zip(panels, people, strict=True):
@@ -138,3 +138,7 @@ def masks_over_time(table: pd.DataFrame) -> Figure:
     panels[0].legend(frameon=False, fontsize=9, ncols=2)
     panels[-1].set_xlabel("time (seconds)")
     return paper
+
+
+def _counted_people(heading: str, shown: int, total: int) -> str:
+    return figures.counted(heading, shown, total, "people" if total > 1 else "person")

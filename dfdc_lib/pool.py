@@ -134,6 +134,15 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int) -> Iter
                     suspects.extend(in_flight.values())
 
 
+def results_here(tasks: Mapping[str, Callable[[], Result]]) -> Iterator[tuple[str, Result | Failure]]:
+    """Call every task in this process, and give what `each_result` gives: for so few that workers would take longer to start.
+
+    An error in a task is its result here too; a crash inside a library ends this process.
+    """
+    for name, task in tasks.items():
+        yield name, _attempt(task)
+
+
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Make a pool whose workers share the cores fairly and end with this process, however it ends.
 

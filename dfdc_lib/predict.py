@@ -23,7 +23,7 @@ from dfdc_lib.checkpoints import load_any
 from dfdc_lib.feed import fit_to_square
 from dfdc_lib.found_faces import FoundFace, find_faces, view_of
 from dfdc_lib.model import Classifier
-from dfdc_lib.pool import Failure, each_result, write_status
+from dfdc_lib.pool import Failure, each_result, results_here, write_status
 from dfdc_lib.records import FaceScore, ModelCard, Outcome, Video, VideoScores
 from dfdc_lib.scoring import autocast_dtype, choose_device, logits_of, weights_fingerprint
 from dfdc_lib.store import Run, file_fingerprint, fingerprint
@@ -104,7 +104,7 @@ def score_videos(
                 yield scores_outcome(max(records, key=lambda record: len(record.faces)))
 
     with tqdm(total=len(tasks), desc="07_predict", unit="video", mininterval=0.5) as progress:
-        for video_id, result in each_result(tasks, workers):
+        for video_id, result in each_result(tasks, workers) if len(tasks) > 1 else results_here(tasks):
             progress.update()
             if isinstance(result, Failure):
                 yield Outcome(video_id=video_id, status="failed", note=result.reason)

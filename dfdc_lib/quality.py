@@ -34,8 +34,7 @@ def turn(landmarks: Landmarks) -> float:
         landmarks: left eye, right eye, nose, mouth corners; x, y in pixels.
     Returns:
         How far the nose lies from the middle between the eyes, along the line through them, in distances between the eyes: 0 seen from the
-        front, ½ where the nose is before one eye (about 40 degrees), more towards a profile, at most
-        `MOST_TURN`.
+        front, ½ where the nose is before one eye (about 40 degrees), more towards a profile, at most `MOST_TURN`.
     """
     left, right, nose = (np.array(point) for point in landmarks[:3])
     across = right - left

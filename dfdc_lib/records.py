@@ -203,7 +203,7 @@ class FaceScore(Record):
     track: int  # the person, within this video
     box: Box
     confidence: float  # the detector's
-    sharpness: float  # of the crop, see quality.sharpness
+    sharpness: float  # of the face without margin, see quality.sharpness
     turn: float  # to the side, see quality.turn
     logit: float
     score: float  # sigmoid(logit)

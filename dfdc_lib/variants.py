@@ -85,6 +85,8 @@ def write_variants(path: Path, folder: Path, first_frame: int, seed: int = 0) ->
     with VideoReader(path) as reader, ExitStack() as files, tqdm(desc="re-encode", unit="frame", mininterval=0.5) as progress:
         rate = Fraction(reader.info.fps or DEFAULT_RATE).limit_denominator(1001)
         for frame in reader.frames(lambda frame_index: first_frame <= frame_index):
+            if frame.frame_index > last_frame:
+                break
             changed = [_even(variant.change(frame.image, rng)) for variant in VARIANTS]
             if not write:
                 options = [{"crf": str(variant.crf), "preset": "veryfast"} for variant in VARIANTS]
@@ -95,8 +97,6 @@ def write_variants(path: Path, folder: Path, first_frame: int, seed: int = 0) ->
             for put, image in zip(write, changed, strict=True):
                 put(image)
             progress.update()
-            if frame.frame_index == last_frame:
-                break
         progress.total = progress.n  # how many there are was not known
     if not write:
         raise ValueError(f"{path.name} has no frame {first_frame}: choose an earlier start of the excerpt")

@@ -33,9 +33,10 @@ def join_models(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Args:
         tables: one a model, one row a face: frame_index, box_x0 … box_y1, score; at least one table. The first says which faces there are.
     Returns:
-        The first table with `score` averaged over the models that saw the face, and `models`, how many did.
+        The first table with `score` averaged over the models that saw the face, and `models`, how many did; without its `logit`, which
+        is one model's alone.
     """
-    first = tables[0].reset_index(drop=True)
+    first = tables[0].drop(columns="logit", errors="ignore").reset_index(drop=True)
     scores = [[score] for score in first["score"]]
     for other in tables[1:]:
         by_frame = dict(list(other.groupby("frame_index")))
@@ -54,12 +55,13 @@ def mean_interval(scores: np.ndarray, seed: int = 0) -> tuple[float, float]:
         scores: (n,) n ≥ 1.
         seed: of the draws.
     Returns:
-        The percentiles of the means of draws in blocks of `BLOCK_FRAMES` neighbours (the last frame's neighbour is the first).
+        The percentiles of the means of draws in blocks of `BLOCK_FRAMES` neighbours (the last frame's neighbour is the first); of half as
+        many as there are frames where that is less, for one block of all frames would be the same in every draw.
     """
     count = len(scores)
-    blocks = -(-count // BLOCK_FRAMES)
-    starts = np.random.default_rng(seed).integers(0, count, (DRAWS, blocks, 1))
-    places = ((starts + np.arange(BLOCK_FRAMES)) % count).reshape(DRAWS, -1)[:, :count]
+    length = min(BLOCK_FRAMES, max(1, count // 2))
+    starts = np.random.default_rng(seed).integers(0, count, (DRAWS, -(-count // length), 1))
+    places = ((starts + np.arange(length)) % count).reshape(DRAWS, -1)[:, :count]
     low, high = np.percentile(np.asarray(scores)[places].mean(axis=1), INTERVAL_PERCENT)
     return float(low), float(high)
 
@@ -87,10 +89,11 @@ def describe_people(faces: pd.DataFrame) -> tuple[Person, ...]:
     Args:
         faces: one row a face of one video, as `join_models` gives it.
     Returns:
-        One `Person` a track; () where there is no face.
+        One `Person` a track, those that can be judged before the others, and of the others those seen too seldom last; () where there is
+        no face.
     """
     people = [_describe(int(track), faces[faces["track"] == track].sort_values("frame_index")) for track in faces["track"].unique()]
-    return tuple(sorted(people, key=lambda person: (bool(person.doubts), -person.mean)))
+    return tuple(sorted(people, key=lambda person: (bool(person.doubts), person.frames < MIN_FRAMES, -person.mean)))
 
 
 def _describe(track: int, rows: pd.DataFrame) -> Person:
@@ -123,7 +126,7 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
 
 
 def try_version(title: str, faces: pd.DataFrame, answer_is_fake: bool) -> Trial:
-    """Judge a changed version of a video by its most suspicious person.
+    """Judge a changed version of a video as the video itself: by the first of its people.
 
     Args:
         title: what was changed.
@@ -132,15 +135,11 @@ def try_version(title: str, faces: pd.DataFrame, answer_is_fake: bool) -> Trial:
     Returns:
         The trial; without a face it has no score, and counts as an answer that does not hold.
     """
-    people = [rows.sort_values("frame_index")["score"].to_numpy(float) for _, rows in faces.groupby("track")]
-    # As with the video itself, whoever was seen too seldom is no one to judge, unless there is nobody else.
-    often = [scores for scores in people if len(scores) >= min(MIN_FRAMES, max(map(len, people)))]
-    if not often:
+    if faces.empty:
         return Trial(title=title, frames=0, score=None, low=None, high=None, flips=True)
-    scores = max(often, key=lambda each: float(each.mean()))
-    low, high = mean_interval(scores)
-    score = float(scores.mean())
-    return Trial(title=title, frames=len(scores), score=score, low=low, high=high, flips=(score >= EVEN) != answer_is_fake)
+    judged = describe_people(faces)[0]
+    flips = (judged.mean >= EVEN) != answer_is_fake
+    return Trial(title=title, frames=judged.frames, score=judged.mean, low=judged.low, high=judged.high, flips=flips)
 
 
 def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, tuple[str, ...]]:

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from dfdc_lib import calibrate
+from dfdc_lib.evaluate import FEW_VIDEOS, losses
 from dfdc_lib.strategies import logit, sigmoid
 
 
@@ -39,6 +40,44 @@ def test_crossed_temperatures_come_from_the_other_half() -> None:
     assert found[first].iloc[0] == pytest.approx(calibrate.fit_temperature(labels[~first], values[~first], 1e-6))
     one_class = calibrate.crossed_temperatures(videos.assign(label=1), pd.Series(values), 1e-6, 0)
     assert one_class.tolist() == [1.0] * 2000
+
+
+@pytest.mark.parametrize("count", [0, 1, FEW_VIDEOS - 1])
+def test_few_videos_are_not_calibrated(count: int) -> None:
+    videos = pd.DataFrame({"label": np.arange(count) % 2, "group": np.arange(count)})
+    assert calibrate.calibration_of(videos, pd.Series(np.full(count, 0.5)), 1e-6, 0) is None
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_is_not_calibrated(label: int) -> None:
+    videos = pd.DataFrame({"label": label, "group": np.arange(2 * FEW_VIDEOS)})
+    assert calibrate.calibration_of(videos, pd.Series(np.full(2 * FEW_VIDEOS, 0.5)), 1e-6, 0) is None
+
+
+def test_calibration_of_scores_that_are_too_sure() -> None:
+    labels, values = calibrated(4000)
+    videos = pd.DataFrame({"label": labels, "group": np.arange(4000) // 2}, index=[f"v{n}" for n in range(4000)])
+    scores = pd.Series(sigmoid(3 * logit(values, 1e-9)), index=videos.index)
+    found = calibrate.calibration_of(videos, scores, 1e-9, 0)
+    assert found is not None
+    assert found.temperature == calibrate.fit_temperature(labels, scores.to_numpy(), 1e-9) == pytest.approx(3, rel=0.1)
+    assert (found.clip, found.videos, found.fakes) == (1e-9, 4000, labels.sum())
+    assert found.log_loss_before == pytest.approx(losses(labels, scores.to_numpy(), 1e-9).mean())
+    assert (
+        found.log_loss_after == pytest.approx(losses(labels, values, 1e-9).mean(), abs=0.002)
+        and found.log_loss_after < found.log_loss_before
+    )
+
+
+def test_a_calibration_is_judged_on_the_other_half() -> None:
+    """Where the halves disagree, each is judged by what the other taught, and comes out worse than before."""
+    groups = pd.Series(np.arange(2 * FEW_VIDEOS))
+    first = calibrate.halves(groups, 0)
+    labels = np.arange(len(groups)) % 2
+    right = np.where(labels == 1, 0.6, 0.4)
+    scores = pd.Series(np.where(first, right, 1 - right))
+    found = calibrate.calibration_of(pd.DataFrame({"label": labels, "group": groups}), scores, 1e-6, 0)
+    assert found is not None and found.log_loss_after > found.log_loss_before
 
 
 def test_reliability_and_its_error() -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from dfdc_lib import weights
 from dfdc_lib.checkpoints import load_any, load_model, load_released, save_model
 from dfdc_lib.model import Classifier, create_model
-from dfdc_lib.records import DetectorSettings, ModelCard, Recipe
+from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe
 from dfdc_lib.store import Run, open_run
 
 SMALL = "test_efficientnet"  # of timm, 0.4 million weights
@@ -177,6 +177,42 @@ def test_unreadable_card(change: Callable[[dict], object], message: str, folder:
     path = folder / "model.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(ValueError, match=message):
+        load_model(folder)
+
+
+# Its calibration --------------------------------------------------------------------------------------------------------------------
+CALIBRATION = Calibration(temperature=1.5, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
+
+
+def test_a_calibration_beside_the_card_is_read(run: Run, folder: Path) -> None:
+    assert load_model(folder)[1].calibration is None
+    run.write_record(folder / "calibration.json", CALIBRATION)
+    for _, card in (load_model(folder), load_any("m", run), load_any(str(folder), run)):
+        assert card == CARD.model_copy(update={"calibration": CALIBRATION})
+
+
+def test_a_calibration_goes_with_its_weights(run: Run, folder: Path, model: Classifier) -> None:
+    run.write_record(folder / "calibration.json", CALIBRATION)
+    calibrated = load_model(folder)[1]
+    save_model(folder, model, calibrated)  # say, trained on: the card of the old weights is at hand
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.safetensors"]
+    assert "calibration" not in json.loads((folder / "model.json").read_text())
+    assert load_model(folder)[1] == CARD
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "Invalid JSON"),
+        ("{}", "Field required"),
+        (CALIBRATION.model_dump_json().replace("1.5", "0.0"), "Input should be greater than 0"),
+        (CALIBRATION.model_dump_json().replace("1.5", '"warm"'), "Input should be a valid number"),
+        (CALIBRATION.model_dump_json()[:20], "Invalid JSON"),
+    ],
+)
+def test_a_broken_calibration_is_an_error_with_its_remedy(content: str, reason: str, folder: Path) -> None:
+    (folder / "calibration.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"m/calibration\.json is no calibration: {reason}.*; delete it, or run notebook 08 again"):
         load_model(folder)
 
 

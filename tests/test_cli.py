@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from dfdc_lib import doctor, parameters, pipeline, sample
 from dfdc_lib.cli import app
 from dfdc_lib.doctor import Finding
+from dfdc_lib.encode import video_writer
 
 ALL_STAGES = " ".join(stage.number for stage in pipeline.STAGES)
 
@@ -47,7 +49,7 @@ def one_line(arguments: list[str]) -> str:
 def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    assert all(f" {command} " in result.output for command in ("run", "predict", "sample", "doctor"))
+    assert all(f" {command} " in result.output for command in ("run", "inspect", "predict", "compare", "sample", "doctor"))
     assert CliRunner().invoke(app, []).output.strip() == result.output.strip()  # no command, no guess
 
 
@@ -90,7 +92,7 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        pipeline.StageError("03_ssim_masks stopped: ValueError: why"),
+        pipeline.StageError("03_ssim_masks", "ValueError: why", Path("/run/notebooks/03_ssim_masks.ipynb")),
         RuntimeError("dfdc run: another process is at work in /run; wait, or choose another run folder"),
         FileNotFoundError("02_crop_faces needs videos.csv, which is not in /run"),
         ValueError("/run holds a run of a, not of b"),
@@ -330,3 +332,90 @@ def test_predict_for_real(sample_root: Path, tmp_path: Path, monkeypatch: pytest
         assert all(0 < float(line.split(",")[1]) < 1 and not line.endswith(",0.5") for line in lines[1:])
     assert times[0] == times[1]
     assert times[2][0] == times[1][0] and times[2][1] > times[1][1]
+
+
+# inspect ---------------------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def inspected(calls: list, tmp_path: Path) -> list[tuple[tuple, dict]]:
+    """What the pipeline is asked for; two videos and a model are there."""
+    for name in ("a.mp4", "original.mp4"):
+        with video_writer(tmp_path / name, (32, 32), 25, {}) as write:
+            write(np.zeros((32, 32, 3), np.uint8))
+    for folder in ("trained/models/small", "r/models/own"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "text.mp4").write_bytes(b"no video\n" * 100)
+    return calls
+
+
+SMALL = ["--model", "trained/models/small"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["absent.mp4", *SMALL], "dfdc: expected a video file, got absent.mp4, which is not there"),
+        (["videos", *SMALL], "dfdc: expected a video file, got videos, which is a folder"),
+        (["text.mp4", *SMALL], "dfdc: text.mp4 is not readable as a video: "),
+        (["a_file.mp4", *SMALL], "dfdc: a_file.mp4 is not readable as a video: "),  # empty
+        (["a.mp4", *SMALL, "--original", "gone.mp4"], "dfdc: expected a video file, got gone.mp4, which is not there"),
+        (["a.mp4", *SMALL, "--original", "videos"], "dfdc: expected a video file, got videos, which is a folder"),
+        (["a.mp4", *SMALL, "--original", "text.mp4"], "dfdc: text.mp4 is not readable as a video: "),
+        (["a.mp4", "--model", "b99"], "dfdc: there is no model 'b99': give the path of a model folder (outputs/<run>/models/<name>), or "),
+        (["a.mp4", *SMALL, "--model", "x"], "dfdc: there is no model 'x': "),
+    ],
+)
+def test_inspect_refuses_before_anything_runs(arguments: list[str], line: str, inspected: list, tmp_path: Path) -> None:
+    assert one_line(["inspect", *arguments, "--run", "new"]).startswith(line)
+    assert inspected == []
+    assert not (tmp_path / "new").exists()
+
+
+def test_inspect_without_a_model_is_refused(inspected: list) -> None:
+    result = CliRunner().invoke(app, ["inspect", "a.mp4"])
+    assert result.exit_code == 2
+    assert "--model" in result.stderr
+    assert inspected == []
+
+
+def test_inspect_runs_11_with_absolute_paths(inspected: list, tmp_path: Path) -> None:
+    models = [part for name in ("trained/models/small", "own") for part in ("--model", name)]
+    result = CliRunner().invoke(app, ["inspect", "a.mp4", *models, "--original", "original.mp4", "--run", "r", "--workers", "2"])
+    assert (result.exit_code, result.stdout) == (0, "page: /run/report/index.html\n")
+    [((folder, data, stages, values), named)] = inspected
+    assert (folder, data, stages) == (tmp_path / "r", tmp_path / "a.mp4", [pipeline.INSPECT])
+    assert values == {
+        "VIDEO": str(tmp_path / "a.mp4"),
+        "ORIGINAL": str(tmp_path / "original.mp4"),
+        "MODELS": [str(tmp_path / "trained/models/small"), "own"],
+        "WORKERS": 2,
+    }
+    assert set(values) <= set(pipeline.read_parameters(pipeline.INSPECT.notebook))
+    assert named["command"].startswith("dfdc")
+
+
+def test_inspect_has_a_run_folder_of_its_own(inspected: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pipeline, "PROJECT", tmp_path / "project")
+    CliRunner().invoke(app, ["inspect", "a.mp4", *SMALL])
+    [((folder, _, _, values), _)] = inspected
+    assert folder == tmp_path / "project" / "outputs" / "inspect_a"
+    assert values["ORIGINAL"] == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            pipeline.StageError("11_inspect_video", "ValueError: no face was found: there is nothing to judge", Path("/x.ipynb")),
+            "dfdc: no face was found: there is nothing to judge",
+        ),
+        (pipeline.StageError("11_inspect_video", "interrupted", Path("/x.ipynb")), "dfdc: interrupted"),
+        (ValueError("/run holds a run of a, not of b"), "dfdc: /run holds a run of a, not of b"),
+        (RuntimeError("dfdc run: another process is at work in /run"), "dfdc: dfdc run: another process is at work in /run"),
+    ],
+)
+def test_inspect_that_stops_says_the_reason_alone(error: Exception, line: str, inspected: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*positional: Any, **named: Any) -> Path:
+        raise error
+
+    monkeypatch.setattr(pipeline, "run_stages", stop)
+    assert one_line(["inspect", "a.mp4", *SMALL]) == line

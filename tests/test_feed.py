@@ -53,3 +53,26 @@ def test_recipe_decides_the_interpolations() -> None:
     ]
     assert not np.array_equal(squares[0], squares[1])
     assert not np.array_equal(squares[2], squares[3])
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """Colours that change slowly, so that resizing loses little."""
+    rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    return np.stack([250 * rows, 250 * columns, 125 * (rows + columns)], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 20), (20, 40), (63, 64), (64, 64), (200, 150), (150, 201), (300, 30)])
+def test_from_a_square_back_to_its_crop(height: int, width: int) -> None:
+    crop, recipe = smooth(height, width), Recipe(size=64)
+    back = feed.from_square(feed.fit_to_square(crop, recipe), height, width)
+    assert back.shape == crop.shape and back.dtype == np.uint8
+    assert np.abs(back.astype(int) - crop).mean() < 2
+    plain = feed.from_square(feed.fit_to_square(np.full_like(crop, 200), recipe), height, width)
+    assert (plain == 200).all()  # nothing of the black border
+
+
+def test_a_map_of_a_square_that_the_crop_fills_comes_back_as_it_is() -> None:
+    heat = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    assert np.array_equal(feed.from_square(heat, 64, 64), heat)
+    assert np.array_equal(feed.from_square(heat, 64, 40), heat[:, 12:52])
+    assert np.array_equal(feed.from_square(heat, 31, 64), heat[16:47])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dfdc_lib import found_faces, video
+from dfdc_lib import found_faces, quality, video
 from dfdc_lib.found_faces import View, find_faces, frame_indices, view_of
 from dfdc_lib.records import DetectorSettings, Recipe
 
@@ -71,6 +71,8 @@ def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypa
         assert narrow.crop.shape[:2] == pytest.approx((y1 - y0, x1 - x0), abs=2)
         assert broad.crop.shape[1] == pytest.approx(2 * (x1 - x0), abs=3)  # half of the box on each side
         assert narrow.time_seconds == pytest.approx(narrow.frame_index / 25, abs=0.001)
+        assert narrow.sharpness == broad.sharpness == pytest.approx(quality.sharpness(narrow.crop), abs=0.01)  # the face alone
+        assert 0 <= narrow.turn < 0.2  # she looks into the camera
 
 
 def test_one_face_in_a_video_is_a_face(one_face: Path) -> None:

@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from dfdc_lib import pipeline
+from dfdc_lib.due import NotebookError
 from dfdc_lib.parameters import parse_assignments
+from dfdc_lib.store import open_run
 
 FAST = {"FRAME_STRIDE": 8, "WORKERS": 2, "EPOCHS": 1, "ITERATIONS": 2, "BATCH": 4, "FRAMES": 3, "DRAWS": 100}
 LAST_WITHOUT_TRAINING = "04"
@@ -57,7 +62,7 @@ def test_choose_stages_refuses(first: str, last: str, message: str) -> None:
 
 
 def test_stage_table_is_in_order_and_complete() -> None:
-    names = [stage.name for stage in pipeline.STAGES]
+    names = [stage.name for stage in (*pipeline.STAGES, pipeline.INSPECT)]
     assert names == sorted(names) == sorted(path.stem for path in pipeline.NOTEBOOKS.glob("*.ipynb"))
     made: set[str] = set()
     for stage in pipeline.STAGES:
@@ -134,6 +139,118 @@ def test_only_what_depends_on_a_changed_parameter_runs_again(finished: Path, sam
     ]
     for changed, due in steps:
         assert run(finished, sample_root, last=LAST_WITHOUT_TRAINING, **changed) == due, changed
+
+
+# One video -------------------------------------------------------------------------------------------------------------------------
+class Examination:
+    """`dfdc inspect` of a file with a model, with a notebook that only writes its name; counts how often it ran."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.runs, self.reason = folder / "run", 0, ""
+        self.video, self.original, self.model = (folder / name for name in ("a.mp4", "original.mp4", "small"))
+        self.values = {"VIDEO": str(self.video), "ORIGINAL": "", "MODELS": [str(self.model)], "WORKERS": 1}
+        self.video.write_text("a video")
+        self.original.write_text("its original")
+        self.model.mkdir()
+        for name in ("model.json", "weights.safetensors"):
+            (self.model / name).write_text(name)
+        monkeypatch.setattr(pipeline, "execute_notebook", self.execute)
+
+    def execute(self, notebook: Path, output: Path, parameters: dict) -> None:
+        self.runs += 1
+        output.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(new_notebook(cells=[new_markdown_cell(f"# Words on {parameters['VIDEO']}")]), output)
+        if self.reason:
+            raise NotebookError(self.reason)
+        (self.folder / "inspection.json").write_text("{}")
+
+    def run(self) -> Path:
+        return pipeline.run_stages(self.folder, self.video, [pipeline.INSPECT], self.values, command="dfdc inspect")
+
+
+@pytest.fixture
+def examination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examination:
+    return Examination(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("change", "due"),
+    [
+        (lambda it: None, False),
+        (lambda it: it.values.update(WORKERS=2), False),
+        (lambda it: it.video.write_text("another"), True),
+        (lambda it: it.original.write_text("not used"), False),
+        (lambda it: it.values.update(ORIGINAL=str(it.original)), True),
+        (lambda it: (it.model / "weights.safetensors").write_text("trained on"), True),
+        (lambda it: (it.model / "model.json").write_text("another card"), True),
+        (lambda it: (it.model / "calibration.json").write_text("calibrated since"), True),
+        (lambda it: (it.model / "history.csv").write_text("of the training"), False),
+        (lambda it: (it.folder / "inspection.json").unlink(), True),
+    ],
+    ids=["nothing", "workers", "video", "original-unused", "original-given", "weights", "card", "calibration", "history", "result"],
+)
+def test_an_examination_is_due_when_what_it_looks_at_changed(change: Callable, due: bool, examination: Examination) -> None:
+    page = examination.run()
+    assert examination.run() == page == examination.folder / "report" / "index.html"
+    assert examination.runs == 1
+    change(examination)
+    assert examination.run() == page
+    assert examination.runs == 1 + due
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda it: it.original.write_text("another cut"), lambda it: (it.model / "calibration.json").unlink()],
+    ids=["original", "calibration"],
+)
+def test_an_examination_is_due_when_what_it_used_changed(change: Callable, examination: Examination) -> None:
+    examination.values["ORIGINAL"] = str(examination.original)
+    (examination.model / "calibration.json").write_text("calibrated")
+    examination.run()
+    change(examination)
+    examination.run()
+    assert examination.runs == 2
+
+
+def test_a_calibration_makes_no_prediction_due(tmp_path: Path) -> None:
+    """Scores do not depend on it."""
+    run_folder = open_run(tmp_path / "run")
+    (run_folder.root / "models" / "m").mkdir(parents=True)
+    for name in ("model.json", "calibration.json"):
+        (run_folder.root / "models" / "m" / name).write_text("{}")
+    [predict] = pipeline.choose_stages("07", "07")
+    used = {stage.name: pipeline._used_files(run_folder, stage, {"MODELS": ["m"]}) for stage in (predict, pipeline.INSPECT)}
+    assert {name: [path.name for path in paths] for name, paths in used.items()} == {
+        "07_predict": ["model.json"],
+        "11_inspect_video": ["model.json", "calibration.json"],
+    }
+
+
+def test_an_examination_is_one_page(examination: Examination) -> None:
+    page = examination.run().read_text()
+    assert f"Words on {examination.video}" in page
+    assert [path.name for path in (examination.folder / "report").iterdir()] == ["index.html"]
+    assert json.loads((examination.folder / "run.json").read_text())["stages"].keys() == {"11_inspect_video"}
+
+
+def test_a_folder_holds_the_examination_of_one_video(examination: Examination) -> None:
+    examination.run()
+    with pytest.raises(ValueError, match="run holds a run of .*a.mp4, not of .*original.mp4: choose another --run"):
+        pipeline.run_stages(examination.folder, examination.original, [pipeline.INSPECT], examination.values)
+
+
+def test_an_examination_that_stops_gives_its_reason_and_its_page(examination: Examination) -> None:
+    examination.reason = "ValueError: no face was found"
+    with pytest.raises(
+        pipeline.StageError, match="11_inspect_video stopped: ValueError: no face was found; the notebook as far"
+    ) as stopped:
+        examination.run()
+    assert stopped.value.reason == "ValueError: no face was found"
+    assert "ValueError: no face was found" in (examination.folder / "report" / "index.html").read_text()
+    examination.reason = ""
+    examination.run()  # it stayed due
+    assert examination.runs == 2
+    assert "no face was found" not in (examination.folder / "report" / "index.html").read_text()
 
 
 # Refusing --------------------------------------------------------------------------------------------------------------------------

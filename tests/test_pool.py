@@ -210,3 +210,11 @@ def test_workers_end_when_their_parent_is_killed(run: Run, calls: Path) -> None:
     assert [worker for worker in workers if is_running(worker)] == []
     with run.lock("stage", "the next"):  # nobody holds the folder any more
         pass
+
+
+def test_a_few_tasks_are_done_here_and_an_error_is_a_result() -> None:
+    def refuse() -> int:
+        raise ValueError("no\nnumber")
+
+    done = dict(pool.results_here({"a": os.getpid, "b": refuse, "c": lambda: 3}))
+    assert done == {"a": os.getpid(), "b": pool.Failure("ValueError: no number"), "c": 3}

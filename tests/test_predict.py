@@ -16,8 +16,9 @@ from dfdc_lib import pool, predict, stages, tracks
 from dfdc_lib.checkpoints import save_model
 from dfdc_lib.found_faces import frame_indices
 from dfdc_lib.model import create_model
-from dfdc_lib.records import DetectorSettings, ModelCard, Outcome, Recipe, Video
+from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Outcome, Recipe, Video
 from dfdc_lib.store import Run, open_run
+from dfdc_lib.verdict import MAX_TURN, MIN_SHARPNESS
 
 FRAMES = 3  # of each video: 3 + 3 + 2 · 3 faces
 FACES = {"small_256x192": 3, "small_256x192_fake": 3, "two_faces": 6}
@@ -121,6 +122,13 @@ def test_every_face_has_a_logit_of_every_model(scored: tuple[Run, dict[str, Outc
     assert (a["logit"] - b["logit"]).abs().min() > 1e-4
 
 
+def test_every_face_has_its_sharpness_and_its_turn(scored: tuple[Run, dict[str, Outcome]]) -> None:
+    table = scored[0].read_table("scores/a.parquet")
+    assert table["sharpness"].between(MIN_SHARPNESS, 5000).all() and table["turn"].between(0, MAX_TURN).all()
+    originals, fakes = (table.loc[table["video_id"] == name, "sharpness"].mean() for name in ("small_256x192", "small_256x192_fake"))
+    assert fakes < originals  # its face was made smaller and large again
+
+
 def test_people_are_told_apart(scored: tuple[Run, dict[str, Outcome]]) -> None:
     table = scored[0].read_table("scores/a.parquet")
     assert table.groupby("video_id")["track"].nunique().to_dict() == {"small_256x192": 1, "small_256x192_fake": 1, "two_faces": 2}
@@ -161,6 +169,14 @@ def test_a_second_call_scores_nothing_again(scored: tuple[Run, dict[str, Outcome
     assert batches == []
     assert {path: path.stat().st_mtime_ns for path in copy.root.glob("scores/*/*.json")} == before
     assert labels_of(copy) == labels_of(scored[0])
+
+
+def test_a_calibration_scores_nothing_again(scored: tuple[Run, dict[str, Outcome]], copy: Run, batches: list[int]) -> None:
+    known = Calibration(temperature=2, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
+    copy.write_record(copy.root / "models" / "a" / "calibration.json", known)
+    assert score(copy, "a", "b") == scored[1]
+    assert batches == []
+    assert labels_of(copy) == labels_of(scored[0])  # and changes no score
 
 
 def test_another_strategy_scores_nothing_again(copy: Run, batches: list[int]) -> None:

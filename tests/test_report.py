@@ -15,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from dfdc_lib.records import Video
-from dfdc_lib.report import FAILURES_SHOWN, METRICS_SHOWN, _duration, _number, collapse_carriage_returns, write_report
+from dfdc_lib.report import FAILURES_SHOWN, METRICS_SHOWN, _duration, _number, collapse_carriage_returns, write_page, write_report
 from dfdc_lib.store import Run
 
 STAGES = ("00_videos", "01_detect_faces", "02_crop_faces")
@@ -412,3 +412,47 @@ def test_same_run_same_report(run: Run):
     first = {path.name: path.read_bytes() for path in write_report(run, STAGES).parent.iterdir()}
     second = {path.name: path.read_bytes() for path in write_report(run, STAGES).parent.iterdir()}
     assert first == second
+
+
+# One page alone ------------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def alone(run: Run) -> Page:
+    return Page(write_page(run, "01_detect_faces").read_text())
+
+
+def test_a_page_alone_is_the_index(run: Run):
+    assert write_page(run, "01_detect_faces") == run.root / "report" / "index.html"
+    assert [path.name for path in (run.root / "report").iterdir()] == ["index.html"]
+    assert not list((run.root / ".partial").iterdir())
+
+
+def test_a_page_alone_leads_to_no_other_page(run: Run, alone: Page):
+    links = alone.values("a", "href")
+    assert [link for link in links if link.startswith("#")] == ["#section-1", "#section-2", "#section-3"]
+    files = [link for link in links if not link.startswith(("#", "https://"))]
+    own = ["../run.json", "../notebooks/01_detect_faces.ipynb", "../status/01_detect_faces.csv", "../metrics/01_detect_faces.json"]
+    assert files == own and all((run.root / "report" / link).is_file() for link in own)
+    assert not [attributes for tag, attributes in alone.elements if "rel" in attributes and "://" not in attributes.get("href", "")]
+    assert ">Summary<" not in alone.html
+
+
+def test_a_page_alone_runs_nothing_and_loads_nothing(alone: Page):
+    assert not {"script", "iframe", "object", "embed", "link", "base", "form"} & {tag for tag, _ in alone.elements}
+    loaded = [value for _, attributes in alone.elements for name, value in attributes.items() if name in LOADING]
+    assert len(loaded) == 4 and all(value.startswith("data:image/") for value in loaded)
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in alone.values("meta", "content")
+    assert "<script" not in alone.html.lower() and "javascript:" not in alone.html
+
+
+def test_a_page_alone_shows_what_the_page_among_others_shows(run: Run, alone: Page):
+    write_report(run, STAGES)
+    among = Page((run.root / "report" / "01_detect_faces.html").read_text())
+    assert re.search("<title>(.*?)</title>", alone.html).group(1) == re.search("<title>(.*?)</title>", among.html).group(1)
+    assert alone.values("img", "src") == among.values("img", "src")
+    assert "1 min 01 s" in plain_text(alone.html)
+
+
+def test_a_page_alone_of_a_notebook_that_failed_shows_its_error(run: Run):
+    page = write_page(run, "00_videos").read_text()
+    assert "<strong>ValueError: &lt;b&gt;no&lt;/b&gt; video</strong>" in page
+    assert "<pre>Traceback:\nValueError: &lt;b&gt;no&lt;/b&gt; video</pre>" in page

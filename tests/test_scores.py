@@ -1,11 +1,16 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from dfdc_lib import scores
+from dfdc_lib.calibrate import calibration_of
+from dfdc_lib.evaluate import FEW_VIDEOS
+from dfdc_lib.records import Calibration
 from dfdc_lib.store import Run, open_run
+from dfdc_lib.strategies import ScoreTable
 
 FRAMES = pd.DataFrame(
     {
@@ -146,3 +151,41 @@ def test_a_run_with_originals_called_by_numbers(tmp_path: Path) -> None:
     run.write_table("videos.csv", pd.DataFrame({"video_id": ["007", "x"], "label": [0, 1], "original_id": [None, "007"]}))
     predict(run, "m", ["007", "x"])
     assert scores.read_run_scores(run).videos["group"].tolist() == ["007", "007"]
+
+
+# Calibrations --------------------------------------------------------------------------------------------------------------------------
+def score_table(names: list[str], videos: int) -> ScoreTable:
+    """Half of the videos fakes; two frames each, whose mean is 0.9 for fakes and 0.2 for reals, but every fifth video the other way."""
+    label = np.arange(videos) % 2
+    seems_fake = np.where(np.arange(videos) % 5 == 0, 1 - label, label)
+    ids = [f"v{number:02d}" for number in range(videos)]
+    about = pd.DataFrame({"label": label, "group": ids}, index=pd.Index(ids, name="video_id"))
+    score = np.where(seems_fake == 1, 0.9, 0.2)
+    frames = pd.DataFrame({"video_id": ids * 2, "track": 0, "score": [*(score - 0.1), *(score + 0.1)]})
+    return ScoreTable("r", about, {name: frames.sample(frac=1, random_state=0) for name in names})
+
+
+def test_every_model_of_the_run_gets_its_calibration(run: Run) -> None:
+    (run.root / "models" / "x").mkdir(parents=True)
+    table = score_table(["x", "released"], 40)
+    said = scores.keep_calibrations(run, table, 1e-6, 0)
+    video_scores = table.frames["x"].groupby("video_id")["score"].mean()
+    expected = calibration_of(table.videos, video_scores, 1e-6, 0)
+    assert expected is not None
+    assert run.read_record(run.root / "models" / "x" / "calibration.json", Calibration) == expected
+    assert (expected.videos, expected.fakes) == (40, 20) and expected.temperature > 1  # one in five is wrong: 0.9 is too sure
+    before, after = expected.log_loss_before, expected.log_loss_after
+    assert said == f"x: temperature {expected.temperature:.2f}, log loss {before:.3f} → {after:.3f}"
+    assert not (run.root / "models" / "released").exists()  # another's model is left alone
+
+
+@pytest.mark.parametrize("videos", [0, 2, FEW_VIDEOS - 1])
+def test_too_few_videos_are_said_and_nothing_is_written(videos: int, run: Run) -> None:
+    (run.root / "models" / "x").mkdir(parents=True)
+    said = scores.keep_calibrations(run, score_table(["x"], videos), 1e-6, 0)
+    assert said == f"x: not calibrated, {videos} labelled held-out videos are too few (at least {FEW_VIDEOS}, both kinds)"
+    assert list((run.root / "models" / "x").iterdir()) == []
+
+
+def test_without_a_model_of_its_own_a_run_keeps_nothing(run: Run) -> None:
+    assert scores.keep_calibrations(run, score_table(["released"], 40), 1e-6, 0) == ""

@@ -1,0 +1,167 @@
+"""What an examination says: the numbers of the record, the warnings that a reader needs, and nothing unescaped."""
+
+import re
+from typing import Any
+
+import pytest
+
+from dfdc_lib import inspection_words as words
+from dfdc_lib.records import BUILT_IN_SAMPLE, Calibration, Inspection, ModelCard, Person, Recipe, Trial
+
+HOSTILE = '<script>alert("x")</script>'
+ESCAPED = "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;"
+NO_CALIBRATION = "The score is not a probability: no calibration on held-out videos comes with the model."
+CALIBRATION = Calibration(temperature=1.75, clip=1e-6, videos=40, fakes=22, log_loss_before=0.5124, log_loss_after=0.4311)
+
+
+def person(track: int = 3, **facts: Any) -> Person:
+    known = {
+        **{"frames": 60, "models": 1, "first_seconds": 0.0, "last_seconds": 9.56, "mean": 0.834, "confident": 0.871, "low": 0.7951},
+        **{"high": 0.8649, "side_pixels": 101.6, "sharpness": 210.4, "turn": 0.123, "forged_spans": (), "doubts": ()},
+    }
+    return Person(track=track, **(known | facts))
+
+
+def found(*people: Person, **facts: Any) -> Inspection:
+    shown = people or (person(),)
+    known = {"video": "a.mp4", "models": ("m",), "trials": (), "answer": "fake", "doubts": (), "probability": None, "fingerprint": "f"}
+    known |= {"people": shown, "score": shown[0].mean, "judged_track": shown[0].track}
+    return Inspection(**(known | facts))
+
+
+def card(**facts: Any) -> ModelCard:
+    return ModelCard(**({"name": "m", "encoder": "resnet18", "recipe": Recipe(size=160, margin=0.3), "data": "/videos/dfdc"} | facts))
+
+
+def plain(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
+
+
+# The answer ----------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("answer", "said"), [("fake", "a.mp4: looks forged"), ("real", "a.mp4: no sign of forgery"), ("inconclusive", "a.mp4: inconclusive")]
+)
+def test_answer_and_what_it_rests_on(answer: str, said: str) -> None:
+    text = plain(words.answer(found(answer=answer), [card()]))
+    assert text == (
+        f"{said} Person 3: score 0.83 by the mean of 60 frames, 95 % interval 0.80 to 0.86; 0.87 by the confident strategy; 1 model. "
+        f"{NO_CALIBRATION} Stability was not tried."
+    )
+
+
+def test_several_models_and_versions() -> None:
+    trials = tuple(
+        Trial(title=title, frames=9, score=0.4, low=0.3, high=0.5, flips=flips) for title, flips in (("a & b", True), ("c", False))
+    )
+    html = words.answer(found(person(models=2), trials=trials), [card(), card(name="n")])
+    assert "; 2 models.</p>" in html
+    assert "The answer would flip in 1 of 2 versions: a &amp; b.</p>" in html
+
+
+def test_the_judged_person_is_the_one_told_of() -> None:
+    html = words.answer(found(person(1, mean=0.2), person(5, mean=0.91), judged_track=5), [card()])
+    assert "<p>Person 5: score 0.91" in html and "Person 1" not in html
+
+
+def test_doubts_are_listed_only_where_there_are_some() -> None:
+    html = words.answer(found(answer="inconclusive", doubts=("too <small>", "too blurred")), [card()])
+    assert html.endswith("<p><b>No answer, because</b></p><ul><li>too &lt;small&gt;</li><li>too blurred</li></ul>")
+    assert "No answer" not in words.answer(found(), [card()])
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [
+        (None, NO_CALIBRATION),
+        (0.0, "Calibrated on held-out videos: 0% of videos with such a score were fakes, where as many are fakes as there."),
+        (0.874, "Calibrated on held-out videos: 87% of videos with such a score were fakes, where as many are fakes as there."),
+    ],
+)
+def test_a_score_is_called_a_probability_only_where_it_is_calibrated(probability: float | None, said: str) -> None:
+    html = words.answer(found(probability=probability), [card(calibration=CALIBRATION)])
+    assert said in html
+    assert ("not a probability" in html) is (probability is None)
+
+
+@pytest.mark.parametrize(
+    ("cards", "named"),
+    [
+        ([card()], []),
+        ([card(data="")], []),
+        ([card(data=f"/data/{BUILT_IN_SAMPLE}")], []),
+        ([card(data=BUILT_IN_SAMPLE)], ["m"]),
+        ([card(), card(name="small", data=BUILT_IN_SAMPLE)], ["small"]),
+        ([card(name="a", data=BUILT_IN_SAMPLE), card(name="b", data=BUILT_IN_SAMPLE)], ["a", "b"]),
+    ],
+)
+def test_a_model_of_the_sample_is_warned_of_in_red_and_first(cards: list[ModelCard], named: list[str]) -> None:
+    html = words.answer(found(), cards)
+    warnings = re.findall(r'<p class="warning" style="color:#b00020[^"]*">The model (\S+) knows one face only: .*?</p>', html)
+    assert warnings == named
+    assert html.startswith('<p class="warning"' if named else "<h2>a.mp4: ")
+
+
+# People --------------------------------------------------------------------------------------------------------------------------------
+def test_people_are_columns_with_the_judged_one_first() -> None:
+    judged = person(3, forged_spans=((1.0, 2.5), (4.04, 5.0)))
+    other = person(0, doubts=("seen in 3 of the examined frames, at least 8 are needed", "the face is turned away"), models=2)
+    table = words.people(found(judged, other))
+    assert list(table.columns) == [3, 0]
+    assert table[3].to_dict() == {
+        "frames": 60,
+        "models": 1,
+        "from … to (s)": "0.00 … 9.56",
+        "mean": "0.83 [0.80, 0.86]",
+        "confident": "0.87",
+        "looks forged (s)": "1.00–2.50, 4.04–5.00",
+        "face (pixels)": 102,
+        "sharpness": 210,
+        "turned": "0.12",
+        "not judged, because": "–",
+    }
+    assert (table[0]["looks forged (s)"], table[0]["models"]) == ("nowhere", 2)
+    assert "seen in 3 of the examined frames, at least 8 are needed; the face is turned away" in table.to_html()  # whole, not cut off
+
+
+# Models --------------------------------------------------------------------------------------------------------------------------------
+def facts(html: str) -> dict[str, str]:
+    return dict(re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td></tr>", html))
+
+
+def test_a_model_of_which_little_is_known() -> None:
+    html = words.models([card(data="")])
+    assert html.startswith("<h3>m</h3>")
+    assert facts(html) == {
+        "network": "resnet18, crops of 160 pixels with a margin of 0.30",
+        "trained on": "unknown data",
+        "on videos it had not seen": "nothing is known",
+        "calibration": "none: its scores are not probabilities",
+    }
+
+
+def test_a_model_with_metrics_and_calibration() -> None:
+    metrics = {"validation AUC": 0.91239, "test AUC": 0.9, "test log loss": 0.31234, "test frame AUC": 0.8, "test videos": 12.0}
+    told = facts(words.models([card(noise=True, metrics=metrics, calibration=CALIBRATION)]))
+    assert told["network"].startswith("resnet18 on the noise residual, ")
+    assert told["trained on"] == "/videos/dfdc"
+    assert told["on videos it had not seen"] == "test AUC 0.9, test log loss 0.312, test videos 12, validation AUC 0.912"
+    assert told["calibration"] == "temperature 1.75, from 40 held-out videos (22 fakes), log loss 0.512 → 0.431"
+
+
+def test_every_model_has_its_limits() -> None:
+    html = words.models([card(), card(name="n")])
+    assert re.findall("<h3>(.*?)</h3>", html) == ["m", "n"]
+    assert html.count("A low score is not a proof that a video is genuine") == 2
+    assert html.count("<li>") == 6
+    assert words.models([]) == ""
+
+
+# Hostile names -------------------------------------------------------------------------------------------------------------------------
+def test_what_comes_from_a_file_is_escaped() -> None:
+    hostile = card(name=HOSTILE, encoder=HOSTILE, data=HOSTILE)
+    sample = card(name=HOSTILE, data=BUILT_IN_SAMPLE)
+    trials = (Trial(title=HOSTILE, frames=0, score=None, low=None, high=None, flips=True),)
+    record = found(person(doubts=(HOSTILE,)), video=HOSTILE, doubts=(HOSTILE,), answer="inconclusive", trials=trials)
+    said = [words.answer(record, [hostile, sample]), words.models([hostile, sample]), words.people(record).to_html()]
+    assert [html.count("<script") for html in said] == [0, 0, 0]
+    assert [html.count(ESCAPED) for html in said[:2]] == [4, 4]  # warning, title, version, doubt; name twice, network, data

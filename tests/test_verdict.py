@@ -1,0 +1,292 @@
+"""From scored faces to an answer: values known by hand, and every reason for not answering."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfdc_lib import verdict
+from dfdc_lib.records import Person, Trial
+from dfdc_lib.verdict import MAX_TURN, MIN_FRAMES, MIN_SHARPNESS, MIN_SIDE
+
+BOX = (100, 100, 200, 240)
+
+
+def shifted(by: float) -> tuple[float, ...]:
+    """The same face some pixels to the right: half of the box is IoU ⅓."""
+    return BOX[0] + by, BOX[1], BOX[2] + by, BOX[3]
+
+
+def scored(*rows: tuple[int, tuple, float]) -> pd.DataFrame:
+    """One model's table: frame_index, box, score."""
+    columns = ["frame_index", "box_x0", "box_y0", "box_x1", "box_y1", "score"]
+    return pd.DataFrame([(frame_index, *box, score) for frame_index, box, score in rows], columns=columns)
+
+
+def faces(scores: list[float] | np.ndarray, **facts: Any) -> pd.DataFrame:
+    """One person in consecutive frames, a tenth of a second apart, fit to be judged unless the facts say otherwise."""
+    known = {"track": 0, "side": 100.0, "sharpness": 200.0, "turn": 0.1, "models": 1} | facts
+    index = np.arange(len(scores))
+    table = pd.DataFrame({"frame_index": 3 * index, "time_seconds": index / 10, "score": scores})
+    box = {"box_x0": 10.0, "box_y0": 20.0, "box_x1": 10 + known["side"], "box_y1": 30 + known["side"]}
+    return table.assign(**box, **{name: value for name, value in known.items() if name != "side"})
+
+
+def person(**facts: Any) -> Person:
+    return verdict.describe_people(faces([0.9] * 20))[0].model_copy(update=facts)
+
+
+def trial(title: str, flips: bool = False) -> Trial:
+    return Trial(title=title, frames=9, score=0.9, low=0.8, high=0.95, flips=flips)
+
+
+# Several models ------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("others", "score", "models"),
+    [
+        ([], 0.2, 1),
+        ([scored()], 0.2, 1),
+        ([scored((0, BOX, 0.6))], 0.4, 2),
+        ([scored((0, shifted(20), 0.6))], 0.4, 2),  # moved a little: IoU ⅔
+        ([scored((0, shifted(50), 0.6))], 0.2, 1),  # another person: IoU ⅓
+        ([scored((3, BOX, 0.6))], 0.2, 1),  # in that frame, one model did not see the face
+        ([scored((0, shifted(30), 0.9), (0, shifted(5), 0.4))], 0.3, 2),  # of two, the nearer one
+        ([scored((0, BOX, 0.6)), scored((0, shifted(10), 1.0))], 0.6, 3),
+        ([scored((0, BOX, 0.6)), scored((0, shifted(500), 1.0))], 0.4, 2),
+    ],
+)
+def test_models_are_averaged_face_by_face(others: list[pd.DataFrame], score: float, models: int) -> None:
+    joined = verdict.join_models([scored((0, BOX, 0.2)), *others])
+    assert joined[["frame_index", "box_x0", "models"]].values.tolist() == [[0, 100, models]]
+    assert joined["score"].tolist() == pytest.approx([score])
+
+
+def test_two_people_of_a_frame_keep_their_own_scores() -> None:
+    first = scored((0, BOX, 0.2), (0, shifted(300), 0.8), (5, BOX, 0.3)).set_index(pd.Index([7, 7, 9]))
+    other = scored((5, BOX, 0.5), (0, shifted(310), 1.0), (0, shifted(-10), 0.0))
+    joined = verdict.join_models([first, other])
+    assert joined["score"].tolist() == pytest.approx([0.1, 0.9, 0.4])
+    assert joined["models"].tolist() == [2, 2, 2] and joined.index.tolist() == [0, 1, 2]
+
+
+def test_no_face_stays_no_face() -> None:
+    assert len(verdict.join_models([scored(), scored((0, BOX, 0.6))])) == 0
+
+
+def test_one_models_logit_does_not_stand_beside_the_average() -> None:
+    joined = verdict.join_models([scored((0, BOX, 0.5)).assign(logit=0.0, turn=0.1), scored((0, BOX, 0.9)).assign(logit=2.2, turn=0.1)])
+    assert list(joined.columns) == [*scored().columns, "turn", "models"]
+
+
+# The interval --------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 64])
+def test_interval_of_constant_scores_is_that_constant(score: float, count: int) -> None:
+    assert verdict.mean_interval(np.full(count, score)) == pytest.approx((score, score))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8, 9, 64])
+def test_interval_of_scores_that_differ_has_the_mean_inside(count: int) -> None:
+    scores = np.linspace(0.1, 0.9, count)
+    low, high = verdict.mean_interval(scores)
+    assert 0.1 <= low < scores.mean() < high <= 0.9
+
+
+def test_neighbours_are_drawn_together() -> None:
+    """Every block of four has the same mean where the scores alternate; where they do not, the interval is wider than of a shuffle."""
+    assert verdict.mean_interval(np.tile([0.2, 0.4], 16)) == pytest.approx((0.3, 0.3))
+    low, high = verdict.mean_interval(np.repeat([0.2, 0.4], 16))
+    spread = np.random.default_rng(0).permutation(np.repeat([0.2, 0.4], 16))
+    free_low, free_high = verdict.mean_interval(spread)
+    assert high - low > 1.3 * (free_high - free_low) > 0
+
+
+def test_interval_is_that_of_its_seed() -> None:
+    scores = np.random.default_rng(5).random(20)
+    assert verdict.mean_interval(scores) == verdict.mean_interval(scores, seed=0) != verdict.mean_interval(scores, seed=1)
+
+
+# Spans ---------------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("scores", "spans"),
+    [
+        ([], ()),
+        ([0.9], ()),  # one alone may be chance
+        ([0.1, 0.2], ()),
+        ([0.9, 0.9], ((0, 1),)),
+        ([0.5, 0.5, 0.49], ((0, 1),)),  # from one half on
+        ([0.9, 0.1, 0.8, 0.9, 0.2], ((2, 3),)),
+        ([0.9, 0.1, 0.9, 0.1, 0.9], ()),
+        ([0.9, 0.9, 0.1, 0.9, 0.9, 0.9], ((0, 1), (3, 5))),
+        ([0.1, 0.9, 0.9, 0.9], ((1, 3),)),
+    ],
+)
+def test_forged_spans(scores: list[float], spans: tuple) -> None:
+    assert verdict.forged_spans(range(len(scores)), scores) == spans
+    halves = verdict.forged_spans([place / 2 for place in range(len(scores))], scores)
+    assert halves == tuple((start / 2, end / 2) for start, end in spans)
+
+
+# People --------------------------------------------------------------------------------------------------------------------------------
+def test_nobody() -> None:
+    assert verdict.describe_people(faces([])) == ()
+
+
+def test_one_person() -> None:
+    table = pd.concat([faces([0.2] * 6, models=2), faces([0.8] * 6, models=3).assign(frame_index=range(100, 106))]).sample(frac=1)
+    table.loc[table["frame_index"] >= 100, "time_seconds"] += 2
+    [found] = verdict.describe_people(table.assign(sharpness=np.arange(12) + 100, turn=0.2))
+    assert (found.track, found.frames, found.models, found.doubts) == (0, 12, 3, ())
+    assert (found.mean, found.confident, found.turn) == pytest.approx((0.5, 0.5, 0.2))
+    assert found.low < 0.5 < found.high
+    assert (found.first_seconds, found.last_seconds, found.forged_spans) == (0, 2.5, ((2.0, 2.5),))
+    assert (found.side_pixels, found.sharpness) == (100, 105.5)  # the shorter side; medians
+
+
+def test_the_confident_strategy_is_told_beside_the_mean() -> None:
+    [found] = verdict.describe_people(faces([0.9] * 18 + [0.1] * 2))  # 18 of 20 surely fake: more than 8 and more than 11
+    assert (found.mean, found.confident) == pytest.approx((0.82, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("count", "facts", "doubt"),
+    [
+        (MIN_FRAMES, {}, None),
+        (MIN_FRAMES - 1, {}, "seen in 7 of the examined frames, at least 8 are needed"),
+        (20, {"side": MIN_SIDE}, None),
+        (20, {"side": MIN_SIDE - 1}, "the face is 39 pixels across, at least 40 are needed"),
+        (20, {"sharpness": MIN_SHARPNESS}, None),
+        (20, {"sharpness": MIN_SHARPNESS - 1}, "the face is too blurred: sharpness 19, at least 20 is needed"),
+        (20, {"turn": MAX_TURN}, None),
+        (20, {"turn": 0.61}, "the face is turned away: 0.61, at most 0.5 is fit to be judged"),
+    ],
+)
+def test_who_cannot_be_judged(count: int, facts: dict, doubt: str | None) -> None:
+    [found] = verdict.describe_people(faces([0.9] * count, **facts))
+    assert found.doubts == ((doubt,) if doubt else ())
+
+
+def test_all_doubts_are_told() -> None:
+    [found] = verdict.describe_people(faces([0.9], side=10, sharpness=0, turn=3))
+    assert len(found.doubts) == 4
+
+
+def test_a_few_bad_frames_are_no_doubt() -> None:
+    [found] = verdict.describe_people(faces([0.9] * 20, turn=np.repeat([0.1, 2.0], [13, 7]), sharpness=np.repeat([0.0, 90.0], [7, 13])))
+    assert found.doubts == () and (found.turn, found.sharpness) == (0.1, 90)
+
+
+CALM, SUSPICIOUS, AWAY = faces([0.1] * 20, track=1), faces([0.7] * 20, track=2), faces([0.9] * 20, track=3, turn=0.9)
+SELDOM, BLURRED = faces([0.99] * 2, track=4), faces([0.2] * 20, track=5, sharpness=3)
+
+
+@pytest.mark.parametrize(
+    ("tables", "order"),
+    [
+        ([CALM, SUSPICIOUS], [2, 1]),
+        ([CALM, AWAY, SUSPICIOUS], [2, 1, 3]),  # whoever can be judged, then by suspicion
+        ([SELDOM, CALM], [1, 4]),
+        ([SELDOM, BLURRED, AWAY], [3, 5, 4]),  # nobody can be judged: two frames say least
+        ([SELDOM], [4]),
+    ],
+)
+def test_order_of_people(tables: list[pd.DataFrame], order: list[int]) -> None:
+    assert [found.track for found in verdict.describe_people(pd.concat(tables))] == order
+
+
+# Changed versions ----------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("is_fake", [True, False])
+def test_a_version_without_a_face_flips(is_fake: bool) -> None:
+    assert verdict.try_version("blurred", faces([]), is_fake) == Trial(
+        title="blurred", frames=0, score=None, low=None, high=None, flips=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("tables", "score", "frames"),
+    [
+        ([CALM], 0.1, 20),
+        ([CALM, SUSPICIOUS], 0.7, 20),
+        ([CALM, SELDOM], 0.1, 20),  # seen too seldom is not judged …
+        ([SELDOM], 0.99, 2),  # … unless there is nobody else
+        ([BLURRED, SELDOM], 0.2, 20),
+        ([CALM, AWAY], 0.1, 20),  # as with the video itself, or every version would flip
+        ([faces([0.5] * 10)], 0.5, 10),
+    ],
+)
+@pytest.mark.parametrize("is_fake", [True, False])
+def test_a_version_is_judged_as_the_video(tables: list[pd.DataFrame], score: float, frames: int, is_fake: bool) -> None:
+    found = verdict.try_version("half the size", pd.concat(tables), is_fake)
+    assert (found.title, found.frames, found.flips) == ("half the size", frames, (score >= 0.5) != is_fake)
+    assert (found.score, found.low, found.high) == pytest.approx((score, score, score))
+
+
+# The answer ----------------------------------------------------------------------------------------------------------------------------
+STEADY = [trial("H.264, CRF 23"), trial("blurred")]
+
+
+@pytest.mark.parametrize(
+    ("facts", "trials", "answer"),
+    [
+        ({}, STEADY, "fake"),
+        ({}, [], "fake"),
+        ({"mean": 0.5, "low": 0.5, "high": 0.5}, STEADY, "fake"),
+        ({"mean": 0.6, "low": 0.5, "high": 0.7}, STEADY, "fake"),
+        ({"mean": 0.2, "low": 0.1, "high": 0.499}, STEADY, "real"),
+    ],
+)
+def test_an_answer(facts: dict, trials: list[Trial], answer: str) -> None:
+    assert verdict.decide([person(**facts)], trials) == (answer, ())
+
+
+@pytest.mark.parametrize(
+    ("facts", "trials", "doubts"),
+    [
+        ({"doubts": ("too blurred", "too small")}, STEADY, ["too blurred", "too small"]),
+        (
+            {"mean": 0.55, "low": 0.42, "high": 0.68},
+            STEADY,
+            ["the frames disagree: the interval of the score, 0.42 to 0.68, reaches over one half"],
+        ),
+        (
+            {"mean": 0.45, "low": 0.4, "high": 0.5},
+            [],
+            ["the frames disagree: the interval of the score, 0.40 to 0.50, reaches over one half"],
+        ),
+        (
+            {},
+            [*STEADY, trial("noisy", True), trial("16 frames", True)],
+            ["the answer does not survive everyday changes (2 of 4): noisy, 16 frames"],
+        ),
+        (
+            {"doubts": ("too small",), "low": 0.1, "high": 0.9},
+            [trial("noisy", True)],
+            ["too small", "the frames disagree: the interval of the score, 0.10 to 0.90, reaches over one half"]
+            + ["the answer does not survive everyday changes (1 of 1): noisy"],
+        ),
+    ],
+)
+def test_no_answer_and_why(facts: dict, trials: list[Trial], doubts: list[str]) -> None:
+    assert verdict.decide([person(**facts)], trials) == ("inconclusive", tuple(doubts))
+
+
+def test_only_the_first_person_is_judged() -> None:
+    assert verdict.decide([person(mean=0.1, low=0.1, high=0.2), person(doubts=("too small",))], STEADY) == ("real", ())
+
+
+@pytest.mark.parametrize(
+    ("trials", "sentence"),
+    [
+        ([], "Stability was not tried."),
+        (STEADY, "The answer stays the same in all 2 versions of the video."),
+        ([*STEADY, trial("noisy", True)], "The answer would flip in 1 of 3 versions: noisy."),
+        ([trial("half the size", True), trial("noisy", True)], "The answer would flip in 2 of 2 versions: half the size, noisy."),
+    ],
+)
+def test_stability_sentence(trials: list[Trial], sentence: str) -> None:
+    assert verdict.stability_sentence(trials) == sentence
+
+
+def test_every_answer_has_its_words() -> None:
+    assert verdict.ANSWERS == {"fake": "looks forged", "real": "no sign of forgery", "inconclusive": "inconclusive"}
