@@ -36,8 +36,8 @@ def answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
     return "\n".join(parts)
 
 
-def people(found: Inspection) -> pd.DataFrame:
-    """Tell everyone apart: one column a person, the judged one first."""
+def people(found: Inspection) -> str:
+    """Tell everyone apart: a table with one column a person, the judged one first, and why the others are not judged."""
     rows = [
         {
             "person": person.track,
@@ -50,11 +50,12 @@ def people(found: Inspection) -> pd.DataFrame:
             "face (pixels)": round(person.side_pixels),
             "sharpness": round(person.sharpness),
             "turned": f"{person.turn:.2f}",
-            "not judged, because": "; ".join(person.doubts) or "–",
         }
         for person in found.people
     ]
-    return pd.DataFrame(rows).set_index("person").T.rename_axis(index="", columns="person")
+    table = pd.DataFrame(rows).set_index("person").T.rename_axis(index="", columns="person").to_html()
+    doubts = [f"person {person.track}: {'; '.join(person.doubts)}" for person in found.people if person.doubts]
+    return f"{table}\n<p><b>Not judged</b></p>\n{_items(doubts)}" if doubts else table
 
 
 def models(cards: Sequence[ModelCard]) -> str:
