@@ -36,12 +36,13 @@ def people_over_time(found: Inspection, faces: pd.DataFrame, thumbnails: Mapping
     shown = found.people[:MOST_PEOPLE]
     paper = figures.photograph(2.9 * len(shown) + 0.7, _counted_people("score of each person over time", len(shown), len(found.people)))
     grid = paper.add_gridspec(2 * len(shown), THUMBNAILS, height_ratios=[1.0, 1.7] * len(shown))
+    panel: Axes | None = None
     for place, person in enumerate(shown):
         for column, image in enumerate(thumbnails[person.track][:THUMBNAILS]):
             cell = paper.add_subplot(grid[2 * place, column])
             cell.imshow(fit(image, THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
             cell.axis("off")
-        panel = paper.add_subplot(grid[2 * place + 1, :])
+        panel = paper.add_subplot(grid[2 * place + 1, :], sharex=panel)  # one time for all
         _person_panel(panel, person, faces[faces["track"] == person.track].sort_values("time_seconds"))
         if place == len(shown) - 1:
             panel.set_xlabel("time (seconds)")
@@ -57,7 +58,8 @@ def _person_panel(panel: Axes, person: Person, rows: pd.DataFrame) -> None:
     panel.axhline(EVEN, color="#BBBBBB", linewidth=1)
     panel.axhline(person.mean, color="#555555", linewidth=1, linestyle="--")
     doubt = f"; not judged: {len(person.doubts)} reason{'s' * (len(person.doubts) > 1)} below" if person.doubts else ""
-    text = f"person {person.track}: mean {person.mean:.2f} [{person.low:.2f}, {person.high:.2f}], {person.frames} frames{doubt}"
+    count = f"{person.frames} frame{'s' * (person.frames != 1)}"
+    text = f"person {person.track}: mean {person.mean:.2f} [{person.low:.2f}, {person.high:.2f}], {count}{doubt}"
     panel.set_title(text, fontsize=10, loc="left")
     panel.set(ylim=(-0.04, 1.04), ylabel="score: P(fake)")
     panel.spines[["top", "right"]].set_visible(False)

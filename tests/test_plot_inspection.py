@@ -107,6 +107,15 @@ def test_who_is_not_judged_is_said(facts: dict, end: str) -> None:
     assert panel.get_title(loc="left").endswith(f", 20 frames{end}")
 
 
+def test_people_seen_at_other_times_share_one_time_axis() -> None:
+    late = faces(2, frames=1)[1:].assign(time_seconds=30.0)
+    table = pd.concat([faces(1), late])
+    first, second = panels(plot_inspection.people_over_time(found(table), table, thumbnails(2, 1)))
+    assert first.get_xlim() == second.get_xlim()
+    assert first.get_xlim()[0] < 0 and first.get_xlim()[1] > 30
+    assert second.get_title(loc="left").endswith("], 1 frame; not judged: 1 reason below")
+
+
 def test_one_face_alone() -> None:
     table = faces(1, frames=1)
     figure = plot_inspection.people_over_time(found(table), table, thumbnails(1, 1))
