@@ -52,6 +52,7 @@ def inspect_video(
             raise FileNotFoundError(f"there is no video {file}")
         video.read_info(file)  # says what is wrong with it
     names = [str(own) if (own := run.root / "models" / name).is_dir() else name for name in names]  # `stability/` has no models of its own
+    (run.root / "inspection.json").unlink(missing_ok=True)  # an earlier one says nothing of what comes now
     faces = _scored(run, {VIDEO_ID: path}, names, EXAMINED_FRAMES, device, workers)
     if faces.empty:
         examined = len(frame_indices(video.count_frames(path), EXAMINED_FRAMES))

@@ -53,9 +53,8 @@ def keep_calibrations(run: Run, table: ScoreTable, clip: float, seed: int) -> st
         scores = video_scores(frames, STRATEGIES[BASELINE]).reindex(table.videos.index)
         found = calibration_of(table.videos, scores, clip, seed)
         if found is None:
-            said.append(
-                f"{name}: not calibrated, {len(table.videos)} labelled held-out videos are too few (at least {FEW_VIDEOS}, both kinds)"
-            )
+            known = f"{len(table.videos)}, of them {int(table.videos['label'].sum())} fakes"
+            said.append(f"{name}: not calibrated, which takes {FEW_VIDEOS} held-out videos of both kinds, got {known}")
         else:
             run.write_record(folder / "calibration.json", found)
             said.append(f"{name}: temperature {found.temperature:.2f}, log loss {found.log_loss_before:.3f} → {found.log_loss_after:.3f}")

@@ -150,12 +150,15 @@ def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, t
         trials: the changed versions.
     Returns:
         "fake" where the most suspicious person that can be judged looks forged, else "real"; "inconclusive" with the reasons where nobody
-        can be judged, the interval reaches over one half, or a trial flips the answer.
+        can be judged, the interval reaches over one half, someone who cannot be judged looks forged, or a trial flips the answer.
     """
     judged = people[0]
     doubts = list(judged.doubts)
     if judged.low < EVEN <= judged.high:
         doubts.append(f"the frames disagree: the interval of the score, {judged.low:.2f} to {judged.high:.2f}, reaches over one half")
+    hidden = [person for person in people[1:] if person.doubts and person.frames >= MIN_FRAMES and person.mean >= EVEN]
+    if judged.mean < EVEN and hidden:
+        doubts.append(f"someone who cannot be judged looks forged: {', '.join(f'person {person.track}' for person in hidden)}")
     flipped = [trial.title for trial in trials if trial.flips]
     if flipped:
         doubts.append(f"the answer does not survive everyday changes ({len(flipped)} of {len(trials)}): {', '.join(flipped)}")

@@ -183,7 +183,8 @@ def test_every_model_of_the_run_gets_its_calibration(run: Run) -> None:
 def test_too_few_videos_are_said_and_nothing_is_written(videos: int, run: Run) -> None:
     (run.root / "models" / "x").mkdir(parents=True)
     said = scores.keep_calibrations(run, score_table(["x"], videos), 1e-6, 0)
-    assert said == f"x: not calibrated, {videos} labelled held-out videos are too few (at least {FEW_VIDEOS}, both kinds)"
+    known = f"{videos}, of them {videos // 2} fakes"
+    assert said == f"x: not calibrated, which takes {FEW_VIDEOS} held-out videos of both kinds, got {known}"
     assert list((run.root / "models" / "x").iterdir()) == []
 
 

@@ -271,8 +271,17 @@ def test_no_answer_and_why(facts: dict, trials: list[Trial], doubts: list[str]) 
     assert verdict.decide([person(**facts)], trials) == ("inconclusive", tuple(doubts))
 
 
-def test_only_the_first_person_is_judged() -> None:
-    assert verdict.decide([person(mean=0.1, low=0.1, high=0.2), person(doubts=("too small",))], STEADY) == ("real", ())
+@pytest.mark.parametrize(
+    ("other", "doubts"),
+    [
+        ({"doubts": ("too small",), "mean": 0.4}, ()),
+        ({"doubts": ("seen in 3",), "frames": 3}, ()),  # too little to say anything
+        ({"doubts": ("too small",), "track": 7}, ("someone who cannot be judged looks forged: person 7",)),
+    ],
+)
+def test_a_clean_answer_is_not_given_over_somebody_who_looks_forged_and_cannot_be_judged(other: dict, doubts: tuple) -> None:
+    answer = "inconclusive" if doubts else "real"
+    assert verdict.decide([person(mean=0.1, low=0.1, high=0.2), person(**other)], STEADY) == (answer, doubts)
 
 
 @pytest.mark.parametrize(
