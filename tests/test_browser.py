@@ -20,19 +20,15 @@ from pathlib import Path
 import nbformat
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from whole_run import FAST
 
 from dfdc_lib import pipeline
-from dfdc_lib.checkpoints import save_model
-from dfdc_lib.model import create_model
-from dfdc_lib.records import ModelCard, Recipe
 
 pytestmark = [pytest.mark.browser, pytest.mark.notebooks, pytest.mark.slow]
 
 # Notebook → the slider that is moved.
 SLIDERS = {"03_ssim_masks": "frame", "05_augmentation_preview": "draw", "07_predict": "frame", "11_inspect_video": "frame"}
-SCENE = "small_256x192"  # of the sample, with its fake
-FAST = {"FRAME_STRIDE": 8, "FRAMES": 3, "WORKERS": 1}
-STAGES = ("00", "01", "02", "03", "07")  # that fill the run folder; 05 makes nothing that another one needs
+VIDEO = "dfdc_train_part_0/small_256x192_fake.mp4"  # of the sample, for notebook 11
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "outputs" / "test_screenshots"
 SETTINGS = {  # of JupyterLab: nothing pops up, and every cell is on the page whether it can be seen or not
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -62,28 +58,11 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def finished(chromium: Browser, sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two videos of the sample through stage 07, its model untrained; it asks for the browser, without which nobody needs it."""
-    base = tmp_path_factory.mktemp("browser")
-    part, folder = base / "videos" / "dfdc_train_part_0", base / "run"
-    part.mkdir(parents=True)
-    known = json.loads((sample_root / part.name / "metadata.json").read_text())
-    chosen = {name: facts for name, facts in known.items() if name.startswith(SCENE)}
-    (part / "metadata.json").write_text(json.dumps(chosen))
-    for name in chosen:
-        shutil.copy(sample_root / part.name / name, part)
-    model = create_model("test_resnet", pretrained=False, drop_path=0, noise=True)
-    save_model(folder / "models" / "sample", model, ModelCard(name="sample", encoder="test_resnet", noise=True, recipe=Recipe(size=64)))
-    pipeline.run_stages(folder, part.parent, [stage for stage in pipeline.STAGES if stage.number in STAGES], FAST)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def lab(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def lab(chromium: Browser, finished: Path, sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """JupyterLab with copies of the notebooks that are set to the finished run: its address, where `{}` stands for a notebook."""
     root, home = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")
     for name in SLIDERS:
-        copy_notebook(name, root, finished)
+        copy_notebook(name, root, finished, sample_root / VIDEO)
     for name, settings in SETTINGS.items():
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,15 +83,14 @@ def lab(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         process.wait(30)
 
 
-def copy_notebook(name: str, folder: Path, run: Path) -> None:
-    """Copy a notebook and give its parameters the values of the finished run."""
+def copy_notebook(name: str, folder: Path, run: Path, video: Path) -> None:
+    """Copy a notebook and give its parameters the values of the finished run; notebook 11 gets a video and the run's model."""
     path = pipeline.NOTEBOOKS / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     given: dict[str, object] = FAST | {"RUN": str(run)}
     if name == pipeline.INSPECT.name:
-        fake = run.parent / "videos" / "dfdc_train_part_0" / f"{SCENE}_fake.mp4"
-        given = {"RUN": str(run.parent / "inspect"), "VIDEO": str(fake), "MODELS": [str(run / "models" / "sample")], "WORKERS": 1}
+        given = {"RUN": str(run.parent / "inspect"), "VIDEO": str(video), "MODELS": [str(run / "models" / "sample")]}
     values = {key: value for key, value in given.items() if key in pipeline.read_parameters(path)}
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in values.items())
     nbformat.write(notebook, folder / path.name)
@@ -191,10 +169,10 @@ def screenshot(page: Page, name: str) -> None:
 
 
 # The report -----------------------------------------------------------------------------------------------------------------------------
-def test_report_is_whole_without_a_network(finished: Path, chromium: Browser) -> None:
+def test_report_is_whole_without_a_network(chromium: Browser, finished: Path) -> None:
     """Every page from disk: every picture is there, nothing else is asked for, and the console is silent."""
     pages = sorted((finished / "report").glob("*.html"))
-    assert [path.stem[:2] for path in pages] == [*STAGES, "in"]  # the notebooks and the index
+    assert [path.stem for path in pages] == [*(stage.name for stage in pipeline.STAGES), "index"]
     context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 1000})
     complaints: list[str] = []
     context.on("console", lambda message: complaints.append(f"console: {message.text}"))
@@ -214,7 +192,7 @@ def test_report_is_whole_without_a_network(finished: Path, chromium: Browser) ->
     assert pictures >= 10
 
 
-def test_report_fits_a_phone(finished: Path, chromium: Browser) -> None:
+def test_report_fits_a_phone(chromium: Browser, finished: Path) -> None:
     page = chromium.new_page(viewport={"width": 400, "height": 800})
     for path in sorted((finished / "report").glob("*.html")):
         page.goto(path.as_uri())

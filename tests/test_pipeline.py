@@ -11,25 +11,18 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
+from whole_run import run
 
 from dfdc_lib import pipeline
 from dfdc_lib.due import NotebookError
 from dfdc_lib.parameters import parse_assignments
 from dfdc_lib.store import open_run
 
-FAST = {"FRAME_STRIDE": 8, "WORKERS": 2, "EPOCHS": 1, "ITERATIONS": 2, "BATCH": 4, "FRAMES": 3, "DRAWS": 100}
 LAST_WITHOUT_TRAINING = "04"
 # What says when and how long, and not what came out.
 TIMES = {"run.json", ".doit.db", ".run.lock", ".stage.lock", ".sample.lock"}
 TIMED_FOLDERS = {"notebooks", "report", "sample"}
 AFTER_FOLDS = {"models", "scores", "submission.csv", "05", "06", "07", "08"}  # what later stages make, by its folder or number
-
-
-def run(folder: Path, data: Path, first: str = "", last: str = "", **parameters: object) -> list[str]:
-    """Run the pipeline and say which notebooks it executed."""
-    began = time.time_ns()
-    pipeline.run_stages(folder, data, pipeline.choose_stages(first, last), FAST | parameters)
-    return sorted(path.stem for path in (folder / "notebooks").glob("*.ipynb") if path.stat().st_mtime_ns > began)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -81,15 +74,6 @@ def test_parameters_of_all_notebooks_agree() -> None:
 
 
 # Running ---------------------------------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def finished(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder in which everything has run once."""
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    executed = run(folder, sample_root)
-    assert executed == [stage.name for stage in pipeline.STAGES]
-    return folder
-
-
 @pytest.mark.notebooks
 @pytest.mark.slow
 def test_counts_add_up_and_the_report_shows_them(finished: Path) -> None:
