@@ -16,7 +16,7 @@ demo: $(READY)  ## everything on the built-in sample, from videos to averaged sc
 	@$(BIN)/dfdc run
 
 test: $(READY)  ## run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## check style, types, and that no notebook holds outputs
 	@$(BIN)/ruff check

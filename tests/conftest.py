@@ -1,6 +1,9 @@
 """What the tests share: the real videos, and one small built-in sample."""
 
+import fcntl
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,17 +13,27 @@ os.environ.setdefault("DFDC_HEADLESS", "1")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-# Long ones begin, or at the end one core would wait for the other; the first two share one finished run, so one worker has both.
-LONG_FILES = ("test_pipeline.py", "test_browser.py", "test_cli.py", "test_train.py")
-WHOLE_RUNS = LONG_FILES[:2]
+# Long ones begin, or at the end one core would wait for the other; test_browser.py comes when test_pipeline.py has made what both look at.
+LONG_FILES = ("test_pipeline.py", "test_cli.py", "test_train.py", "test_browser.py")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files, and keep each on one worker (`--dist loadgroup`): it makes its fixtures once."""
+    """Order the files for `--dist loadfile --no-loadscope-reorder`."""
     items.sort(key=lambda item: LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("whole runs" if item.path.name in WHOLE_RUNS else item.path.stem))
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Make a folder for all workers together: the first that comes makes it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    with (base / f"{name}.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if lock.read() != "made":
+            make(base / name)
+            lock.write("made")
+    return base / name
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +50,17 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built-in sample of short videos, made once; do not write into it."""
     from dfdc_lib.sample import make_sample
 
-    return make_sample(tmp_path_factory.mktemp("data") / "sample", seconds=0.9)
+    return made_once(tmp_path_factory, "sample", partial(make_sample, seconds=0.9))
 
 
 @pytest.fixture(scope="session")
 def finished(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder in which every stage has run once; the tests of test_pipeline.py change it, in their order."""
+    """A run folder in which every stage has run once, with its report; do not change what is in it."""
     from whole_run import run
 
     from dfdc_lib import pipeline
 
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    assert run(folder, sample_root) == [stage.name for stage in pipeline.STAGES]
-    return folder
+    def make(folder: Path) -> None:
+        assert run(folder, sample_root) == [stage.name for stage in pipeline.STAGES]
+
+    return made_once(tmp_path_factory, "finished", make)

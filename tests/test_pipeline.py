@@ -88,11 +88,17 @@ def test_counts_add_up_and_the_report_shows_them(finished: Path) -> None:
     assert not (finished / ".partial").exists()
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the two tests that change one."""
+    return tmp_path_factory.mktemp("runs") / "killed"
+
+
 @pytest.mark.notebooks
 @pytest.mark.slow
-def test_five_kills_leave_no_trace(finished: Path, sample_root: Path, tmp_path: Path) -> None:
+def test_five_kills_leave_no_trace(finished: Path, sample_root: Path, killed: Path) -> None:
     """SIGKILL at five different moments, then the same command: the files of an undisturbed run, byte for byte."""
-    folder = tmp_path / "killed"
+    folder = killed
     command = [sys.executable, "-m", "dfdc_lib.cli", "run", "--data", str(sample_root), "--run", str(folder), "--workers", "2"]
     command += ["--to", LAST_WITHOUT_TRAINING, "-p", "FRAME_STRIDE=8"]
     # A moment is told by what has been made by then.
@@ -113,8 +119,9 @@ def test_five_kills_leave_no_trace(finished: Path, sample_root: Path, tmp_path: 
 
 @pytest.mark.notebooks
 @pytest.mark.slow
-def test_only_what_depends_on_a_changed_parameter_runs_again(finished: Path, sample_root: Path) -> None:
-    """Step by step, each from where the last one left the run: last of the tests that read it."""
+def test_only_what_depends_on_a_changed_parameter_runs_again(sample_root: Path, killed: Path) -> None:
+    """Step by step, each from where the last one left the run."""
+    run(killed, sample_root, last=LAST_WITHOUT_TRAINING)  # nothing, where the test before this one was run
     steps: list[tuple[dict[str, object], list[str]]] = [
         ({}, []),
         ({"WORKERS": 1}, []),
@@ -122,7 +129,7 @@ def test_only_what_depends_on_a_changed_parameter_runs_again(finished: Path, sam
         ({"FOLD_SEED": 3, "MARGIN": 0.3}, ["02_crop_faces", "03_ssim_masks"]),
     ]
     for changed, due in steps:
-        assert run(finished, sample_root, last=LAST_WITHOUT_TRAINING, **changed) == due, changed
+        assert run(killed, sample_root, last=LAST_WITHOUT_TRAINING, **changed) == due, changed
 
 
 # One video -------------------------------------------------------------------------------------------------------------------------
