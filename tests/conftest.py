@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("DFDC_HEADLESS", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # each has its core; threads that wait for one another would take the other's
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PROJECT = Path(__file__).resolve().parents[1]
 

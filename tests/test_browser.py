@@ -90,7 +90,7 @@ def copy_notebook(name: str, folder: Path, run: Path, video: Path) -> None:
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     given: dict[str, object] = FAST | {"RUN": str(run)}
     if name == pipeline.INSPECT.name:
-        given = {"RUN": str(run.parent / "inspect"), "VIDEO": str(video), "MODELS": [str(run / "models" / "sample")]}
+        given = {"RUN": str(run.parent / "inspect"), "VIDEO": str(video), "MODELS": [str(run / "models" / "sample")], "WORKERS": 1}
     values = {key: value for key, value in given.items() if key in pipeline.read_parameters(path)}
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in values.items())
     nbformat.write(notebook, folder / path.name)

@@ -304,7 +304,7 @@ def test_predict_of_a_run_folder_runs_07_in_it(
 @pytest.mark.notebooks
 @pytest.mark.slow
 def test_predict_for_real(sample_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two small videos and an untrained model; again: nothing runs; another model under the same path: 07 alone runs."""
+    """A small video and an untrained model; again: nothing runs; another model under the same path: 07 alone runs."""
     from dfdc_lib.checkpoints import save_model
     from dfdc_lib.model import create_model
     from dfdc_lib.records import ModelCard, Recipe
@@ -315,8 +315,7 @@ def test_predict_for_real(sample_root: Path, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
-    for name in ("small_256x192", "small_256x192_fake"):
-        shutil.copy(sample_root / "dfdc_train_part_0" / f"{name}.mp4", tmp_path / "videos")
+    shutil.copy(sample_root / "dfdc_train_part_0" / "small_256x192.mp4", tmp_path / "videos")
     write_model(1)
     arguments = ["predict", "videos", "--model", "small", "--run", "r", "--workers", "1"]
     notebooks = [tmp_path / "r" / "notebooks" / f"{name}.ipynb" for name in ("00_videos", "07_predict")]
@@ -328,7 +327,7 @@ def test_predict_for_real(sample_root: Path, tmp_path: Path, monkeypatch: pytest
         assert result.exit_code == 0, result.output
         times.append([path.stat().st_mtime_ns for path in notebooks])
         lines = (tmp_path / "submission.csv").read_text().splitlines()
-        assert [line.split(",")[0] for line in lines] == ["filename", "small_256x192.mp4", "small_256x192_fake.mp4"]
+        assert [line.split(",")[0] for line in lines] == ["filename", "small_256x192.mp4"]
         assert all(0 < float(line.split(",")[1]) < 1 and not line.endswith(",0.5") for line in lines[1:])
     assert times[0] == times[1]
     assert times[2][0] == times[1][0] and times[2][1] > times[1][1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dfdc_lib import pipeline
 
-FAST = {"FRAME_STRIDE": 8, "WORKERS": 2, "EPOCHS": 1, "ITERATIONS": 2, "BATCH": 4, "FRAMES": 3, "DRAWS": 100}
+FAST = {"FRAME_STRIDE": 8, "WORKERS": 1, "EPOCHS": 1, "ITERATIONS": 2, "BATCH": 4, "FRAMES": 3, "DRAWS": 100}
 
 
 def run(folder: Path, data: Path, first: str = "", last: str = "", **parameters: object) -> list[str]:
