@@ -25,9 +25,10 @@ def answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
     else:
         share = f"{found.probability:.0%}"
         meaning = f"Calibrated on held-out videos: {share} of videos with such a score were fakes, where as many are fakes as there."
+    narrow = [card for card in cards if card.data == BUILT_IN_SAMPLE]
     parts = [
-        *(_warning(card) for card in cards if card.data == BUILT_IN_SAMPLE),
-        f"<h2>{escape(found.video)}: {ANSWERS[found.answer]}</h2>",
+        *map(_warning, narrow),
+        f"<h2>{escape(found.video)}: {ANSWERS[found.answer]}{', to a model that knows one face' if narrow else ''}</h2>",
         f"<p>Person {judged.track}: {score}.</p>",
         f"<p>{meaning} {escape(stability_sentence(found.trials))}</p>",
     ]

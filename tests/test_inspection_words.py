@@ -99,6 +99,7 @@ def test_a_model_of_the_sample_is_warned_of_in_red_and_first(cards: list[ModelCa
     warnings = re.findall(r'<p class="warning" style="color:#b00020[^"]*">The model (\S+) knows one face only: .*?</p>', html)
     assert warnings == named
     assert html.startswith('<p class="warning"' if named else "<h2>a.mp4: ")
+    assert (", to a model that knows one face</h2>" in html) == bool(named)
 
 
 # People --------------------------------------------------------------------------------------------------------------------------------
