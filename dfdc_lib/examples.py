@@ -3,15 +3,14 @@
 What `plot` and `viewers` draw comes from here, so that they need not know where anything lies.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from dfdc_lib import crops, ssim, video
 from dfdc_lib.jobs import crop_pair
-from dfdc_lib.records import FAKE, REAL, Box, Face, Video
+from dfdc_lib.records import FAKE, REAL, Box, Face, Video, box_of
 from dfdc_lib.sample import true_mask_path
 from dfdc_lib.store import LANDMARK_COLUMNS, Run
 
@@ -159,7 +158,7 @@ def scored_faces(run: Run, rows: pd.DataFrame) -> list[np.ndarray]:
     images = []
     for row in rows.to_dict("records"):
         image = video.read_frames(paths[row["video_id"]], {row["frame_index"]})[0].image
-        images.append(crops.cut(image, crops.crop_area(_box(row), 0, *image.shape[:2])))
+        images.append(crops.cut(image, crops.crop_area(box_of(row), 0, *image.shape[:2])))
     return images
 
 
@@ -168,7 +167,7 @@ def scored_face(run: Run, scores: pd.DataFrame, video_id: str, frame_index: int,
     path = next(item.path for item in run.read_videos() if item.video_id == video_id)
     place = (scores["video_id"] == video_id) & (scores["frame_index"] == frame_index) & (scores["face_index"] == face_index)
     row = scores[place].iloc[0].to_dict()
-    return video.read_frames(path, {frame_index})[0].image, _box(row), float(row["score"])
+    return video.read_frames(path, {frame_index})[0].image, box_of(row), float(row["score"])
 
 
 def furthest_from_truth(scores: pd.DataFrame, video_scores: pd.Series) -> pd.DataFrame:
@@ -188,7 +187,3 @@ def furthest_from_truth(scores: pd.DataFrame, video_scores: pd.Series) -> pd.Dat
     )
     table["off by"] = (table["video score"] - table["label"]).abs()
     return table.sort_values("off by", ascending=False)
-
-
-def _box(row: Mapping[Hashable, Any]) -> Box:
-    return row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"]

@@ -20,7 +20,7 @@ from dfdc_lib.feed import fit_to_square, from_square
 from dfdc_lib.found_faces import FRAMES_PER_VIDEO, frame_indices
 from dfdc_lib.inspection_pictures import VIDEO_ID, frame_path, heat_path, original_path
 from dfdc_lib.model import Classifier
-from dfdc_lib.records import Box, Inspection, ModelCard, Person, Trial, Video
+from dfdc_lib.records import Inspection, ModelCard, Person, Trial, Video, box_of
 from dfdc_lib.scoring import choose_device
 from dfdc_lib.store import Run, file_fingerprint, fingerprint, open_run
 
@@ -168,7 +168,7 @@ def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float, eviden
     with video.VideoReader(path) as reader:
         for frame in reader.frames(by_frame.__contains__):
             for row in by_frame[frame.frame_index]:
-                area = crops.crop_area(_box(row), margin, *frame.image.shape[:2])
+                area = crops.crop_area(box_of(row), margin, *frame.image.shape[:2])
                 run.write_image(run.crop_path(*_place(row)), crops.cut(frame.image, area))
             if frame.frame_index in whole:
                 run.write_image(frame_path(run, frame.frame_index), frame.image)
@@ -200,7 +200,7 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
         whole = (0, 0, reader.info.width, reader.info.height)
         for frame in reader.frames(by_frame.__contains__):
             for row in by_frame[frame.frame_index]:
-                area = crops.crop_area(_box(row), margin, info.height, info.width)
+                area = crops.crop_area(box_of(row), margin, info.height, info.width)
                 if min(area[2] - area[0], area[3] - area[1]) < ssim.WINDOW:
                     continue
                 patch = crops.matching_patch(frame.image, whole, area, aligned[0] if aligned else crops.Alignment())
@@ -221,7 +221,3 @@ def _by_frame(faces: pd.DataFrame) -> dict[int, list[dict[Hashable, Any]]]:
 
 def _place(row: Mapping[Hashable, Any]) -> tuple[str, int, int]:
     return VIDEO_ID, row["frame_index"], row["face_index"]
-
-
-def _box(row: Mapping[Hashable, Any]) -> Box:
-    return row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"]

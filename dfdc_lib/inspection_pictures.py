@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dfdc_lib import ssim, video
-from dfdc_lib.records import Box
+from dfdc_lib import ssim
 from dfdc_lib.store import Run
 
 VIDEO_ID = "video"  # of the one video in such a run folder
@@ -57,21 +56,6 @@ def _evidence(run: Run, row: Mapping[Hashable, Any]) -> tuple[np.ndarray, np.nda
     place = (row["frame_index"], row["face_index"])
     crop = run.read_image(run.crop_path(VIDEO_ID, *place))
     return run.read_image(frame_path(run, row["frame_index"])), crop, run.read_image(heat_path(run, *place)) / 255
-
-
-def scored_face(path: Path, faces: pd.DataFrame, video_id: str, frame_index: int, face_index: int) -> tuple[np.ndarray, Box, float]:
-    """Read a frame of the video, (H, W, 3) uint8 RGB, and the box and score of one of its faces.
-
-    Args:
-        path: the video.
-        faces: of `faces.csv`.
-        video_id: of the rows that are looked at.
-        frame_index, face_index: of the face.
-    """
-    place = (faces["video_id"] == video_id) & (faces["frame_index"] == frame_index) & (faces["face_index"] == face_index)
-    row = faces[place].iloc[0]
-    box = (row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"])
-    return video.read_frames(path, {frame_index})[0].image, box, float(row["score"])
 
 
 def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:

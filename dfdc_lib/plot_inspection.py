@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dfdc_lib import figures
 from dfdc_lib.figures import LABEL_COLOURS
 from dfdc_lib.images import draw_score, fit, overlay_heat
-from dfdc_lib.records import Inspection, Person
+from dfdc_lib.records import Inspection, Person, box_of
 from dfdc_lib.verdict import EVEN
 
 MOST_PEOPLE = 6  # on one figure
@@ -82,8 +82,7 @@ def evidence(rows: pd.DataFrame, pictures: Sequence[Evidence]) -> Figure:
     paper = figures.photograph(len(rows) * (row_height + 0.3) + 0.6, figures.counted("frames that carry the answer", len(rows), len(rows)))
     grid = paper.subplots(len(rows), 3, squeeze=False, width_ratios=[2, 1, 1])
     for axes, row, (frame, crop, heat) in zip(grid, rows.to_dict("records"), pictures, strict=True):
-        box = (row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"])
-        images = (fit(draw_score(frame, box, row["score"]), *FRAME_PIXELS), crop, overlay_heat(crop, heat))
+        images = (fit(draw_score(frame, box_of(row), row["score"]), *FRAME_PIXELS), crop, overlay_heat(crop, heat))
         nothing = "nothing speaks for “fake”" if not heat.any() else "where “fake” comes from"
         titles = (f"frame {row['frame_index']}, {row['time_seconds']:.2f} s, score {row['score']:.2f}", "face with margin", nothing)
         for axis, image, title in zip(axes, images, titles, strict=True):

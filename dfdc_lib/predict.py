@@ -24,14 +24,13 @@ from dfdc_lib.feed import fit_to_square
 from dfdc_lib.found_faces import FoundFace, find_faces, view_of
 from dfdc_lib.model import Classifier
 from dfdc_lib.pool import Failure, each_result, results_here, write_status
-from dfdc_lib.records import FaceScore, ModelCard, Outcome, Video, VideoScores
+from dfdc_lib.records import BOX_COLUMNS, FaceScore, ModelCard, Outcome, Video, VideoScores
 from dfdc_lib.scoring import autocast_dtype, choose_device, logits_of, weights_fingerprint
 from dfdc_lib.store import Run, file_fingerprint, fingerprint
 from dfdc_lib.strategies import STRATEGIES, video_scores
 
 CROPS_PER_BATCH = {"cpu": 8, "cuda": 64}
 NO_FACE_SCORE = 0.5  # winner
-BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]
 SCORE_COLUMNS = [
     *("video_id", "frame_index", "time_seconds", "face_index", "track"),
     *(*BOX_COLUMNS, "confidence", "sharpness", "turn", "logit", "score"),

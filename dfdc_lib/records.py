@@ -5,8 +5,9 @@ records are what the run folder's JSON files hold: `record.model_dump_json()` wr
 Coordinates are pixels of the full-resolution, upright frame; points are (x, y), sizes (height, width).
 """
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +15,8 @@ Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]  # x0, y0, x1, y1; x1 and y1 exclusive
 Point = tuple[Coordinate, Coordinate]  # x, y
 Landmarks = tuple[Point, Point, Point, Point, Point]  # left eye, right eye, nose, left mouth corner, right mouth corner
+
+BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]  # a box in a table
 
 REAL, FAKE = 0, 1  # the two labels; None where nothing is known
 BUILT_IN_SAMPLE = "built-in sample"  # as run.json and model cards name it
@@ -273,3 +276,8 @@ class Outcome(Record):
     count: int = 0  # of what the stage makes: faces, crops, masks
     note: str = ""  # the reason, where there is one
     fingerprint: str = ""  # of what was made: a later stage depends on it
+
+
+def box_of(row: Mapping[Hashable, Any]) -> Box:
+    """Give the box of a table's row."""
+    return row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"]

@@ -14,13 +14,13 @@ import dfdc_lib
 from dfdc_lib import crops, folds, jobs, sample
 from dfdc_lib.datasets import list_videos
 from dfdc_lib.pool import Job, run_jobs
-from dfdc_lib.records import FAKE, DetectorSettings, Mask, Outcome, Video, VideoHashes, VideoInfo
+from dfdc_lib.records import BOX_COLUMNS, FAKE, DetectorSettings, Mask, Outcome, Video, VideoHashes, VideoInfo
 from dfdc_lib.store import LANDMARK_COLUMNS, Run, file_fingerprint, fingerprint, project_path
 
 FPS_TOLERANCE = 0.01  # a fake's frames belong to its original's where the rates differ by less than this share
 CROP_COLUMNS = [
     *("video_id", "frame_index", "face_index", "time_seconds", "confidence"),
-    *("box_x0", "box_y0", "box_x1", "box_y1"),  # the face, in pixels of the frame
+    *BOX_COLUMNS,  # the face, in pixels of the frame
     *("area_x0", "area_y0", "area_x1", "area_y1"),  # what was cut, in pixels of the frame
     *LANDMARK_COLUMNS,  # in pixels of the crop
 ]

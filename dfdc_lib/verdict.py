@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dfdc_lib.records import Answer, Person, Trial
+from dfdc_lib.records import BOX_COLUMNS, Answer, Person, Trial
 from dfdc_lib.strategies import confident_strategy
 from dfdc_lib.tracks import iou
 
@@ -178,4 +178,4 @@ def stability_sentence(trials: Sequence[Trial]) -> str:
 
 
 def _boxes(table: pd.DataFrame) -> list[tuple[float, float, float, float]]:
-    return list(table[["box_x0", "box_y0", "box_x1", "box_y1"]].itertuples(index=False, name=None))
+    return list(table[BOX_COLUMNS].itertuples(index=False, name=None))
