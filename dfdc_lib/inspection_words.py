@@ -54,7 +54,7 @@ def people(found: Inspection) -> str:
         }
         for person in found.people
     ]
-    table = pd.DataFrame(rows).set_index("person").T.rename_axis(index="", columns="person").to_html()
+    table = pd.DataFrame(rows).set_index("person").T.rename_axis(columns="person").to_html(classes="people")
     doubts = [f"person {person.track}: {'; '.join(person.doubts)}" for person in found.people if person.doubts]
     return f"{table}\n<p><b>Not judged</b></p>\n{_items(doubts)}" if doubts else table
 

@@ -34,6 +34,7 @@ from dfdc_lib.store import Run
 TEMPLATES = Path(__file__).with_name("templates")
 FAILURES_SHOWN = 200
 METRICS_SHOWN = 8  # per stage; the rest is in the file
+LEAD = "lead"  # tag of a cell whose output a page opens with
 SHOWN_FIRST = ["text/html", "text/markdown", "image/png", "image/jpeg", "image/svg+xml", "text/plain"]  # no scripts, no widgets
 SAFE_TAGS = re.findall(
     r"\w+",
@@ -173,8 +174,10 @@ def _read_videos(run: Run) -> list[Video]:
 
 # A notebook's cells as HTML ----------------------------------------------------------------------------------------------------------
 def _notebook_body(path: Path, page_names: Sequence[str]) -> tuple[str, list[tuple[str, str, str]]]:
-    """Turn a notebook into HTML; also its headings as (level, id, HTML of the text)."""
+    """Turn a notebook into HTML; also its headings as (level, id, HTML of the text). Cells tagged `lead` come first, below the title."""
     notebook = nbformat.read(path, as_version=4)
+    title, *others = notebook.cells or [nbformat.v4.new_markdown_cell("")]
+    notebook.cells = [title, *sorted(others, key=lambda cell: LEAD not in cell.metadata.get("tags", []))]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = _merge_streams(cell.outputs)

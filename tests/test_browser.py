@@ -201,6 +201,20 @@ def test_report_fits_a_phone(chromium: Browser, finished: Path) -> None:
     page.close()
 
 
+def test_a_picture_grows_when_it_is_tapped(chromium: Browser, finished: Path) -> None:
+    """Small text of a figure can be read on a phone, and the page itself stays as wide as the screen."""
+    page = chromium.new_page(viewport={"width": 400, "height": 800}, has_touch=True)
+    page.goto((finished / "report" / "01_detect_faces.html").as_uri())
+    picture = page.locator(".picture img").first
+    widths = [picture.evaluate("image => image.clientWidth")]
+    for _ in range(2):
+        picture.tap(position={"x": 50, "y": 20})
+        widths.append(picture.evaluate("image => image.clientWidth"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert widths[0] <= 400 < 900 < widths[1] and widths[2] == widths[0]
+    page.close()
+
+
 # That the checks can fail ---------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
 def test_a_missing_chromium_skips_or_fails(required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -452,6 +452,18 @@ def test_a_page_alone_shows_what_the_page_among_others_shows(run: Run, alone: Pa
     assert "1 min 01 s" in plain_text(alone.html)
 
 
+def test_a_page_opens_with_the_title_and_what_leads(run: Run):
+    cells = [new_markdown_cell("# 01 · Detect faces"), new_markdown_cell("why"), new_code_cell("work()"), new_markdown_cell("## Look")]
+    answer = new_code_cell(
+        "answer", metadata={"tags": ["lead"]}, outputs=[new_output("display_data", data={"text/html": "<h2>forged</h2>"})]
+    )
+    run.write_bytes(run.notebook_path("01_detect_faces"), notebook(*cells, answer))
+    page = write_page(run, "01_detect_faces").read_text()
+    places = [page.index(text) for text in ("Detect faces</h1>", ">forged</h2>", "<p>why", "work", ">Look</h2>")]
+    assert places == sorted(places)
+    assert re.findall(r'href="#section-\d">(.*?)<', page) == ["forged", "Look"]
+
+
 def test_a_page_alone_of_a_notebook_that_failed_shows_its_error(run: Run):
     page = write_page(run, "00_videos").read_text()
     assert "<strong>ValueError: &lt;b&gt;no&lt;/b&gt; video</strong>" in page
