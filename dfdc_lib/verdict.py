@@ -103,8 +103,8 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
     low, high = mean_interval(scores)
     limits = [
         (len(rows) < MIN_FRAMES, f"seen in {len(rows)} of the examined frames, at least {MIN_FRAMES} are needed"),
-        (side < MIN_SIDE, f"the face is {side:.0f} pixels across, at least {MIN_SIDE:.0f} are needed"),
-        (sharpness < MIN_SHARPNESS, f"the face is too blurred: sharpness {sharpness:.0f}, at least {MIN_SHARPNESS:.0f} is needed"),
+        (side < MIN_SIDE, f"the face is {side:.1f} pixels across, at least {MIN_SIDE:.0f} are needed"),
+        (sharpness < MIN_SHARPNESS, f"the face is too blurred: sharpness {sharpness:.1f}, at least {MIN_SHARPNESS:.0f} is needed"),
         (turn > MAX_TURN, f"the face is turned away: {turn:.2f}, at most {MAX_TURN} is fit to be judged"),
     ]
     return Person(
