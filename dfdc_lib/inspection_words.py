@@ -8,8 +8,8 @@ from html import escape
 
 import pandas as pd
 
-from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard
-from dfdc_lib.verdict import ANSWERS, stability_sentence
+from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard, Person
+from dfdc_lib.verdict import ANSWERS, MIN_FRAMES, seen_often, stability_sentence
 
 WARNING_STYLE = "color:#b00020;font-weight:600"  # where the report's style sheet is not at hand
 SHOWN_METRICS = ("test AUC", "test log loss", "test videos", "validation AUC", "validation log loss", "validation videos")
@@ -38,7 +38,20 @@ def answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
 
 
 def people(found: Inspection) -> str:
-    """Tell everyone apart: a table with one column a person, the judged one first, and why the others are not judged."""
+    """Tell everyone apart: a table with one column a person, the judged one first, why others are not judged, and folded the passers-by."""
+    often = seen_often(found.people)
+    passers_by = [person for person in found.people if person not in often]
+    doubts = [f"person {person.track}: {'; '.join(person.doubts)}" for person in often if person.doubts]
+    parts = [_people_table(often)]
+    if doubts:
+        parts.append(f"<p><b>Not judged</b></p>\n{_items(doubts)}")
+    if passers_by:
+        heading = f"{len(passers_by)} more, seen in fewer than {MIN_FRAMES} of the examined frames: too seldom to be judged"
+        parts.append(f"<details><summary>{heading}</summary>{_people_table(passers_by)}</details>")
+    return "\n".join(parts)
+
+
+def _people_table(shown: Sequence[Person]) -> str:
     rows = [
         {
             "person": person.track,
@@ -52,11 +65,9 @@ def people(found: Inspection) -> str:
             "sharpness": round(person.sharpness),
             "turned": f"{person.turn:.2f}",
         }
-        for person in found.people
+        for person in shown
     ]
-    table = pd.DataFrame(rows).set_index("person").T.rename_axis(columns="person").to_html(classes="people")
-    doubts = [f"person {person.track}: {'; '.join(person.doubts)}" for person in found.people if person.doubts]
-    return f"{table}\n<p><b>Not judged</b></p>\n{_items(doubts)}" if doubts else table
+    return str(pd.DataFrame(rows).set_index("person").T.rename_axis(columns="person").to_html(classes="people"))
 
 
 def models(cards: Sequence[ModelCard]) -> str:

@@ -14,7 +14,7 @@ from dfdc_lib import figures
 from dfdc_lib.figures import LABEL_COLOURS
 from dfdc_lib.images import draw_score, fit, overlay_heat
 from dfdc_lib.records import Inspection, Person, box_of
-from dfdc_lib.verdict import EVEN
+from dfdc_lib.verdict import EVEN, seen_often
 
 MOST_PEOPLE = 6  # on one figure
 THUMBNAILS = 10  # of one person
@@ -31,9 +31,9 @@ def people_over_time(found: Inspection, faces: pd.DataFrame, thumbnails: Mapping
         faces: one row a face: track, time_seconds, score.
         thumbnails: track → its crops, (H, W, 3) uint8, evenly chosen in order of time, at most `THUMBNAILS`.
     Returns:
-        The figure; of more than `MOST_PEOPLE` people the most suspicious ones.
+        The figure; passers-by are left out, and of more than `MOST_PEOPLE` people the least suspicious.
     """
-    shown = found.people[:MOST_PEOPLE]
+    shown = seen_often(found.people)[:MOST_PEOPLE]
     paper = figures.photograph(2.9 * len(shown) + 0.7, _counted_people("score of each person over time", len(shown), len(found.people)))
     grid = paper.add_gridspec(2 * len(shown), THUMBNAILS, height_ratios=[1.0, 1.7] * len(shown))
     panel: Axes | None = None

@@ -96,6 +96,11 @@ def describe_people(faces: pd.DataFrame) -> tuple[Person, ...]:
     return tuple(sorted(people, key=lambda person: (bool(person.doubts), person.frames < MIN_FRAMES, -person.mean)))
 
 
+def seen_often(people: Sequence[Person]) -> tuple[Person, ...]:
+    """Leave out passers-by, seen in fewer than `MIN_FRAMES` frames; of nothing but passers-by the first stays."""
+    return tuple(person for person in people if person.frames >= MIN_FRAMES) or tuple(people[:1])
+
+
 def _describe(track: int, rows: pd.DataFrame) -> Person:
     scores, times = rows["score"].to_numpy(float), rows["time_seconds"].to_numpy(float)
     sides = pd.DataFrame({"width": rows["box_x1"] - rows["box_x0"], "height": rows["box_y1"] - rows["box_y0"]}).min(axis=1)

@@ -105,7 +105,7 @@ def test_a_model_of_the_sample_is_warned_of_in_red_and_first(cards: list[ModelCa
 # People --------------------------------------------------------------------------------------------------------------------------------
 def test_people_are_columns_with_the_judged_one_first() -> None:
     judged = person(3, forged_spans=((1.0, 2.5), (4.04, 5.0)))
-    other = person(0, doubts=("seen in 3 of the examined frames, at least 8 are needed", "the face is turned away"), models=2)
+    other = person(0, doubts=("the face is 20.0 pixels across, at least 40 are needed", "the face is turned away"), models=2)
     html = words.people(found(judged, other))
     rows = re.findall(r"<th>(.*?)</th>\s*<td>(.*?)</td>\s*<td>(.*?)</td>", html)
     assert re.search(r"<th>person</th>\s*<th>3</th>\s*<th>0</th>", html)
@@ -121,8 +121,24 @@ def test_people_are_columns_with_the_judged_one_first() -> None:
         "turned": "0.12",
     }
     assert ("models", "1", "2") in rows and ("looks forged (s)", "1.00–2.50, 4.04–5.00", "nowhere") in rows
-    assert html.endswith("<ul><li>person 0: seen in 3 of the examined frames, at least 8 are needed; the face is turned away</li></ul>")
+    assert html.endswith("<ul><li>person 0: the face is 20.0 pixels across, at least 40 are needed; the face is turned away</li></ul>")
     assert "Not judged" not in words.people(found(judged))
+
+
+def test_passers_by_are_folded_away() -> None:
+    few = [person(track, frames=track, doubts=("seen too seldom",)) for track in (7, 1)]
+    html = words.people(found(person(9, frames=8), *few))
+    table, folded = html.split("<details><summary>")
+    assert re.search(r"<th>person</th>\s*<th>9</th>\s*</tr>", table)
+    assert folded.startswith("2 more, seen in fewer than 8 of the examined frames: too seldom to be judged</summary>")
+    assert re.search(r"<th>person</th>\s*<th>7</th>\s*<th>1</th>", folded)
+    assert "seen too seldom" not in html
+
+
+def test_of_passers_by_alone_the_first_is_told_of() -> None:
+    html = words.people(found(*(person(track, frames=2, doubts=("seen too seldom",)) for track in (4, 5))))
+    assert "<li>person 4: seen too seldom</li>" in html.split("<details>")[0]
+    assert "<summary>1 more, " in html
 
 
 # Models --------------------------------------------------------------------------------------------------------------------------------

@@ -108,12 +108,18 @@ def test_who_is_not_judged_is_said(facts: dict, end: str) -> None:
 
 
 def test_people_seen_at_other_times_share_one_time_axis() -> None:
-    late = faces(2, frames=1)[1:].assign(time_seconds=30.0)
-    table = pd.concat([faces(1), late])
+    late = faces(2, frames=8).query("track == 1")
+    table = pd.concat([faces(1), late.assign(time_seconds=30 + late["time_seconds"])])
     first, second = panels(plot_inspection.people_over_time(found(table), table, thumbnails(2, 1)))
     assert first.get_xlim() == second.get_xlim()
     assert first.get_xlim()[0] < 0 and first.get_xlim()[1] > 30
-    assert second.get_title(loc="left").endswith("], 1 frame; not judged: 1 reason below")
+
+
+def test_passers_by_have_no_panel() -> None:
+    table = pd.concat([faces(1), faces(3, frames=7).query("track > 0")])
+    figure = plot_inspection.people_over_time(found(table), table, thumbnails(3, 1))
+    assert title(figure) == "score of each person over time (first 1 of 3 people)"
+    assert [panel.get_title(loc="left").split(":")[0] for panel in panels(figure)] == ["person 0"]
 
 
 def test_one_face_alone() -> None:
@@ -121,6 +127,7 @@ def test_one_face_alone() -> None:
     figure = plot_inspection.people_over_time(found(table), table, thumbnails(1, 1))
     [panel] = panels(figure)
     assert panel.collections[0].get_offsets().tolist() == [[0, 0.62]] and not panel.patches
+    assert panel.get_title(loc="left").endswith("], 1 frame; not judged: 1 reason below")
     assert figures.jpeg(figure)
 
 
