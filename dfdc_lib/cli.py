@@ -9,6 +9,7 @@ dfdc weights list|download|verify     the winner's released checkpoints
 dfdc doctor                           is this machine ready?
 """
 
+import json
 import shlex
 import shutil
 import sys
@@ -112,6 +113,7 @@ def inspect(
 ) -> None:
     """Examine one video: notebook 11, as one page that shows the answer, what it rests on, and whether it holds."""
     from dfdc_lib import pipeline
+    from dfdc_lib.store import open_run
     from dfdc_lib.video import read_info
 
     try:
@@ -132,6 +134,10 @@ def inspect(
         _stop(ValueError(error.reason.partition(": ")[2] or error.reason))
     except (ValueError, OSError, RuntimeError) as error:
         _stop(error)
+    found = json.loads(open_run(target).metrics_path(pipeline.INSPECT.name).read_bytes())
+    typer.echo(f"{video.name}: {found['answer']}; score {found['score']:.2f}")
+    if found["because"]:
+        typer.echo(f"because {found['because']}")
     typer.echo(f"page: {page}")
 
 

@@ -15,6 +15,11 @@ WARNING_STYLE = "color:#b00020;font-weight:600"  # where the report's style shee
 SHOWN_METRICS = ("test AUC", "test log loss", "test videos", "validation AUC", "validation log loss", "validation videos")
 
 
+def short_answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
+    """State the answer in a few words, which are plain text."""
+    return f"{ANSWERS[found.answer]}{', to a model that knows one face' if _narrow(cards) else ''}"
+
+
 def answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
     """State the answer and what it rests on, or why there is none; before it, what a reader must know of the models."""
     judged = next(person for person in found.people if person.track == found.judged_track)
@@ -25,10 +30,9 @@ def answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
     else:
         share = f"{found.probability:.0%}"
         meaning = f"Calibrated on held-out videos: {share} of videos with such a score were fakes, where as many are fakes as there."
-    narrow = [card for card in cards if card.data == BUILT_IN_SAMPLE]
     parts = [
-        *map(_warning, narrow),
-        f"<h2>{escape(found.video)}: {ANSWERS[found.answer]}{', to a model that knows one face' if narrow else ''}</h2>",
+        *map(_warning, _narrow(cards)),
+        f"<h2>{escape(found.video)}: {short_answer(found, cards)}</h2>",
         f"<p>Person {judged.track}: {score}.</p>",
         f"<p>{meaning} {escape(stability_sentence(found.trials))}</p>",
     ]
@@ -91,6 +95,10 @@ def _model(card: ModelCard) -> str:
         "A low score is not a proof that a video is genuine, and a high one not that it is forged: look at the frames.",
     )
     return f"<h3>{escape(card.name)}</h3>\n<table>{rows}</table>\n{_items(limits)}"
+
+
+def _narrow(cards: Sequence[ModelCard]) -> list[ModelCard]:
+    return [card for card in cards if card.data == BUILT_IN_SAMPLE]
 
 
 def _warning(card: ModelCard) -> str:

@@ -15,6 +15,7 @@ from dfdc_lib import doctor, parameters, pipeline, sample
 from dfdc_lib.cli import app
 from dfdc_lib.doctor import Finding
 from dfdc_lib.encode import video_writer
+from dfdc_lib.store import open_run
 
 ALL_STAGES = " ".join(stage.number for stage in pipeline.STAGES)
 
@@ -343,6 +344,9 @@ def inspected(calls: list, tmp_path: Path) -> list[tuple[tuple, dict]]:
     for folder in ("trained/models/small", "r/models/own"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "text.mp4").write_bytes(b"no video\n" * 100)
+    for folder in ("r", "project/outputs/inspect_a"):
+        found = {"answer": "inconclusive", "because": "too blurred", "score": 0.875}
+        open_run(tmp_path / folder).write_metrics("11_inspect_video", found)
     return calls
 
 
@@ -379,7 +383,10 @@ def test_inspect_without_a_model_is_refused(inspected: list) -> None:
 def test_inspect_runs_11_with_absolute_paths(inspected: list, tmp_path: Path) -> None:
     models = [part for name in ("trained/models/small", "own") for part in ("--model", name)]
     result = CliRunner().invoke(app, ["inspect", "a.mp4", *models, "--original", "original.mp4", "--run", "r", "--workers", "2"])
-    assert (result.exit_code, result.stdout) == (0, "page: /run/report/index.html\n")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "a.mp4: inconclusive; score 0.88\nbecause too blurred\npage: /run/report/index.html\n",
+    )
     [((folder, data, stages, values), named)] = inspected
     assert (folder, data, stages) == (tmp_path / "r", tmp_path / "a.mp4", [pipeline.INSPECT])
     assert values == {
