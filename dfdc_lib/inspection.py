@@ -75,7 +75,7 @@ def inspect_video(
     )
     run.write_table("faces.csv", faces)
     model, card = models[0]
-    write_crops(run, path, faces, card.recipe.margin, evidence_rows(faces, people[0]))
+    write_crops(run, path, faces, card.recipe.margin)
     write_heat_maps(run, evidence_rows(faces, people[0]), model.to(choose_device(device)), card)
     if original:
         run.write_table("masks.csv", write_masks(run, path, original, faces, card.recipe.margin))
@@ -161,17 +161,15 @@ def _probability(cards: Sequence[ModelCard], judged: Person) -> float | None:
 
 
 # Pictures ----------------------------------------------------------------------------------------------------------------------------
-def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float, evidence: pd.DataFrame) -> None:
-    """Keep the crop of every scored face, and the whole frames that carry the answer."""
+def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float) -> None:
+    """Keep the crop of every scored face, and its whole frame: a viewer that read the video anew would take minutes in a long one."""
     by_frame = _by_frame(faces)
-    whole = set(evidence["frame_index"])
     with video.VideoReader(path) as reader:
         for frame in reader.frames(by_frame.__contains__):
             for row in by_frame[frame.frame_index]:
                 area = crops.crop_area(box_of(row), margin, *frame.image.shape[:2])
                 run.write_image(run.crop_path(*_place(row)), crops.cut(frame.image, area))
-            if frame.frame_index in whole:
-                run.write_image(frame_path(run, frame.frame_index), frame.image)
+            run.write_image(frame_path(run, frame.frame_index), frame.image)
 
 
 def write_heat_maps(run: Run, evidence: pd.DataFrame, model: Classifier, card: ModelCard) -> None:

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 
 from dfdc_lib import ssim
+from dfdc_lib.records import Box, box_of
 from dfdc_lib.store import Run
 
 VIDEO_ID = "video"  # of the one video in such a run folder
 
 
 def frame_path(run: Run, frame_index: int) -> Path:
-    """Say where a whole frame is kept."""
-    return run.root / "frames" / f"{frame_index:05d}.png"
+    """Say where a whole frame is kept: JPEG, for the eye only."""
+    return run.root / "frames" / f"{frame_index:05d}.jpg"
 
 
 def heat_path(run: Run, frame_index: int, face_index: int) -> Path:
@@ -56,6 +57,12 @@ def _evidence(run: Run, row: Mapping[Hashable, Any]) -> tuple[np.ndarray, np.nda
     place = (row["frame_index"], row["face_index"])
     crop = run.read_image(run.crop_path(VIDEO_ID, *place))
     return run.read_image(frame_path(run, row["frame_index"])), crop, run.read_image(heat_path(run, *place)) / 255
+
+
+def scored_face(run: Run, faces: pd.DataFrame, frame_index: int, face_index: int) -> tuple[np.ndarray, Box, float]:
+    """Read a whole frame, (H, W, 3) uint8 RGB, and the box and score of one of its faces."""
+    row = faces[(faces["frame_index"] == frame_index) & (faces["face_index"] == face_index)].iloc[0].to_dict()
+    return run.read_image(frame_path(run, frame_index)), box_of(row), float(row["score"])
 
 
 def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:

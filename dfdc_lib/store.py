@@ -118,9 +118,9 @@ class Run:
             self.write_bytes(self.root / name, table.to_csv(index=False).encode())
 
     def write_image(self, path: Path, image: np.ndarray) -> None:
-        """Write (H, W, 3) RGB or (H, W) gray uint8 as PNG."""
+        """Write (H, W, 3) RGB or (H, W) gray uint8 as PNG or JPEG, by the path's ending."""
         stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-        encoded, content = cv2.imencode(".png", stored)
+        encoded, content = cv2.imencode(path.suffix, stored)
         if not encoded:
             raise ValueError(f"OpenCV could not encode an image of shape {image.shape}, dtype {image.dtype} for {path}")
         self.write_bytes(path, content.tobytes())
@@ -154,7 +154,7 @@ class Run:
         return kind.model_validate_json(path.read_bytes())
 
     def read_image(self, path: Path) -> np.ndarray:
-        """Read a PNG as (H, W, 3) RGB uint8, or (H, W) uint8 where it is gray."""
+        """Read a PNG or JPEG as (H, W, 3) RGB uint8, or (H, W) uint8 where it is gray."""
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise FileNotFoundError(f"{path} is missing or no image: {_remedy(str(path.relative_to(self.root)))}")

@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_every_picture_has_its_place(run: Run) -> None:
-    assert pictures.frame_path(run, 7).relative_to(run.root) == Path("frames/00007.png")
+    assert pictures.frame_path(run, 7).relative_to(run.root) == Path("frames/00007.jpg")
     assert pictures.heat_path(run, 7, 1).relative_to(run.root) == Path("heat/00007_1.png")
     assert pictures.original_path(run, 7, 1).relative_to(run.root) == Path("originals/00007_1.png")
 
@@ -71,6 +71,13 @@ def test_evidence_is_frame_crop_and_heat(run: Run) -> None:
     assert [int(frame[0, 0, 0]) for frame, _, _ in found] == [3, 9]
     assert all(np.array_equal(seen, crop(*place)) for (_, seen, _), place in zip(found, [(3, 1), (9, 0)], strict=True))
     assert [(heat.shape, float(heat.max())) for _, _, heat in found] == [((24, 16), 0.2), ((24, 16), 0)]
+
+
+def test_a_scored_face_comes_with_its_frame(run: Run) -> None:
+    faces = rows((3, 0, 0), (3, 1, 1)).assign(box_x0=[1.0, 5.0], box_y0=2.0, box_x1=30.0, box_y1=40.0, score=[0.1, 0.9])
+    frame, box, score = pictures.scored_face(run, faces, 3, 1)
+    assert (frame.shape, int(frame[0, 0, 0])) == ((40, 60, 3), 3)
+    assert (box, score) == ((5.0, 2.0, 30.0, 40.0), 0.9)
 
 
 def test_strongest_masks_come_first(run: Run) -> None:
