@@ -7,12 +7,13 @@ modules that score data sets: the changed versions are videos like any other.
 """
 
 import shutil
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm.std import tqdm
 
 from dfdc_lib import calibrate, crops, explain, predict, ssim, variants, verdict, video
 from dfdc_lib.checkpoints import load_any
@@ -163,13 +164,11 @@ def _probability(cards: Sequence[ModelCard], judged: Person) -> float | None:
 # Pictures ----------------------------------------------------------------------------------------------------------------------------
 def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float) -> None:
     """Keep the crop of every scored face, and its whole frame: a viewer that read the video anew would take minutes in a long one."""
-    by_frame = _by_frame(faces)
-    with video.VideoReader(path) as reader:
-        for frame in reader.frames(by_frame.__contains__):
-            for row in by_frame[frame.frame_index]:
-                area = crops.crop_area(box_of(row), margin, *frame.image.shape[:2])
-                run.write_image(run.crop_path(*_place(row)), crops.cut(frame.image, area))
-            run.write_image(frame_path(run, frame.frame_index), frame.image)
+    for frame, rows in _frames_with_faces(path, faces, "crops"):
+        for row in rows:
+            area = crops.crop_area(box_of(row), margin, *frame.image.shape[:2])
+            run.write_image(run.crop_path(*_place(row)), crops.cut(frame.image, area))
+        run.write_image(frame_path(run, frame.frame_index), frame.image)
 
 
 def write_heat_maps(run: Run, evidence: pd.DataFrame, model: Classifier, card: ModelCard) -> None:
@@ -190,31 +189,35 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
     Raises:
         ValueError: if the original has none of the examined frames.
     """
-    by_frame, info = _by_frame(faces), video.read_info(path)
+    info = video.read_info(path)
     first, first_of_original = (video.read_frames(file, {0})[:1] for file in (path, original))
     aligned = [crops.align_frames(a.image, b.image) for a, b in zip(first_of_original, first, strict=False)]
     rows = []
-    with video.VideoReader(original) as reader:
-        whole = (0, 0, reader.info.width, reader.info.height)
-        for frame in reader.frames(by_frame.__contains__):
-            for row in by_frame[frame.frame_index]:
-                area = crops.crop_area(box_of(row), margin, info.height, info.width)
-                if min(area[2] - area[0], area[3] - area[1]) < ssim.WINDOW:
-                    continue
-                patch = crops.matching_patch(frame.image, whole, area, aligned[0] if aligned else crops.Alignment())
-                run.write_image(original_path(run, row["frame_index"], row["face_index"]), patch)
-                similarity = ssim.ssim_map(patch, run.read_image(run.crop_path(*_place(row))))
-                mask = ssim.mask_of(similarity)
-                run.write_image(run.mask_path(*_place(row)), mask)
-                known = {name: row[name] for name in ("frame_index", "time_seconds", "face_index", "track", "score")}
-                rows.append(known | {"ssim": float(similarity.mean()), "changed_share": ssim.changed_share(mask)})
+    for frame, seen in _frames_with_faces(original, faces, "masks"):
+        whole = (0, 0, frame.image.shape[1], frame.image.shape[0])
+        for row in seen:
+            area = crops.crop_area(box_of(row), margin, info.height, info.width)
+            if min(area[2] - area[0], area[3] - area[1]) < ssim.WINDOW:
+                continue
+            patch = crops.matching_patch(frame.image, whole, area, aligned[0] if aligned else crops.Alignment())
+            run.write_image(original_path(run, row["frame_index"], row["face_index"]), patch)
+            similarity = ssim.ssim_map(patch, run.read_image(run.crop_path(*_place(row))))
+            mask = ssim.mask_of(similarity)
+            run.write_image(run.mask_path(*_place(row)), mask)
+            known = {name: row[name] for name in ("frame_index", "time_seconds", "face_index", "track", "score")}
+            rows.append(known | {"ssim": float(similarity.mean()), "changed_share": ssim.changed_share(mask)})
     if not rows:
         raise ValueError(f"the original {original.name} has none of the frames that were examined in {path.name}: is it the right one?")
     return pd.DataFrame(rows)
 
 
-def _by_frame(faces: pd.DataFrame) -> dict[int, list[dict[Hashable, Any]]]:
-    return {int(index): faces[faces["frame_index"] == index].to_dict("records") for index in faces["frame_index"].unique()}
+def _frames_with_faces(path: Path, faces: pd.DataFrame, title: str) -> Iterator[tuple[video.Frame, list[dict[Hashable, Any]]]]:
+    """Read the frames that have a row, each with its rows; the bar moves on when a frame has been used."""
+    rows = {int(index): faces[faces["frame_index"] == index].to_dict("records") for index in faces["frame_index"].unique()}
+    with video.VideoReader(path) as reader, tqdm(total=len(rows), desc=title, unit="frame", mininterval=0.5) as progress:
+        for frame in reader.frames(rows.__contains__):
+            yield frame, rows[frame.frame_index]
+            progress.update()
 
 
 def _place(row: Mapping[Hashable, Any]) -> tuple[str, int, int]:
