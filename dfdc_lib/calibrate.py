@@ -85,13 +85,14 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
         clip: as for `fit_temperature`.
         seed: of the halves, by which it is judged.
     Returns:
-        The calibration; None where there are fewer than `FEW_VIDEOS` videos or one class only, of which nothing can be learnt.
+        The calibration; None where there are fewer than `FEW_VIDEOS` videos or one class only, where the best temperature is none (the
+        scores part the classes, and any sharpening helps), or where it does not help the half that it was not fitted on.
     """
     if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
         return None
     labels = videos["label"].to_numpy()
     crossed = temper(scores.to_numpy(), crossed_temperatures(videos, scores, clip, seed).to_numpy(), clip)
-    return Calibration(
+    found = Calibration(
         temperature=fit_temperature(labels, scores.to_numpy(), clip),
         clip=clip,
         videos=len(videos),
@@ -99,6 +100,8 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
         log_loss_before=float(losses(labels, scores.to_numpy(), clip).mean()),
         log_loss_after=float(losses(labels, crossed, clip).mean()),
     )
+    inside = 1.01 * TEMPERATURES[0] < found.temperature < 0.99 * TEMPERATURES[1]
+    return found if inside and found.log_loss_after < found.log_loss_before else None
 
 
 def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import numpy as np
 from dfdc_lib.records import Box, Landmarks
 
 DEFAULT_MARGIN = 0.2  # slides: about 20 % of the face box
+MIN_SHOWN = 0.75  # of a patch, to be compared; rounding costs a row or two
 
 Area = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels; x1 and y1 exclusive
 
@@ -111,11 +112,13 @@ def matching_patch(original_crop: np.ndarray, original_area: Area, fake_area: Ar
         fake_area: of the fake's crop, in the fake's frame.
         alignment: from the original's frame to the fake's.
     Returns:
-        (h, w, 3) uint8 with the height and width of `fake_area`.
+        (h, w, 3) uint8 with the height and width of `fake_area`; (0, 0, 3) where the original's crop shows less than `MIN_SHOWN` of it.
     """
     x0, x1 = (round((x - alignment.offset_x) / alignment.scale_x) - original_area[0] for x in fake_area[0::2])
     y0, y1 = (round((y - alignment.offset_y) / alignment.scale_y) - original_area[1] for y in fake_area[1::2])
-    patch = original_crop[max(0, y0) : y1, max(0, x0) : x1]
+    patch = original_crop[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)]
+    if patch.shape[0] * patch.shape[1] < MIN_SHOWN * (y1 - y0) * (x1 - x0):
+        return patch[:0, :0]
     height, width = fake_area[3] - fake_area[1], fake_area[2] - fake_area[0]
     if patch.shape[:2] == (height, width):
         return patch

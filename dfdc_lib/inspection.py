@@ -21,7 +21,7 @@ from dfdc_lib.feed import fit_to_square, from_square
 from dfdc_lib.found_faces import FRAMES_PER_VIDEO, frame_indices
 from dfdc_lib.inspection_pictures import VIDEO_ID, frame_path, heat_path, original_path
 from dfdc_lib.model import Classifier
-from dfdc_lib.records import Inspection, ModelCard, Person, Trial, Video, box_of
+from dfdc_lib.records import BOX_COLUMNS, Answer, Inspection, ModelCard, Person, Trial, Video, box_of
 from dfdc_lib.scoring import choose_device
 from dfdc_lib.store import Run, file_fingerprint, fingerprint, open_run
 
@@ -52,36 +52,49 @@ def inspect_video(
         if not file.is_file():
             raise FileNotFoundError(f"there is no video {file}")
         video.read_info(file)  # says what is wrong with it
+    _make_room(run)
     names = [str(own) if (own := run.root / "models" / name).is_dir() else name for name in names]  # `stability/` has no models of its own
-    (run.root / "inspection.json").unlink(missing_ok=True)  # an earlier one says nothing of what comes now
     faces = _scored(run, {VIDEO_ID: path}, names, EXAMINED_FRAMES, device, workers)
     if faces.empty:
         examined = len(frame_indices(video.count_frames(path), EXAMINED_FRAMES))
         raise ValueError(f"no face was found in the {examined} examined frames of {path.name}: there is nothing to judge")
-    people = verdict.describe_people(faces)
-    trials = [*_fewer_frames(path, faces, people[0]), *_changed_versions(run, path, faces, names, people[0], device, workers)]
-    answer, doubts = verdict.decide(people, trials)
     models = [load_any(name, run) for name in names]
+    model, card = models[0]
+    write_crops(run, path, faces, card.recipe.margin)
+    if original:
+        run.write_table("masks.csv", write_masks(run, path, original, faces, card.recipe.margin))
+    people = verdict.describe_people(faces)
+    excerpt, changes = _changed_versions(run, path, faces, names, people[0], device, workers)
+    trials = (*_fewer_frames(faces, people[0]), *changes)
+    answer, doubts = verdict.decide(people, trials)
     found = Inspection(
         video=path.name,
         models=tuple(predict.model_name(name) for name in names),
         people=people,
-        trials=tuple(trials),
+        excerpt_seconds=excerpt,
+        trials=trials,
         answer=answer,
         doubts=doubts,
         score=people[0].mean,
         judged_track=people[0].track,
-        probability=_probability([card for _, card in models], people[0]),
+        probability=_probability([card for _, card in models], people, answer),
         fingerprint=file_fingerprint(path),
     )
     run.write_table("faces.csv", faces)
-    model, card = models[0]
-    write_crops(run, path, faces, card.recipe.margin)
     write_heat_maps(run, evidence_rows(faces, people[0]), model.to(choose_device(device)), card)
-    if original:
-        run.write_table("masks.csv", write_masks(run, path, original, faces, card.recipe.margin))
     run.write_record(run.root / "inspection.json", found)
     return found
+
+
+def _make_room(run: Run) -> None:
+    """Take away the pictures and the answer of an earlier examination; raises ValueError in a run folder of another kind."""
+    known = {item.video_id for item in run.read_videos()} if (run.root / "videos.csv").exists() else {VIDEO_ID}
+    if known != {VIDEO_ID}:
+        raise ValueError(f"{run.root} is the run folder of {len(known)} videos: an examination needs one of its own, name another RUN")
+    for name in ("inspection.json", "faces.csv", "masks.csv"):
+        (run.root / name).unlink(missing_ok=True)
+    for name in ("crops", "frames", "heat", "masks", "originals"):
+        shutil.rmtree(run.root / name, ignore_errors=True)
 
 
 def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
@@ -89,14 +102,14 @@ def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
 
     Args:
         faces: of `faces.csv`.
-        person: who was judged; the strongest scores are the highest where they count as fake, else the lowest.
+        person: who was judged; the strongest scores are the highest where the person looks forged, else the lowest.
     Returns:
         At most `EVIDENCE_FRAMES` rows.
     """
     own = faces[faces["track"] == person.track].sort_values("frame_index")
     part = np.arange(len(own)) * EVIDENCE_FRAMES // len(own)
     scores = own["score"].groupby(part)
-    return own.loc[scores.idxmax() if person.mean >= verdict.EVEN else scores.idxmin()]
+    return own.loc[scores.idxmax() if verdict.looks_forged(person) else scores.idxmin()]
 
 
 # Scores ------------------------------------------------------------------------------------------------------------------------------
@@ -112,27 +125,45 @@ def _scored(run: Run, files: Mapping[str, Path], names: Sequence[str], frames: i
     return pd.concat(joined, ignore_index=True)
 
 
-def _fewer_frames(path: Path, faces: pd.DataFrame, judged: Person) -> list[Trial]:
-    """Judge by fewer of the examined frames, evenly chosen."""
-    examined = frame_indices(video.count_frames(path), EXAMINED_FRAMES)
-    trials = []
-    for count in [fewer for fewer in FEWER_FRAMES if fewer < len(examined)] + [len(examined)]:
-        chosen = {examined[place] for place in frame_indices(len(examined), count)}
-        rows = faces[faces["frame_index"].isin(chosen)]
-        trials.append(verdict.try_version(f"{count} frames", rows, judged.mean >= verdict.EVEN))
-    return trials
+def _fewer_frames(faces: pd.DataFrame, judged: Person) -> list[Trial]:
+    """Judge a person by fewer of the frames that show the person, evenly chosen; last by all of them."""
+    own = faces[faces["track"] == judged.track].sort_values("frame_index")
+    as_fake = judged.mean >= verdict.EVEN
+    trials = [
+        verdict.try_version(f"{count} frames", own.iloc[frame_indices(len(own), count)], as_fake)
+        for count in FEWER_FRAMES
+        if count < len(own)
+    ]
+    return [*trials, verdict.try_version(f"all {len(own)} frames", own, as_fake, changed=False)]
 
 
 def _changed_versions(
     run: Run, path: Path, faces: pd.DataFrame, names: Sequence[str], judged: Person, device: str, workers: int
-) -> list[Trial]:
-    """Make the changed versions of the excerpt that shows most of the judged person, and judge each."""
+) -> tuple[tuple[float, float], list[Trial]]:
+    """Make the changed versions of the excerpt that shows most of the judged person, and judge that person by each.
+
+    Returns:
+        From and to which second the excerpt goes, and the trials, first that of the excerpt as it is.
+    """
     start = excerpt_start(faces.loc[faces["track"] == judged.track, "frame_index"].tolist())
-    folder = (
-        run.root
-        / "variants"
-        / fingerprint(file_fingerprint(path), start, variants.EXCERPT_FRAMES, *(variant[:3] for variant in variants.VARIANTS))
-    )
+    files = _variant_files(run, path, start)
+    scored = _scored(open_run(run.root / "stability"), files, names, FRAMES_PER_VIDEO, device, workers)
+    seen = faces[faces["frame_index"].between(start, start + variants.EXCERPT_FRAMES - 1)]
+    width, trials = video.read_info(path).width, list[Trial]()
+    for variant in variants.VARIANTS:
+        rows = scored[scored["video_id"] == variant.name]
+        rows = rows.assign(frame_index=rows["frame_index"] + start)
+        rows[BOX_COLUMNS] *= width / video.read_info(files[variant.name]).width
+        own = verdict.find_again(rows, seen, judged.track)
+        as_it_is = trials[0].score if trials and trials[0].score is not None else judged.mean
+        trials.append(verdict.try_version(variant.title, own, as_it_is >= verdict.EVEN, changed=bool(trials)))
+    return _excerpt_seconds(faces, start, files), trials
+
+
+def _variant_files(run: Run, path: Path, start: int) -> dict[str, Path]:
+    """Make the changed versions of an excerpt where they are not there, in place of those of another one."""
+    treatment = file_fingerprint(Path(variants.__file__))
+    folder = run.root / "variants" / fingerprint(file_fingerprint(path), start, variants.EXCERPT_FRAMES, treatment)
     if not folder.is_dir():  # it is there when it is whole
         partial = run.root / ".partial" / folder.name
         shutil.rmtree(folder.parent, ignore_errors=True)
@@ -140,10 +171,13 @@ def _changed_versions(
         variants.write_variants(path, partial, start)
         folder.parent.mkdir(parents=True)
         partial.rename(folder)
-    files = {variant.name: folder / f"{variant.name}.mkv" for variant in variants.VARIANTS}
-    scored = _scored(open_run(run.root / "stability"), files, names, FRAMES_PER_VIDEO, device, workers)
-    titles = {variant.name: variant.title for variant in variants.VARIANTS}
-    return [verdict.try_version(titles[name], scored[scored["video_id"] == name], judged.mean >= verdict.EVEN) for name in files]
+    return {variant.name: folder / f"{variant.name}.mkv" for variant in variants.VARIANTS}
+
+
+def _excerpt_seconds(faces: pd.DataFrame, start: int, files: Mapping[str, Path]) -> tuple[float, float]:
+    begin = float(faces.loc[faces["frame_index"] == start, "time_seconds"].iloc[0])
+    as_it_is = files[variants.VARIANTS[0].name]
+    return begin, round(begin + video.count_frames(as_it_is) / video.read_info(as_it_is).fps, 2)
 
 
 def excerpt_start(frame_indices_seen: Sequence[int]) -> int:
@@ -153,12 +187,16 @@ def excerpt_start(frame_indices_seen: Sequence[int]) -> int:
     return int(seen[int(np.argmax(counts))])
 
 
-def _probability(cards: Sequence[ModelCard], judged: Person) -> float | None:
-    """Calibrate the score, where one model looked and carries a calibration: it was fitted on the scores of that model alone."""
-    if len(cards) != 1 or cards[0].calibration is None:
+def _probability(cards: Sequence[ModelCard], people: Sequence[Person], answer: Answer) -> float | None:
+    """Calibrate the score where it is what the calibration was fitted on, one model's of a video of one person, and there is an answer.
+
+    No share that n videos show can be surer than 1 in n + 2 (Laplace's rule of succession).
+    """
+    if len(cards) != 1 or cards[0].calibration is None or len(verdict.seen_often(people)) > 1 or answer == "inconclusive":
         return None
     known = cards[0].calibration
-    return float(calibrate.temper(np.array([judged.mean]), known.temperature, known.clip)[0])
+    least = 1 / (known.videos + 2)
+    return float(np.clip(calibrate.temper(np.array([people[0].mean]), known.temperature, known.clip)[0], least, 1 - least))
 
 
 # Pictures ----------------------------------------------------------------------------------------------------------------------------
@@ -184,10 +222,10 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
     """Compare every scored face with the same pixels of the original.
 
     Returns:
-        One row a face whose frame the original has, and that is no smaller than SSIM's window: frame_index, time_seconds, face_index,
+        One row a face that the original shows, and that is no smaller than SSIM's window: frame_index, time_seconds, face_index,
         track, score, ssim, changed_share.
     Raises:
-        ValueError: if the original has none of the examined frames.
+        ValueError: if the original shows none of them.
     """
     info = video.read_info(path)
     first, first_of_original = (video.read_frames(file, {0})[:1] for file in (path, original))
@@ -200,6 +238,8 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
             if min(area[2] - area[0], area[3] - area[1]) < ssim.WINDOW:
                 continue
             patch = crops.matching_patch(frame.image, whole, area, aligned[0] if aligned else crops.Alignment())
+            if not patch.size:
+                continue
             run.write_image(original_path(run, row["frame_index"], row["face_index"]), patch)
             similarity = ssim.ssim_map(patch, run.read_image(run.crop_path(*_place(row))))
             mask = ssim.mask_of(similarity)

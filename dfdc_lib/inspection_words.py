@@ -12,7 +12,11 @@ from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard, Person
 from dfdc_lib.verdict import ANSWERS, MIN_FRAMES, seen_often, stability_sentence
 
 WARNING_STYLE = "color:#b00020;font-weight:600"  # where the report's style sheet is not at hand
-SHOWN_METRICS = ("test AUC", "test log loss", "test videos", "validation AUC", "validation log loss", "validation videos")
+OF_INTERVAL = "The interval tells how far the frames of this video agree, not how often the model is right."
+MIN_SSIM = (
+    0.6  # of crops with their margin: 0.83–0.91 for fakes of FaceForensics++ (c40) and their originals, 0.30–0.40 for other originals
+)
+SHOWN_METRICS = ("AUC", "log loss", "videos")
 
 
 def short_answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
@@ -25,20 +29,35 @@ def answer(found: Inspection, cards: Sequence[ModelCard]) -> str:
     judged = next(person for person in found.people if person.track == found.judged_track)
     score = f"score {judged.mean:.2f} by the mean of {judged.frames} frames, 95 % interval {judged.low:.2f} to {judged.high:.2f}; "
     score += f"{judged.confident:.2f} by the confident strategy; {judged.models} model{'s' * (judged.models > 1)}"
-    if found.probability is None:
-        meaning = "The score is not a probability: no calibration on held-out videos comes with the model."
-    else:
-        share = f"{found.probability:.0%}"
-        meaning = f"Calibrated on held-out videos: {share} of videos with such a score were fakes, where as many are fakes as there."
     parts = [
         *map(_warning, _narrow(cards)),
         f"<h2>{escape(found.video)}: {short_answer(found, cards)}</h2>",
-        f"<p>Person {judged.track}: {score}.</p>",
-        f"<p>{meaning} {escape(stability_sentence(found.trials))}</p>",
+        f"<p>Person {judged.track}: {score}. {OF_INTERVAL}</p>",
+        f"<p>{_of_probability(found, cards)}</p>",
+        f"<p>{escape(stability_sentence(found.trials))}{_of_versions(found)}</p>",
     ]
     if found.doubts:
         parts.append(f"<p><b>No answer, because</b></p>{_items(found.doubts)}")
     return "\n".join(parts)
+
+
+def _of_probability(found: Inspection, cards: Sequence[ModelCard]) -> str:
+    calibrations = [card.calibration for card in cards if card.calibration]
+    if not calibrations:
+        return "The score is not a probability: no calibration on held-out videos comes with the model."
+    if found.probability is None:
+        return (
+            "The score is not a probability here: a calibration holds for one model, one person in the video, and where there is an answer."
+        )
+    fitted = f"a curve fitted on {calibrations[0].videos} held-out videos"
+    return f"By {fitted}, about {found.probability:.0%} of videos with such a score are fakes, where as many are fakes as there."
+
+
+def _of_versions(found: Inspection) -> str:
+    start, end = found.excerpt_seconds
+    if not any(trial.changed for trial in found.trials):
+        return ""
+    return f" Tried were fewer frames, and the part from {start:.1f} to {end:.1f} s re-encoded, shrunk, blurred and with noise."
 
 
 def people(found: Inspection) -> str:
@@ -74,18 +93,33 @@ def _people_table(shown: Sequence[Person]) -> str:
     return str(pd.DataFrame(rows).set_index("person").T.rename_axis(columns="person").to_html(classes="people"))
 
 
+def against_original(masks: pd.DataFrame) -> str:
+    """Say how alike the faces are to the original's, and warn where the original looks like another video.
+
+    Args:
+        masks: of `masks.csv`: ssim, changed_share.
+    """
+    ssim, changed = masks["ssim"].median(), masks["changed_share"].median()
+    said = f"<p>{len(masks)} faces compared: median SSIM {ssim:.2f}, {changed:.0%} of their pixels changed.</p>"
+    if ssim >= MIN_SSIM:
+        return said
+    return f"{said}\n" + _red(
+        f"Below {MIN_SSIM} hardly a background is the same: this original is another video, or not in step with this one frame for frame."
+    )
+
+
 def models(cards: Sequence[ModelCard]) -> str:
     """Say of every model what it is, how good it was on what it had not seen, and what it cannot know."""
     return "\n".join(_model(card) for card in cards)
 
 
 def _model(card: ModelCard) -> str:
-    metrics = {name: card.metrics[name] for name in SHOWN_METRICS if name in card.metrics}
     noise = " on the noise residual" if card.noise else ""
     facts: Mapping[str, str] = {
         "network": f"{card.encoder}{noise}, crops of {card.recipe.size} pixels with a margin of {card.recipe.margin:.2f}",
         "trained on": card.data or "unknown data",
-        "on videos it had not seen": ", ".join(f"{name} {value:.3g}" for name, value in metrics.items()) or "nothing is known",
+        "on test videos": _metrics(card, "test"),
+        "on validation videos, which chose it": _metrics(card, "validation"),
         "calibration": _calibration(card),
     }
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in facts.items())
@@ -97,15 +131,24 @@ def _model(card: ModelCard) -> str:
     return f"<h3>{escape(card.name)}</h3>\n<table>{rows}</table>\n{_items(limits)}"
 
 
+def _metrics(card: ModelCard, fold: str) -> str:
+    known = [f"{name} {card.metrics[f'{fold} {name}']:.3g}" for name in SHOWN_METRICS if f"{fold} {name}" in card.metrics]
+    return ", ".join(known) or "nothing is known"
+
+
 def _narrow(cards: Sequence[ModelCard]) -> list[ModelCard]:
     return [card for card in cards if card.data == BUILT_IN_SAMPLE]
 
 
 def _warning(card: ModelCard) -> str:
-    return (
-        f'<p class="warning" style="{WARNING_STYLE}">The model {escape(card.name)} knows one face only: the portrait of the built-in '
-        "sample, forged in one way. It shows how an examination works. What it says of any other video is worth nothing.</p>"
+    return _red(
+        f"The model {escape(card.name)} knows one face only: the portrait of the built-in sample, forged in one way. It shows how an "
+        "examination works. What it says of any other video is worth nothing."
     )
+
+
+def _red(text: str) -> str:
+    return f'<p class="warning" style="{WARNING_STYLE}">{text}</p>'
 
 
 def _calibration(card: ModelCard) -> str:

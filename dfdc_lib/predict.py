@@ -26,7 +26,7 @@ from dfdc_lib.model import Classifier
 from dfdc_lib.pool import Failure, each_result, results_here, write_status
 from dfdc_lib.records import BOX_COLUMNS, FaceScore, ModelCard, Outcome, Video, VideoScores
 from dfdc_lib.scoring import autocast_dtype, choose_device, logits_of, weights_fingerprint
-from dfdc_lib.store import Run, file_fingerprint, fingerprint
+from dfdc_lib.store import Run, file_fingerprint, fingerprint, project_path
 from dfdc_lib.strategies import STRATEGIES, video_scores
 
 CROPS_PER_BATCH = {"cpu": 8, "cuda": 64}
@@ -146,7 +146,7 @@ def predict(
     Returns:
         One outcome per video of the run; "not needed" = not held out.
     Raises:
-        ValueError: for an unknown strategy or choice of videos, no model, or two of one name.
+        ValueError: for an unknown strategy or choice of videos, no model, two of one name, or a namesake of a model of this run.
         FileNotFoundError: for a model that is not there.
     """
     if strategy not in STRATEGIES:
@@ -155,6 +155,7 @@ def predict(
         raise ValueError("MODELS is empty: name at least one model")
     if len({model_name(name) for name in names}) < len(names):
         raise ValueError(f"MODELS must differ in the last part of their names, under which scores are kept, got {', '.join(names)}")
+    _refuse_namesakes(run, names)
     models = {model_name(name): load_any(name, run) for name in names}
     videos, decided = _chosen(run, which, [card for _, card in models.values()])
     same = {
@@ -187,6 +188,14 @@ def _as_made(card: ModelCard) -> ModelCard:
 def model_name(name: str) -> str:
     """Give the short name under which a model's scores are kept: the last part of its path."""
     return Path(name).name
+
+
+def _refuse_namesakes(run: Run, names: Sequence[str]) -> None:
+    """Let no other model's scores be taken for those of a model of this run: notebook 08 would calibrate the wrong one."""
+    for name in names:
+        own, given = run.root / "models" / model_name(name), project_path(name).resolve()
+        if name != own.name and own.is_dir() and given != own.resolve():
+            raise ValueError(f"{run.root} has a model {own.name} of its own: rename the folder of the other one, {name}")
 
 
 def _chosen(run: Run, which: str, cards: Sequence[ModelCard]) -> tuple[list[Video], list[Outcome]]:

@@ -225,7 +225,7 @@ class Person(Record):
 
     track: int
     frames: int  # examined ones that show the person
-    models: int  # that looked at them
+    models: int  # that looked at a frame, median
     first_seconds: float
     last_seconds: float
     mean: float  # the video score, by the mean of the frames
@@ -236,6 +236,7 @@ class Person(Record):
     sharpness: float  # median
     turn: float  # median
     forged_spans: tuple[tuple[float, float], ...]  # seconds: where several frames in a row look forged
+    longest_forged: int  # so many frames in a row look forged at most
     doubts: tuple[str, ...]  # reasons for not judging this person
 
 
@@ -243,11 +244,12 @@ class Trial(Record):
     """What a changed version of the video, or fewer of its frames, scores."""
 
     title: str
+    changed: bool  # False for what others are compared with: all examined frames, the excerpt as it is
     frames: int  # that show the judged person
-    score: float | None  # None where no face was found any more
+    score: float | None  # None where the person was not found again
     low: float | None
     high: float | None
-    flips: bool  # the answer is another one than the whole video's
+    flips: bool  # the answer is another one than that of what was changed; of the excerpt as it is: than that of the whole video
 
 
 Answer = Literal["fake", "real", "inconclusive"]
@@ -259,6 +261,7 @@ class Inspection(Record):
     video: str  # name of the file
     models: tuple[str, ...]
     people: tuple[Person, ...]  # the most suspicious first
+    excerpt_seconds: tuple[float, float]  # from … to, of which the changed versions were made
     trials: tuple[Trial, ...]
     answer: Answer
     doubts: tuple[str, ...]  # why inconclusive; empty otherwise

@@ -83,7 +83,7 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
         body, contents = _notebook_body(run.notebook_path(stage.name), [page.name for page in pages])
         neighbours = {"alone": False, "previous": previous, "following": following}
         page = environment.get_template("notebook.html.j2").render(
-            manifest=manifest, stage=stage, body=Markup(body), contents=contents, **neighbours
+            manifest=manifest, stage=stage, body=Markup(body), contents=contents, files=(), **neighbours
         )
         run.write_bytes(run.root / "report" / f"{stage.name}.html", page.encode())
     videos = _read_videos(run)
@@ -114,9 +114,10 @@ def write_page(run: Run, name: str) -> Path:
     manifest = json.loads((run.root / "run.json").read_bytes())
     stage = _read_stage(run, name, manifest["stages"][name])
     body, contents = _notebook_body(run.notebook_path(name), [])
+    files = sorted(path.name for path in run.root.iterdir() if path.suffix in (".csv", ".json") and path.name != "run.json")
     neighbours = {"alone": True, "previous": None, "following": None}
     template = page_environment(run).get_template("notebook.html.j2")
-    page = template.render(manifest=manifest, stage=stage, body=Markup(body), contents=contents, **neighbours)
+    page = template.render(manifest=manifest, stage=stage, body=Markup(body), contents=contents, files=files, **neighbours)
     path = run.root / "report" / "index.html"
     run.write_bytes(path, page.encode())
     return path

@@ -115,6 +115,11 @@ def true_mask_path(root: Path, video_id: str, frame_index: int) -> Path:
     return root / "true_masks" / video_id / f"{frame_index:05d}.png"
 
 
+def is_of_sample(path: Path) -> bool:
+    """Tell whether a video lies in a folder that `make_sample` has made."""
+    return (path.parent.parent / MARKER).is_file()
+
+
 # Making ----------------------------------------------------------------------------------------------------------------------------
 def _make_videos(folder: Path, seed: int, frame_count: int, workers: int) -> None:
     for scene in SCENES:

@@ -5,14 +5,14 @@ width) or video by video (video_id, label, and one column of scores a model; als
 called `filename`, originals `original`, as in DFDC's metadata.
 """
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from dfdc_lib.calibrate import calibration_of
 from dfdc_lib.evaluate import FEW_VIDEOS
-from dfdc_lib.records import FAKE, REAL
+from dfdc_lib.records import FAKE, REAL, ModelCard
 from dfdc_lib.store import Run, project_path
 from dfdc_lib.strategies import BASELINE, STRATEGIES, ScoreTable, video_scores
 
@@ -53,8 +53,10 @@ def keep_calibrations(run: Run, table: ScoreTable, clip: float, seed: int) -> st
         scores = video_scores(frames, STRATEGIES[BASELINE]).reindex(table.videos.index)
         found = calibration_of(table.videos, scores, clip, seed)
         if found is None:
+            (folder / "calibration.json").unlink(missing_ok=True)
             known = f"{len(table.videos)}, of them {int(table.videos['label'].sum())} fakes"
-            said.append(f"{name}: not calibrated, which takes {FEW_VIDEOS} held-out videos of both kinds, got {known}")
+            wanted = f"{FEW_VIDEOS} held-out videos of both kinds, and a temperature that helps those it was not fitted on"
+            said.append(f"{name}: not calibrated, which takes {wanted}; got {known}")
         else:
             run.write_record(folder / "calibration.json", found)
             said.append(f"{name}: temperature {found.temperature:.2f}, log loss {found.log_loss_before:.3f} → {found.log_loss_after:.3f}")
@@ -116,7 +118,7 @@ def read_run_scores(run: Run) -> ScoreTable:
     frames = {path.stem: _checked_frames(pd.read_parquet(path), path.name) for path in paths}
     listed = run.read_table("videos.csv")
     videos, notes = _labelled(listed)
-    videos, fold_note = _not_trained_on(run, videos)
+    videos, fold_note = _not_trained_on(run, videos, frames)
     scored = set.intersection(*(set(table["video_id"]) for table in frames.values()))
     missing = ~videos.index.isin(scored)
     if missing.any():
@@ -135,15 +137,17 @@ def _labelled(listed: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return _video_table(known, "videos.csv"), notes
 
 
-def _not_trained_on(run: Run, videos: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Keep the test fold, where training wrote down which it is."""
-    path = run.metrics_path("06_train")
-    fold = json.loads(path.read_text()).get("test fold") if path.exists() else None
-    if fold is None:
-        return videos, "no training in this run says which fold it kept for the test: all labelled videos are judged"
-    folds = run.read_table("folds.csv").set_index("video_id")["fold"]
-    held_out = videos[folds.reindex(videos.index) == fold]
-    return held_out, f"only fold {fold} is judged, {len(held_out)} videos: the others were trained on"
+def _not_trained_on(run: Run, videos: pd.DataFrame, models: Iterable[str]) -> tuple[pd.DataFrame, str]:
+    """Keep the videos of folds that neither trained nor chose one of the run's own models."""
+    cards = [run.read_record(path, ModelCard) for name in models if (path := run.root / "models" / name / "model.json").exists()]
+    cards = [card for card in cards if card.run == run.root.name]  # the folds are this run's
+    if not cards:
+        return videos, "no model of this run scored them: all labelled videos are judged"
+    used = {fold for card in cards for fold in (*card.train_folds, card.validation_fold)}
+    folds = run.read_table("folds.csv").set_index("video_id")["fold"].reindex(videos.index)
+    held_out = videos[~folds.isin(used) & folds.notna()]
+    kept = ", ".join(str(int(fold)) for fold in sorted(folds[held_out.index].unique()))
+    return held_out, f"only fold {kept or '–'} is judged, {len(held_out)} videos: the others were trained on"
 
 
 def _video_table(table: pd.DataFrame, where: str) -> pd.DataFrame:

@@ -34,7 +34,8 @@ from dfdc_lib.judge import judge
 from dfdc_lib.model import Classifier, create_model
 from dfdc_lib.objective import balanced_loss, create_optimizer, create_scheduler, sum_over_processes
 from dfdc_lib.presets import TrainSettings
-from dfdc_lib.records import ModelCard, Recipe
+from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Recipe
+from dfdc_lib.sample import is_of_sample
 from dfdc_lib.scoring import autocast_dtype, choose_device, feed
 from dfdc_lib.store import Run, fingerprint, open_run
 from dfdc_lib.training_state import TrainingState
@@ -212,6 +213,7 @@ def _names(index: pd.DataFrame, places: Sequence[int]) -> str:
 
 def _card(run: Run, settings: TrainSettings, recipe: Recipe, train_folds: Sequence[int], mark: str, found: dict[str, float]) -> ModelCard:
     manifest = json.loads((run.root / "run.json").read_bytes()) if (run.root / "run.json").exists() else {}
+    of_sample = all(is_of_sample(item.path) for item in run.read_videos())  # also where the notebooks were worked by hand
     return ModelCard(
         name=settings.name,
         encoder=settings.encoder,
@@ -219,7 +221,7 @@ def _card(run: Run, settings: TrainSettings, recipe: Recipe, train_folds: Sequen
         recipe=recipe,
         training=settings.model_dump(),
         metrics=_card_metrics("validation", found),
-        data=manifest.get("data", run.root.name),
+        data=BUILT_IN_SAMPLE if of_sample else manifest.get("data", run.root.name),
         run=run.root.name,
         train_folds=tuple(train_folds),
         validation_fold=settings.validation_fold,

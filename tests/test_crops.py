@@ -295,3 +295,14 @@ def test_the_patch_of_a_real_fake_fits(test_videos, original, method, fake, widt
     patch = matching_patch(cut(original_frame, area), area, fake_area, alignment)
     unaligned = cut(original_frame, fake_area)
     assert mean_difference(patch, cut(fake_frame, fake_area)) < 0.5 * mean_difference(unaligned, cut(fake_frame, fake_area))
+
+
+@pytest.mark.parametrize(
+    ("fake_area", "shown"),
+    [((2, 2, 22, 22), True), ((-2, 0, 18, 20), True), ((-12, 0, 8, 20), False), ((-30, 0, -10, 20), False), ((35, 5, 55, 25), False)],
+)
+def test_a_patch_that_the_original_hardly_shows_is_empty(fake_area: tuple, shown: bool) -> None:
+    """A face beside a smaller original: a negative end of a slice would give other pixels."""
+    crop = np.zeros((40, 40, 3), np.uint8)
+    patch = matching_patch(crop, (0, 0, 40, 40), fake_area, IDENTITY)
+    assert patch.shape == ((20, 20, 3) if shown else (0, 0, 3))

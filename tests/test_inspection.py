@@ -18,7 +18,7 @@ from dfdc_lib.checkpoints import save_model
 from dfdc_lib.encode import video_writer
 from dfdc_lib.inspection_pictures import VIDEO_ID, frame_path, heat_path, original_path
 from dfdc_lib.model import create_model
-from dfdc_lib.records import Calibration, Inspection, ModelCard, Recipe
+from dfdc_lib.records import Calibration, Inspection, ModelCard, Recipe, Video
 from dfdc_lib.store import Run, file_fingerprint, open_run
 from dfdc_lib.variants import VARIANTS
 from dfdc_lib.video import read_frames
@@ -28,14 +28,14 @@ MARGIN = 0.3
 CALIBRATION = Calibration(temperature=2.0, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
 
 
-def add_model(run: Run, name: str) -> None:
-    """Write an untrained model whose every score is about sigmoid(4)."""
+def add_model(run: Run, name: str, bias: float = 4.0, size: int = 64) -> None:
+    """Write an untrained model whose every score is about sigmoid(bias)."""
     torch.manual_seed(0)
     model = create_model("resnet18", pretrained=False, drop_path=0, noise=True)
-    torch.nn.init.constant_(model.fc.bias, 4.0)
+    torch.nn.init.constant_(model.fc.bias, bias)
     torch.nn.init.normal_(model.fc.weight, std=0.01)
     save_model(
-        run.root / "models" / name, model, ModelCard(name=name, encoder="resnet18", noise=True, recipe=Recipe(size=64, margin=MARGIN))
+        run.root / "models" / name, model, ModelCard(name=name, encoder="resnet18", noise=True, recipe=Recipe(size=size, margin=MARGIN))
     )
 
 
@@ -131,8 +131,10 @@ def test_the_frames_that_carry_the_answer_have_a_map(examined: tuple[Run, Inspec
 
 def test_every_version_is_tried(examined: tuple[Run, Inspection]) -> None:
     run, found = examined
-    titles = [f"{FEWER} frames", f"{EXAMINED} frames", *(variant.title for variant in VARIANTS)]
+    titles = [f"{FEWER} frames", f"all {EXAMINED} frames", *(variant.title for variant in VARIANTS)]
     assert [trial.title for trial in found.trials] == titles
+    assert [trial.title for trial in found.trials if not trial.changed] == [titles[1], "excerpt as it is"]
+    assert found.excerpt_seconds == (0, EXCERPT / 25)
     assert [trial.frames for trial in found.trials] == [FEWER, EXAMINED] + [OF_EXCERPT] * len(VARIANTS)
     assert not any(trial.flips for trial in found.trials)
     assert found.trials[1].score == found.score  # all of the frames
@@ -172,6 +174,55 @@ def test_a_calibration_that_came_later_is_used_and_scores_nothing_again(
     odds = found.score / (1 - found.score)
     assert found.probability == pytest.approx(np.sqrt(odds) / (1 + np.sqrt(odds)))  # temperature 2 halves the logit
     assert found.model_copy(update={"probability": None}) == examined[1]
+
+
+def test_several_models_are_averaged_whatever_their_order(copy: Run, fake: Path, examined: tuple[Run, Inspection]) -> None:
+    add_model(copy, "n", bias=1.0, size=96)
+    found = {order: inspection.inspect_video(copy, fake, order, None, "cpu", 1) for order in (("m", "n"), ("n", "m"))}
+    expected = (1 / (1 + np.exp(-4)) + 1 / (1 + np.exp(-1))) / 2
+    assert [each.score for each in found.values()] == pytest.approx([expected] * 2, abs=0.02)
+    for order, each in found.items():
+        assert each.models == order and each.people[0].models == 2 and each.people[0].frames == EXAMINED
+        assert [trial.frames for trial in each.trials] == [trial.frames for trial in examined[1].trials]
+    assert copy.read_table("faces.csv")["models"].tolist() == [2] * EXAMINED
+
+
+def test_the_pictures_of_an_earlier_examination_are_gone(copy: Run, fake: Path, original: Path) -> None:
+    inspect(copy, fake, original)
+    inspect(copy, original)
+    assert {"masks", "masks.csv", "originals"}.isdisjoint(names(copy.root))
+    assert names(copy.root / "crops" / VIDEO_ID) == places(copy.read_table("faces.csv"))
+    assert copy.read_record(copy.root / "inspection.json", Inspection).fingerprint == file_fingerprint(original)
+
+
+def test_the_run_folder_of_a_data_set_is_refused_and_left_alone(fake: Path, tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    run.write_videos([Video(video_id="a", path=fake), Video(video_id="b", path=fake)], {})
+    run.write_bytes(run.root / "crops" / "a" / "00000_0.png", b"")
+    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"is the run folder of 2 videos: an examination needs one of its own, name another RUN"):
+        inspect(run, fake)
+    assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before
+
+
+# A probability -------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("calibrations", "people", "answer", "expected"),
+    [
+        ([CALIBRATION], 1, "fake", 0.9 / (0.9 + 0.1)),
+        ([None], 1, "fake", None),
+        ([CALIBRATION, CALIBRATION], 1, "fake", None),  # fitted on the scores of one model alone
+        ([CALIBRATION], 2, "fake", None),  # and on all faces of a video together
+        ([CALIBRATION], 1, "inconclusive", None),
+        ([CALIBRATION.model_copy(update={"temperature": 0.05})], 1, "fake", 41 / 42),  # 40 videos show no certainty
+    ],
+)
+def test_probability(calibrations: list, people: int, answer: str, expected: float | None) -> None:
+    cards = [ModelCard(name="m", encoder="resnet18", recipe=Recipe(size=64), calibration=each) for each in calibrations]
+    score = 81 / 82  # odds of 81, of which temperature 2 makes 9
+    faces = [table(*((index, BOX) for index in range(8))).assign(track=track, score=score) for track in range(people)]
+    described = verdict.describe_people(pd.concat(faces).assign(sharpness=99.0, turn=0.0, models=1))
+    assert inspection._probability(cards, described, answer) == (expected if expected is None else pytest.approx(expected))
 
 
 # Against the original ------------------------------------------------------------------------------------------------------------------
@@ -240,6 +291,16 @@ def test_a_face_too_small_to_compare_is_left_out(tmp_path: Path) -> None:
     path = written(tmp_path / "a.mp4", [textured(200, 240)])
     inspection.write_crops(run, path, faces, MARGIN)
     assert inspection.write_masks(run, path, path, faces, MARGIN)["face_index"].tolist() == [0]
+
+
+def test_a_face_that_the_original_does_not_show_is_left_out(tmp_path: Path) -> None:
+    """The original is the middle of the video; one face lies beside it."""
+    run, faces = open_run(tmp_path / "run"), table((0, (100.0, 40.0, 180.0, 150.0)), (0, (0.0, 60.0, 19.0, 120.0)))
+    whole = textured(200, 280)
+    fake, original = written(tmp_path / "a.mp4", [whole]), written(tmp_path / "b.mp4", [np.ascontiguousarray(whole[:, 40:240])])
+    inspection.write_crops(run, fake, faces, 0.0)
+    [row] = inspection.write_masks(run, fake, original, faces, 0.0).to_dict("records")
+    assert row["face_index"] == 0 and row["ssim"] > 0.8
 
 
 def test_an_original_without_these_frames_is_refused(tmp_path: Path) -> None:
@@ -328,13 +389,3 @@ def test_evidence_is_the_strongest_of_each_quarter(scores: list[float], chosen: 
     rows = inspection.evidence_rows(faces, person)
     assert set(rows["track"]) == {0}
     assert (rows["frame_index"] // 10).tolist() == chosen
-
-
-@pytest.mark.parametrize(
-    ("calibrations", "probability"),
-    [([None], None), ([CALIBRATION], 0.75), ([CALIBRATION, CALIBRATION], None), ([None, CALIBRATION], None)],
-)
-def test_one_model_with_a_calibration_gives_a_probability(calibrations: list, probability: float | None) -> None:
-    cards = [ModelCard(name="m", encoder="resnet18", recipe=Recipe(size=64), calibration=known) for known in calibrations]
-    [person] = verdict.describe_people(scored([0.9] * 20))  # odds 9; temperature 2: odds 3
-    assert inspection._probability(cards, person) == (None if probability is None else pytest.approx(probability))

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from dfdc_lib import inspection_words as words
@@ -17,7 +18,7 @@ CALIBRATION = Calibration(temperature=1.75, clip=1e-6, videos=40, fakes=22, log_
 def person(track: int = 3, **facts: Any) -> Person:
     known = {
         **{"frames": 60, "models": 1, "first_seconds": 0.0, "last_seconds": 9.56, "mean": 0.834, "confident": 0.871, "low": 0.7951},
-        **{"high": 0.8649, "side_pixels": 101.6, "sharpness": 210.4, "turn": 0.123, "forged_spans": (), "doubts": ()},
+        **{"high": 0.8649, "side_pixels": 101.6, "sharpness": 210.4, "turn": 0.123, "forged_spans": (), "longest_forged": 0, "doubts": ()},
     }
     return Person(track=track, **(known | facts))
 
@@ -25,6 +26,7 @@ def person(track: int = 3, **facts: Any) -> Person:
 def found(*people: Person, **facts: Any) -> Inspection:
     shown = people or (person(),)
     known = {"video": "a.mp4", "models": ("m",), "trials": (), "answer": "fake", "doubts": (), "probability": None, "fingerprint": "f"}
+    known |= {"excerpt_seconds": (1.0, 6.04)}
     known |= {"people": shown, "score": shown[0].mean, "judged_track": shown[0].track}
     return Inspection(**(known | facts))
 
@@ -45,17 +47,19 @@ def test_answer_and_what_it_rests_on(answer: str, said: str) -> None:
     text = plain(words.answer(found(answer=answer), [card()]))
     assert text == (
         f"{said} Person 3: score 0.83 by the mean of 60 frames, 95 % interval 0.80 to 0.86; 0.87 by the confident strategy; 1 model. "
-        f"{NO_CALIBRATION} Stability was not tried."
+        f"{words.OF_INTERVAL} {NO_CALIBRATION} Stability was not tried."
     )
 
 
 def test_several_models_and_versions() -> None:
     trials = tuple(
-        Trial(title=title, frames=9, score=0.4, low=0.3, high=0.5, flips=flips) for title, flips in (("a & b", True), ("c", False))
+        Trial(title=title, changed=True, frames=9, score=0.4, low=0.3, high=0.5, flips=flips)
+        for title, flips in (("a & b", True), ("c", False))
     )
     html = words.answer(found(person(models=2), trials=trials), [card(), card(name="n")])
-    assert "; 2 models.</p>" in html
-    assert "The answer would flip in 1 of 2 versions: a &amp; b.</p>" in html
+    assert "; 2 models. " in html
+    tried = "Tried were fewer frames, and the part from 1.0 to 6.0 s re-encoded, shrunk, blurred and with noise."
+    assert f"The answer would flip in 1 of 2 changed versions: a &amp; b. {tried}</p>" in html
 
 
 def test_the_judged_person_is_the_one_told_of() -> None:
@@ -69,16 +73,21 @@ def test_doubts_are_listed_only_where_there_are_some() -> None:
     assert "No answer" not in words.answer(found(), [card()])
 
 
+NOT_HERE = "The score is not a probability here: a calibration holds for one model, one person in the video, and where there is an answer."
+
+
 @pytest.mark.parametrize(
-    ("probability", "said"),
+    ("probability", "calibration", "said"),
     [
-        (None, NO_CALIBRATION),
-        (0.0, "Calibrated on held-out videos: 0% of videos with such a score were fakes, where as many are fakes as there."),
-        (0.874, "Calibrated on held-out videos: 87% of videos with such a score were fakes, where as many are fakes as there."),
+        (None, None, NO_CALIBRATION),
+        (None, CALIBRATION, NOT_HERE),
+        (0.874, CALIBRATION, "By a curve fitted on 40 held-out videos, about 87% of videos with such a score are fakes, "),
     ],
 )
-def test_a_score_is_called_a_probability_only_where_it_is_calibrated(probability: float | None, said: str) -> None:
-    html = words.answer(found(probability=probability), [card(calibration=CALIBRATION)])
+def test_a_score_is_called_a_probability_only_where_it_is_calibrated(
+    probability: float | None, calibration: Calibration | None, said: str
+) -> None:
+    html = words.answer(found(probability=probability), [card(calibration=calibration)])
     assert said in html
     assert ("not a probability" in html) is (probability is None)
 
@@ -141,6 +150,15 @@ def test_of_passers_by_alone_the_first_is_told_of() -> None:
     assert "<summary>1 more, " in html
 
 
+# The original -------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("ssim", "warned"), [(0.85, False), (0.6, False), (0.35, True)])
+def test_an_original_that_looks_like_another_video_is_warned_of(ssim: float, warned: bool) -> None:
+    masks = pd.DataFrame({"ssim": [ssim - 0.1, ssim, ssim + 0.02], "changed_share": [0.04, 0.1, 0.1]})
+    html = words.against_original(masks)
+    assert html.startswith(f"<p>3 faces compared: median SSIM {ssim:.2f}, 10% of their pixels changed.</p>")
+    assert ("this original is another video, or not in step" in html) is warned
+
+
 # Models --------------------------------------------------------------------------------------------------------------------------------
 def facts(html: str) -> dict[str, str]:
     return dict(re.findall(r"<tr><th>(.*?)</th><td>(.*?)</td></tr>", html))
@@ -152,7 +170,8 @@ def test_a_model_of_which_little_is_known() -> None:
     assert facts(html) == {
         "network": "resnet18, crops of 160 pixels with a margin of 0.30",
         "trained on": "unknown data",
-        "on videos it had not seen": "nothing is known",
+        "on test videos": "nothing is known",
+        "on validation videos, which chose it": "nothing is known",
         "calibration": "none: its scores are not probabilities",
     }
 
@@ -162,7 +181,8 @@ def test_a_model_with_metrics_and_calibration() -> None:
     told = facts(words.models([card(noise=True, metrics=metrics, calibration=CALIBRATION)]))
     assert told["network"].startswith("resnet18 on the noise residual, ")
     assert told["trained on"] == "/videos/dfdc"
-    assert told["on videos it had not seen"] == "test AUC 0.9, test log loss 0.312, test videos 12, validation AUC 0.912"
+    assert told["on test videos"] == "AUC 0.9, log loss 0.312, videos 12"
+    assert told["on validation videos, which chose it"] == "AUC 0.912"
     assert told["calibration"] == "temperature 1.75, from 40 held-out videos (22 fakes), log loss 0.512 → 0.431"
 
 
@@ -178,7 +198,7 @@ def test_every_model_has_its_limits() -> None:
 def test_what_comes_from_a_file_is_escaped() -> None:
     hostile = card(name=HOSTILE, encoder=HOSTILE, data=HOSTILE)
     sample = card(name=HOSTILE, data=BUILT_IN_SAMPLE)
-    trials = (Trial(title=HOSTILE, frames=0, score=None, low=None, high=None, flips=True),)
+    trials = (Trial(title=HOSTILE, changed=True, frames=0, score=None, low=None, high=None, flips=True),)
     record = found(person(doubts=(HOSTILE,)), video=HOSTILE, doubts=(HOSTILE,), answer="inconclusive", trials=trials)
     said = [words.answer(record, [hostile, sample]), words.models([hostile, sample]), words.people(record)]
     assert [html.count("<script") for html in said] == [0, 0, 0]

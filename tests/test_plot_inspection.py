@@ -35,14 +35,22 @@ def faces(people: int, frames: int = 20, **facts: Any) -> pd.DataFrame:
 
 def trial(title: str, score: float | None, flips: bool = False) -> Trial:
     if score is None:
-        return Trial(title=title, frames=0, score=None, low=None, high=None, flips=True)
-    return Trial(title=title, frames=32, score=score, low=max(0, score - 0.07), high=min(1, score + 0.05), flips=flips)
+        return Trial(title=title, changed=True, frames=0, score=None, low=None, high=None, flips=True)
+    return Trial(title=title, changed=True, frames=32, score=score, low=max(0, score - 0.07), high=min(1, score + 0.05), flips=flips)
 
 
 def found(table: pd.DataFrame, trials: tuple[Trial, ...] = ()) -> Inspection:
     people = verdict.describe_people(table)
     answer, doubts = verdict.decide(people, trials)
-    told = {"video": "a.mp4", "models": ("m",), "answer": answer, "doubts": doubts, "probability": None, "fingerprint": "f"}
+    told = {
+        "video": "a.mp4",
+        "models": ("m",),
+        "answer": answer,
+        "doubts": doubts,
+        "probability": None,
+        "fingerprint": "f",
+        "excerpt_seconds": (0, 5),
+    }
     return Inspection(people=people, trials=trials, score=people[0].mean, judged_track=people[0].track, **told)
 
 

@@ -270,6 +270,7 @@ def test_two_files_of_one_name_are_told_apart(listed: Run) -> None:
         ([], "all", "mean", ValueError, "MODELS is empty: name at least one model"),
         (["own"], "some", "mean", ValueError, 'VIDEOS must be "held-out" or "all", got \'some\''),
         (["own"], "all", "best", ValueError, "there is no strategy 'best': choose one of mean, mean of logits, "),
+        (["elsewhere/models/own"], "all", "mean", ValueError, "has a model own of its own: rename the folder of the other one, elsewhere"),
         (["own", "x/own"], "all", "mean", ValueError, "MODELS must differ in the last part of their names, .* got own, x/own"),
         (["absent"], "all", "mean", FileNotFoundError, "there is no model 'absent'; trained in .*: foreign, own; released"),
     ],

@@ -16,7 +16,7 @@ import pytest
 
 from dfdc_lib import sample
 from dfdc_lib.film import film_scene
-from dfdc_lib.sample import SCENES, make_sample, true_mask_path
+from dfdc_lib.sample import SCENES, is_of_sample, make_sample, true_mask_path
 
 SHORT_SECONDS = 0.08  # two frames
 FAKES = [(scene, forgery) for scene in SCENES for forgery in scene.forgeries]
@@ -88,6 +88,12 @@ def test_another_process_gives_the_same_bytes(short: Path, tmp_path: Path) -> No
     assert len(first) == 4 + 2 * 2  # videos and masks
     assert set(again) - set(first) == {"dfdc_train_part_0/metadata.json", "dfdc_train_part_3/metadata.json", "sample.json"}
     assert {name: again[name] for name in first} == first
+
+
+def test_a_video_of_the_sample_is_known_by_its_folder(short: Path, tmp_path: Path) -> None:
+    videos = sorted(short.glob("dfdc_train_part_*/*.mp4"))
+    assert videos and all(map(is_of_sample, videos))
+    assert not is_of_sample(tmp_path / "part" / videos[0].name)
 
 
 @pytest.mark.usefixtures("few_scenes", "threads")

@@ -1,5 +1,6 @@
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from dfdc_lib import scores
 from dfdc_lib.calibrate import calibration_of
 from dfdc_lib.evaluate import FEW_VIDEOS
-from dfdc_lib.records import Calibration
+from dfdc_lib.records import Calibration, ModelCard, Recipe
 from dfdc_lib.store import Run, open_run
 from dfdc_lib.strategies import ScoreTable
 
@@ -57,6 +58,11 @@ def predict(run: Run, model: str, video_ids: Iterable[str]) -> None:
     run.write_table(
         f"scores/{model}.parquet", pd.DataFrame(rows, columns=["video_id", "frame_index", "face_index", "track", "confidence", "score"])
     )
+
+
+def add_card(into: Run, name: str, **facts: Any) -> None:
+    card = ModelCard(name=name, encoder="resnet18", recipe=Recipe(size=64), **facts)
+    into.write_record(into.root / "models" / name / "model.json", card)
 
 
 @pytest.mark.parametrize("name", ["detector.csv", "detector.csv.gz", "detector.parquet"])
@@ -125,11 +131,25 @@ def test_run_judges_what_is_labelled_and_scored(run: Run) -> None:
 
 def test_run_judges_the_test_fold_only(run: Run) -> None:
     predict(run, "x", "abcd")
-    run.write_metrics("06_train", {"test fold": 1})
+    add_card(run, "x", run=run.root.name, train_folds=(2,), validation_fold=0, test_fold=1)
     table = scores.read_run_scores(run)
     assert table.videos.index.tolist() == ["c"] and set(table.frames["x"]["video_id"]) == {"c"}
     assert "only fold 1 is judged, 1 videos: the others were trained on" in table.notes
     assert any("all of one class" in note for note in table.notes)
+
+
+def test_folds_of_another_run_say_nothing(run: Run) -> None:
+    predict(run, "x", "abcd")
+    add_card(run, "x", run="other", train_folds=(0,), validation_fold=1)
+    assert scores.read_run_scores(run).videos.index.tolist() == ["a", "b", "c"]
+
+
+def test_of_several_models_all_that_any_was_trained_on_is_left_out(run: Run) -> None:
+    for name, fold in (("x", 0), ("y", 1)):
+        predict(run, name, "abcd")
+        add_card(run, name, run=run.root.name, train_folds=(fold,), validation_fold=2)
+    table = scores.read_run_scores(run)
+    assert len(table.videos) == 0 and "only fold – is judged, 0 videos: the others were trained on" in table.notes
 
 
 def test_run_without_labels_has_no_rows(run: Run) -> None:
@@ -155,13 +175,13 @@ def test_a_run_with_originals_called_by_numbers(tmp_path: Path) -> None:
 
 # Calibrations --------------------------------------------------------------------------------------------------------------------------
 def score_table(names: list[str], videos: int) -> ScoreTable:
-    """Half of the videos fakes; two frames each, whose mean is 0.9 for fakes and 0.2 for reals, but every fifth video the other way."""
+    """Half of the videos fakes; two frames each, whose mean is 0.98 for fakes and 0.04 for reals, but every fifth video the other way."""
     label = np.arange(videos) % 2
     seems_fake = np.where(np.arange(videos) % 5 == 0, 1 - label, label)
     ids = [f"v{number:02d}" for number in range(videos)]
     about = pd.DataFrame({"label": label, "group": ids}, index=pd.Index(ids, name="video_id"))
-    score = np.where(seems_fake == 1, 0.9, 0.2)
-    frames = pd.DataFrame({"video_id": ids * 2, "track": 0, "score": [*(score - 0.1), *(score + 0.1)]})
+    score = np.where(seems_fake == 1, 0.98, 0.04)
+    frames = pd.DataFrame({"video_id": ids * 2, "track": 0, "score": [*(score - 0.01), *(score + 0.01)]})
     return ScoreTable("r", about, {name: frames.sample(frac=1, random_state=0) for name in names})
 
 
@@ -173,7 +193,7 @@ def test_every_model_of_the_run_gets_its_calibration(run: Run) -> None:
     expected = calibration_of(table.videos, video_scores, 1e-6, 0)
     assert expected is not None
     assert run.read_record(run.root / "models" / "x" / "calibration.json", Calibration) == expected
-    assert (expected.videos, expected.fakes) == (40, 20) and expected.temperature > 1  # one in five is wrong: 0.9 is too sure
+    assert (expected.videos, expected.fakes) == (40, 20) and expected.temperature > 1  # one in five is wrong: 0.98 is too sure
     before, after = expected.log_loss_before, expected.log_loss_after
     assert said == f"x: temperature {expected.temperature:.2f}, log loss {before:.3f} → {after:.3f}"
     assert not (run.root / "models" / "released").exists()  # another's model is left alone
@@ -182,9 +202,10 @@ def test_every_model_of_the_run_gets_its_calibration(run: Run) -> None:
 @pytest.mark.parametrize("videos", [0, 2, FEW_VIDEOS - 1])
 def test_too_few_videos_are_said_and_nothing_is_written(videos: int, run: Run) -> None:
     (run.root / "models" / "x").mkdir(parents=True)
+    (run.root / "models" / "x" / "calibration.json").write_bytes(b"of an earlier prediction")
     said = scores.keep_calibrations(run, score_table(["x"], videos), 1e-6, 0)
-    known = f"{videos}, of them {videos // 2} fakes"
-    assert said == f"x: not calibrated, which takes {FEW_VIDEOS} held-out videos of both kinds, got {known}"
+    wanted = f"{FEW_VIDEOS} held-out videos of both kinds, and a temperature that helps those it was not fitted on"
+    assert said == f"x: not calibrated, which takes {wanted}; got {videos}, of them {videos // 2} fakes"
     assert list((run.root / "models" / "x").iterdir()) == []
 
 

@@ -21,8 +21,9 @@ from dfdc_lib.checkpoints import load_model
 from dfdc_lib.crop_dataset import read_index
 from dfdc_lib.model import create_model
 from dfdc_lib.presets import PRESETS, TrainSettings
+from dfdc_lib.records import BUILT_IN_SAMPLE, Video
 from dfdc_lib.scoring import logits_of
-from dfdc_lib.store import Run
+from dfdc_lib.store import Run, open_run
 
 ITERATIONS = SETTINGS.epochs * SETTINGS.iterations
 HISTORY_COLUMNS = ["epoch", "train loss", "learning rate", "log loss", "AUC", "frame log loss", "frame AUC", "videos"]
@@ -109,7 +110,15 @@ def test_the_card_says_how_the_model_was_made(undisturbed: Path, run: Run) -> No
     assert card.run == run.root.name
     best = table(undisturbed, "history.csv")["log loss"].min()
     assert card.metrics["validation log loss"] == pytest.approx(best)
-    assert len(card.data_fingerprint) == 16
+    assert len(card.data_fingerprint) == 16 and card.data == run.root.name
+
+
+def test_the_card_names_the_sample_where_no_pipeline_did(tmp_path: Path) -> None:
+    """A model that knows one face is warned of, also where the notebooks were worked by hand."""
+    (tmp_path / "sample.json").write_text("{}")
+    own = open_run(tmp_path / "run")
+    own.write_videos([Video(video_id="a", path=tmp_path / "part_0" / "a.mp4")], {})
+    assert train._card(own, SETTINGS, recipe(), (2, 3), "mark", {}).data == BUILT_IN_SAMPLE
 
 
 def test_a_reloaded_checkpoint_gives_equal_logits(own_run: Run) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from dfdc_lib import train
 from dfdc_lib.presets import TrainSettings
-from dfdc_lib.records import FAKE, REAL, Crop, DetectorSettings, Mask, Outcome, Recipe, VideoCrops, VideoFaces
+from dfdc_lib.records import FAKE, REAL, Crop, DetectorSettings, Mask, Outcome, Recipe, Video, VideoCrops, VideoFaces
 from dfdc_lib.stages import CROP_COLUMNS
 from dfdc_lib.store import Run, open_run
 
@@ -73,6 +73,7 @@ def make_run(root: Path) -> Run:
     run.write_table("masks.csv", pd.DataFrame(masks))
     run.write_table("folds.csv", pd.DataFrame(folds, columns=["video_id", "fold", "group", "label", "method"]))
     run.write_table("status/02_crop_faces.csv", pd.DataFrame(outcomes))
+    run.write_videos([Video(video_id=fold[0], path=root / "data" / f"{fold[0]}.mp4") for fold in folds], {})
     return run
 
 
