@@ -102,7 +102,7 @@ def score_videos(
                     run.write_record(run.scores_record_path(name, video_id), records[-1])
                 yield scores_outcome(max(records, key=lambda record: len(record.faces)))
 
-    with tqdm(total=len(tasks), desc="07_predict", unit="video", mininterval=0.5) as progress:
+    with tqdm(total=len(tasks), desc="07_predict", unit="video", mininterval=0.5, disable=not tasks) as progress:
         for video_id, result in each_result(tasks, workers) if len(tasks) > 1 else results_here(tasks):
             progress.update()
             if isinstance(result, Failure):

@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import nbformat
@@ -173,23 +173,29 @@ def test_report_is_whole_without_a_network(chromium: Browser, finished: Path) ->
     """Every page from disk: every picture is there, nothing else is asked for, and the console is silent."""
     pages = sorted((finished / "report").glob("*.html"))
     assert [path.stem for path in pages] == [*(stage.name for stage in pipeline.STAGES), "index"]
+    complaints, pictures = open_offline(chromium, {f"report_{path.stem}": path for path in pages})
+    assert complaints == []
+    assert pictures >= 10
+
+
+def open_offline(chromium: Browser, pages: Mapping[str, Path]) -> tuple[list[str], int]:
+    """Open pages from disk without a network: what the browser complains of, and how many pictures there are; each is kept as a picture."""
     context = chromium.new_context(offline=True, viewport={"width": 1280, "height": 1000})
     complaints: list[str] = []
     context.on("console", lambda message: complaints.append(f"console: {message.text}"))
     context.on("weberror", lambda error: complaints.append(f"error: {error.error}"))
     context.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(f"asked for {request.url}"))
     pictures = 0
-    for path in pages:
+    for name, path in pages.items():
         page = context.new_page()
         page.goto(path.as_uri())
         widths = page.locator("img").evaluate_all("images => images.map(image => image.complete ? image.naturalWidth : 0)")
-        assert all(widths), f"{path.name}: {widths.count(0)} of {len(widths)} pictures are missing"
+        complaints += [f"{path.name}: {widths.count(0)} of {len(widths)} pictures are missing"] if not all(widths) else []
         pictures += len(widths)
-        screenshot(page, f"report_{path.stem}")
+        screenshot(page, name)
         page.close()
     context.close()
-    assert complaints == []
-    assert pictures >= 10
+    return complaints, pictures
 
 
 def test_report_fits_a_phone(chromium: Browser, finished: Path) -> None:
@@ -198,6 +204,23 @@ def test_report_fits_a_phone(chromium: Browser, finished: Path) -> None:
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 400, f"{path.name} is wider than the screen"
     screenshot(page, "report_phone")
+    page.close()
+
+
+def test_the_page_of_an_examination(chromium: Browser, finished: Path, sample_root: Path) -> None:
+    """What `dfdc inspect` writes is whole without a network, fits a phone, and opens with the answer."""
+    folder, video = finished.parent / "inspect", sample_root / VIDEO  # JupyterLab's examination: its scores hold
+    given = {"VIDEO": str(video), "ORIGINAL": "", "MODELS": [str(finished / "models" / "sample")], "WORKERS": 1}
+    index = pipeline.run_stages(folder, video, [pipeline.INSPECT], given, command="dfdc inspect")
+    complaints, pictures = open_offline(chromium, {"examination": index})
+    assert complaints == []
+    assert pictures == 4  # people over time, the frames that carry the answer, the viewer's sheet, the versions
+    page = chromium.new_page(viewport={"width": 400, "height": 800})
+    page.goto(index.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    expect(page.locator("h2").first).to_contain_text(f"{video.name}: ")
+    expect(page.locator(".warning")).to_contain_text("knows one face only")
+    screenshot(page, "examination_phone")
     page.close()
 
 
