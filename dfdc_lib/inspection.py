@@ -28,6 +28,8 @@ from dfdc_lib.store import Run, file_fingerprint, fingerprint, open_run
 EXAMINED_FRAMES = 2 * FRAMES_PER_VIDEO  # so that a half and a quarter of them can be tried
 FEWER_FRAMES = (16, 32)
 EVIDENCE_FRAMES = 4  # shown in full size
+PICTURE_FOLDERS = ("crops", "frames", "heat", "masks", "originals")  # made anew by every examination
+FOLDERS = (*PICTURE_FOLDERS, "variants", "stability")
 
 
 def inspect_video(
@@ -87,13 +89,17 @@ def inspect_video(
 
 
 def _make_room(run: Run) -> None:
-    """Take away the pictures and the answer of an earlier examination; raises ValueError in a run folder of another kind."""
-    known = {item.video_id for item in run.read_videos()} if (run.root / "videos.csv").exists() else {VIDEO_ID}
+    """Take away the pictures and the answer of an earlier examination; raises ValueError where the folder holds something else."""
+    examined = (run.root / "videos.csv").exists()
+    known = {item.video_id for item in run.read_videos()} if examined else {VIDEO_ID}
     if known != {VIDEO_ID}:
         raise ValueError(f"{run.root} is the run folder of {len(known)} videos: an examination needs one of its own, name another RUN")
+    foreign = [] if examined else [name for name in FOLDERS if (run.root / name).exists()]
+    if foreign:
+        raise ValueError(f"{run.root} holds {', '.join(foreign)} that no examination made: name another RUN, they would be overwritten")
     for name in ("inspection.json", "faces.csv", "masks.csv"):
         (run.root / name).unlink(missing_ok=True)
-    for name in ("crops", "frames", "heat", "masks", "originals"):
+    for name in PICTURE_FOLDERS:
         shutil.rmtree(run.root / name, ignore_errors=True)
 
 

@@ -205,6 +205,16 @@ def test_the_run_folder_of_a_data_set_is_refused_and_left_alone(fake: Path, tmp_
     assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("name", ["crops", "variants"])
+def test_folders_that_no_examination_made_are_left_alone(name: str, fake: Path, tmp_path: Path) -> None:
+    own = tmp_path / name / "of_mine.txt"
+    own.parent.mkdir()
+    own.write_text("kept")
+    with pytest.raises(ValueError, match=rf"holds {name} that no examination made: name another RUN"):
+        inspect(open_run(tmp_path), fake)
+    assert own.read_text() == "kept"
+
+
 # A probability -------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("calibrations", "people", "answer", "expected"),
