@@ -13,9 +13,8 @@ from dfdc_lib.verdict import ANSWERS, MIN_FRAMES, seen_often, stability_sentence
 
 WARNING_STYLE = "color:#b00020;font-weight:600"  # where the report's style sheet is not at hand
 OF_INTERVAL = "The interval tells how far the frames of this video agree, not how often the model is right."
-MIN_SSIM = (
-    0.6  # of crops with their margin: 0.83–0.91 for fakes of FaceForensics++ (c40) and their originals, 0.30–0.40 for other originals
-)
+# Of crops with their margin: 0.83–0.91 for fakes of FaceForensics++ (c40) and their originals, 0.30–0.40 for other originals.
+MIN_SSIM = 0.6
 SHOWN_METRICS = ("AUC", "log loss", "videos")
 
 
