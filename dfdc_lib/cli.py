@@ -18,8 +18,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Find deepfakes in videos: notebooks, run from the command line.")
-weights_app = typer.Typer(no_args_is_help=True, help="The winner's seven released checkpoints, in a cache folder (DFDC_WEIGHTS).")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Find deepfakes in videos: notebooks, run from the command line."
+)
+weights_app = typer.Typer(
+    no_args_is_help=True, help="The winner's seven released checkpoints, in a cache folder (DFDC_WEIGHTS)."
+)
 app.add_typer(weights_app, name="weights")
 
 
@@ -27,7 +31,9 @@ app.add_typer(weights_app, name="weights")
 def run(
     data: Annotated[Path | None, typer.Option(help="Folder of videos; without it the built-in sample.")] = None,
     kind: Annotated[str, typer.Option(help="auto, dfdc, ffpp, celebdf or folder.")] = "auto",
-    run_folder: Annotated[Path | None, typer.Option("--run", help="Run folder; by default outputs/<name of the data>.")] = None,
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", help="Run folder; by default outputs/<name of the data>.")
+    ] = None,
     first: Annotated[str, typer.Option("--from", help="First stage, e.g. 01.")] = "",
     last: Annotated[str, typer.Option("--to", help="Last stage, e.g. 04.")] = "",
     assignments: Annotated[
@@ -37,17 +43,19 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Do it again even where nothing changed.")] = False,
 ) -> None:
     """Run the numbered notebooks and write a report; what is up to date is left alone."""
-    from dfdc_lib import parameters, pipeline
-    from dfdc_lib.datasets import require_kind
+    from dfdc_lib.data.datasets import require_kind
+    from dfdc_lib.pipeline import parameters, runner
 
     try:
-        stages = pipeline.choose_stages(first, last)
+        stages = runner.choose_stages(first, last)
         require_kind(kind)
-        chosen = parameters.parse_assignments(assignments or [], pipeline.all_parameters())
+        chosen = parameters.parse_assignments(assignments or [], runner.all_parameters())
         if data and not data.is_dir():
-            raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which is {'a file' if data.exists() else 'not there'}")
-        folder = run_folder or pipeline.PROJECT / "outputs" / (data.resolve().name if data else "sample")
-        index = pipeline.run_stages(
+            raise FileNotFoundError(
+                f"--data must be a folder of videos, got {data}, which is {'a file' if data.exists() else 'not there'}"
+            )
+        folder = run_folder or runner.PROJECT / "outputs" / (data.resolve().name if data else "sample")
+        index = runner.run_stages(
             folder.resolve(),
             data.resolve() if data else None,
             stages,
@@ -68,21 +76,26 @@ def predict(
             help="Folder of videos; .txt or .csv that lists them, one path a line or a column path or filename; or a run folder."
         ),
     ],
-    models: Annotated[list[str], typer.Option("--model", help="Model folder or released checkpoint; several are averaged.")],
+    models: Annotated[
+        list[str], typer.Option("--model", help="Model folder or released checkpoint; several are averaged.")
+    ],
     run_folder: Annotated[
-        Path | None, typer.Option("--run", help="Run folder; by default outputs/predict_<name of VIDEOS>, or VIDEOS if it is one.")
+        Path | None,
+        typer.Option("--run", help="Run folder; by default outputs/predict_<name of VIDEOS>, or VIDEOS if it is one."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Where the submission goes.")] = Path("submission.csv"),
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core.")] = 0,
 ) -> None:
     """Score every video: notebooks 00 and 07, which go on where they stopped; of a run folder, 07 in that folder."""
-    from dfdc_lib import pipeline
+    from dfdc_lib.pipeline import runner
 
     try:
         if output.is_dir():
-            raise IsADirectoryError(f"--output must be a file, got {output}, which is a folder: try {output / 'submission.csv'}")
-        source = pipeline.choose_source(videos, run_folder)
-        index = pipeline.run_stages(
+            raise IsADirectoryError(
+                f"--output must be a file, got {output}, which is a folder: try {output / 'submission.csv'}"
+            )
+        source = runner.choose_source(videos, run_folder)
+        index = runner.run_stages(
             source.run_folder,
             source.data,
             source.stages,
@@ -106,22 +119,28 @@ def predict(
 @app.command()
 def inspect(
     video: Annotated[Path, typer.Argument(help="The video.")],
-    models: Annotated[list[str], typer.Option("--model", help="Model folder or released checkpoint; several are averaged.")],
+    models: Annotated[
+        list[str], typer.Option("--model", help="Model folder or released checkpoint; several are averaged.")
+    ],
     original: Annotated[Path | None, typer.Option(help="The video it may have been made of, frame for frame.")] = None,
-    run_folder: Annotated[Path | None, typer.Option("--run", help="Run folder; by default outputs/inspect_<name of the video>.")] = None,
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", help="Run folder; by default outputs/inspect_<name of the video>.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core.")] = 0,
 ) -> None:
     """Examine one video: notebook 11, as one page that shows the answer, what it rests on, and whether it holds."""
-    from dfdc_lib import pipeline
-    from dfdc_lib.store import open_run
-    from dfdc_lib.video import read_info
+    from dfdc_lib.data.video import read_info
+    from dfdc_lib.pipeline import runner
+    from dfdc_lib.run_folder import open_run
 
     try:
         for file in filter(None, (video, original)):
             if not file.is_file():
-                raise FileNotFoundError(f"expected a video file, got {file}, which is {'a folder' if file.exists() else 'not there'}")
+                raise FileNotFoundError(
+                    f"expected a video file, got {file}, which is {'a folder' if file.exists() else 'not there'}"
+                )
             read_info(file)  # says what is wrong with it, before anything is started
-        target = (run_folder or pipeline.PROJECT / "outputs" / f"inspect_{video.stem}").resolve()
+        target = (run_folder or runner.PROJECT / "outputs" / f"inspect_{video.stem}").resolve()
         places = [_place_of_model(name, target) for name in models]
         given = {
             "VIDEO": str(video.resolve()),
@@ -129,12 +148,14 @@ def inspect(
             "MODELS": places,
             "WORKERS": workers,
         }
-        page = pipeline.run_stages(target, video.resolve(), [pipeline.INSPECT], given, command=shlex.join(["dfdc", *sys.argv[1:]]))
-    except pipeline.StageError as error:
+        page = runner.run_stages(
+            target, video.resolve(), [runner.INSPECT], given, command=shlex.join(["dfdc", *sys.argv[1:]])
+        )
+    except runner.StageError as error:
         _stop(ValueError(error.reason.partition(": ")[2] or error.reason))
     except (ValueError, OSError, RuntimeError) as error:
         _stop(error)
-    found = json.loads(open_run(target).metrics_path(pipeline.INSPECT.name).read_bytes())
+    found = json.loads(open_run(target).metrics_path(runner.INSPECT.name).read_bytes())
     typer.echo(f"{video.name}: {found['answer']}; score {found['score']:.2f}")
     if found["because"]:
         typer.echo(f"because {found['because']}")
@@ -145,14 +166,18 @@ def inspect(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.")],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run folder.")],
-    output: Annotated[Path | None, typer.Option(help="Page; by default RUN_A/report/compare_<name of RUN_B>.html.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Page; by default RUN_A/report/compare_<name of RUN_B>.html.")
+    ] = None,
 ) -> None:
     """Set two runs side by side: what was done differently, the metrics of both, and the difference of their scores on the same videos."""
-    from dfdc_lib.compare import compare_runs, terminal_text, write_comparison
+    from dfdc_lib.pipeline.compare import compare_runs, terminal_text, write_comparison
 
     try:
         if output and output.is_dir():
-            raise IsADirectoryError(f"--output must be a file, got {output}, which is a folder: try {output / 'compare.html'}")
+            raise IsADirectoryError(
+                f"--output must be a file, got {output}, which is a folder: try {output / 'compare.html'}"
+            )
         comparison = compare_runs(first, second)
         page = write_comparison(comparison, output)
     except (ValueError, OSError) as error:
@@ -162,9 +187,11 @@ def compare(
 
 
 @app.command()
-def sample(folder: Annotated[Path, typer.Argument(help="Made if absent.")], seed: Annotated[int, typer.Option()] = 0) -> None:
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Made if absent.")], seed: Annotated[int, typer.Option()] = 0
+) -> None:
     """Make the built-in sample: short videos of one public-domain portrait, in DFDC's layout."""
-    from dfdc_lib.sample import make_sample
+    from dfdc_lib.data.sample import make_sample
 
     try:
         typer.echo(f"sample: {make_sample(folder.resolve(), seed=seed)}")
@@ -175,22 +202,26 @@ def sample(folder: Annotated[Path, typer.Argument(help="Made if absent.")], seed
 @weights_app.command("list")
 def list_weights() -> None:
     """List the checkpoints and what of them is there."""
-    from dfdc_lib import weights
+    from dfdc_lib.classifier import released
 
-    folder = weights.cache_folder()
+    folder = released.cache_folder()
     typer.echo(f"folder: {folder}")
-    for released in weights.RELEASED:
-        typer.echo(f"{released.name}  {released.size_bytes / 1e6:6.1f} MB  {weights.describe_state(released, folder)}")
+    for checkpoint in released.RELEASED:
+        typer.echo(
+            f"{checkpoint.name}  {checkpoint.size_bytes / 1e6:6.1f} MB  {released.describe_state(checkpoint, folder)}"
+        )
 
 
 @weights_app.command("download")
-def download_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Without one: all.")] = None) -> None:
+def download_weights(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Without one: all.")] = None,
+) -> None:
     """Fetch checkpoints; what was cut short goes on where it stopped, what is there and whole is left alone."""
-    from dfdc_lib import weights
+    from dfdc_lib.classifier import released
 
     try:
-        for released in weights.choose(names or []):
-            typer.echo(f"ok  {weights.download(released, weights.cache_folder())}")
+        for checkpoint in released.choose(names or []):
+            typer.echo(f"ok  {released.download(checkpoint, released.cache_folder())}")
     except (ValueError, OSError) as error:
         _stop(error)
 
@@ -198,13 +229,13 @@ def download_weights(names: Annotated[list[str] | None, typer.Argument(metavar="
 @weights_app.command("verify")
 def verify_weights() -> None:
     """Read every checkpoint and compare its SHA-256; ends with 1 unless all are ok."""
-    from dfdc_lib import weights
+    from dfdc_lib.classifier import released
 
-    states = {released.name: weights.verify(released, weights.cache_folder()) for released in weights.RELEASED}
+    states = {checkpoint.name: released.verify(checkpoint, released.cache_folder()) for checkpoint in released.RELEASED}
     for name, state in states.items():
         typer.echo(f"{state:<8}{name}")
     if set(states.values()) != {"ok"}:
-        typer.echo(f"dfdc: not all are ok in {weights.cache_folder()}: run `dfdc weights download`", err=True)
+        typer.echo(f"dfdc: not all are ok in {released.cache_folder()}: run `dfdc weights download`", err=True)
         raise typer.Exit(1)
 
 
@@ -222,9 +253,9 @@ def doctor() -> None:
 
 def _place_of_model(name: str, run_folder: Path) -> str:
     """Make a model's path absolute, for the notebook runs elsewhere; the name of a released checkpoint or of the run's own model stays."""
-    from dfdc_lib import weights
+    from dfdc_lib.classifier import released
 
-    if name in {released.name for released in weights.RELEASED} or (run_folder / "models" / name).is_dir():
+    if name in {checkpoint.name for checkpoint in released.RELEASED} or (run_folder / "models" / name).is_dir():
         return name
     if not Path(name).exists():
         raise FileNotFoundError(

@@ -25,7 +25,16 @@ class Finding(NamedTuple):
 
 def examine(lock: Path = PROJECT / "requirements.lock", outputs: Path = PROJECT / "outputs") -> list[Finding]:
     """Look at everything the kit stands on."""
-    return [_python(), _packages(lock), _opencv(), _ffmpeg(), _kernel(), _gpu(), _free_disk(outputs), _write_access(outputs)]
+    return [
+        _python(),
+        _packages(lock),
+        _opencv(),
+        _ffmpeg(),
+        _kernel(),
+        _gpu(),
+        _free_disk(outputs),
+        _write_access(outputs),
+    ]
 
 
 def read_lock(lock: Path) -> dict[str, set[str]]:
@@ -40,7 +49,9 @@ def _python() -> Finding:
     text = f"{platform.python_version()} at {sys.executable}"
     wanted = ".".join(map(str, MIN_PYTHON))
     return Finding(
-        "Python", sys.version_info >= MIN_PYTHON, text if sys.version_info >= MIN_PYTHON else f"{text}: install Python {wanted} or newer"
+        "Python",
+        sys.version_info >= MIN_PYTHON,
+        text if sys.version_info >= MIN_PYTHON else f"{text}: install Python {wanted} or newer",
     )
 
 
@@ -49,13 +60,23 @@ def _packages(lock: Path) -> Finding:
         return Finding("packages", False, f"{lock.name} is missing: clone the project again")
     locked = read_lock(lock)
     found = [(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()]
-    installed = {name.lower().replace("_", "-"): version for name, version in found if name}  # a half-removed package has no name
-    required = {re.split("[<>=;]", line)[0] for line in importlib.metadata.requires("dfdc_lib") or [] if "extra ==" not in line}
+    installed = {
+        name.lower().replace("_", "-"): version for name, version in found if name
+    }  # a half-removed package has no name
+    required = {
+        re.split("[<>=;]", line)[0] for line in importlib.metadata.requires("dfdc_lib") or [] if "extra ==" not in line
+    }
     if required - installed.keys():
         return Finding("packages", False, f"missing: {', '.join(sorted(required - installed.keys()))}: {SETUP}")
-    other = [f"{name} {installed[name]}" for name, versions in locked.items() if name in installed and installed[name] not in versions]
+    other = [
+        f"{name} {installed[name]}"
+        for name, versions in locked.items()
+        if name in installed and installed[name] not in versions
+    ]
     if other:
-        return Finding("packages", False, f"{len(other)} differ from {lock.name} ({', '.join(sorted(other)[:5])}): {SETUP}")
+        return Finding(
+            "packages", False, f"{len(other)} differ from {lock.name} ({', '.join(sorted(other)[:5])}): {SETUP}"
+        )
     return Finding("packages", True, f"{len(installed.keys() & locked.keys())} as in {lock.name}")
 
 
@@ -64,11 +85,21 @@ def _opencv() -> Finding:
     try:
         import cv2
     except ImportError as error:
-        return Finding("OpenCV", False, f"cannot be imported ({error}): install the system packages libgl1 and libglib2.0-0, or {SETUP}")
-    builds = {d.version for d in importlib.metadata.distributions() if d.metadata["Name"] in ("opencv-python", "opencv-python-headless")}
+        return Finding(
+            "OpenCV",
+            False,
+            f"cannot be imported ({error}): install the system packages libgl1 and libglib2.0-0, or {SETUP}",
+        )
+    builds = {
+        d.version
+        for d in importlib.metadata.distributions()
+        if d.metadata["Name"] in ("opencv-python", "opencv-python-headless")
+    }
     if len(builds) > 1:
         return Finding(
-            "OpenCV", False, f"opencv-python and opencv-python-headless {' and '.join(sorted(builds))} share one folder: {SETUP}"
+            "OpenCV",
+            False,
+            f"opencv-python and opencv-python-headless {' and '.join(sorted(builds))} share one folder: {SETUP}",
         )
     return Finding("OpenCV", True, cv2.__version__)
 
@@ -79,7 +110,9 @@ def _ffmpeg() -> Finding:
     except ImportError as error:
         return Finding("FFmpeg", False, f"PyAV cannot be imported ({error}): {SETUP}")
     libraries = ", ".join(
-        f"{name} {'.'.join(map(str, number))}" for name, number in av.library_versions.items() if "codec" in name or "format" in name
+        f"{name} {'.'.join(map(str, number))}"
+        for name, number in av.library_versions.items()
+        if "codec" in name or "format" in name
     )
     if "h264" not in av.codecs_available or "libx264" not in av.codecs_available:
         return Finding("FFmpeg", False, f"{libraries}: no H.264; {SETUP}")
@@ -95,7 +128,9 @@ def _kernel() -> Finding:
         python = KernelSpecManager().get_kernel_spec("python3").argv[0]
     except NoSuchKernel:
         return Finding("Jupyter kernel", False, f"python3 is missing: {SETUP}")
-    if Path(python).is_absolute() and Path(python).parent != Path(sys.executable).parent:  # a bare "python" means this one
+    if (
+        Path(python).is_absolute() and Path(python).parent != Path(sys.executable).parent
+    ):  # a bare "python" means this one
         return Finding("Jupyter kernel", False, f"python3 starts {python}, not this Python ({sys.executable}): {SETUP}")
     return Finding("Jupyter kernel", True, "python3 starts this Python")
 
@@ -107,14 +142,20 @@ def _gpu() -> Finding:
         return Finding("GPU", False, f"torch cannot be imported ({error}): {SETUP}")
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        return Finding("GPU", True, f"{torch.cuda.get_device_name()}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free")
+        return Finding(
+            "GPU", True, f"{torch.cuda.get_device_name()}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
+        )
     return Finding("GPU", True, "none: everything runs on the CPU, training at full size would take weeks")
 
 
 def _free_disk(outputs: Path) -> Finding:
     free = shutil.disk_usage(_existing(outputs)).free / 2**30
     text = f"{free:.0f} GiB free for {outputs}"
-    return Finding("disk", free >= MIN_FREE_GIB, text if free >= MIN_FREE_GIB else f"{text}: make room, or use --run on another disk")
+    return Finding(
+        "disk",
+        free >= MIN_FREE_GIB,
+        text if free >= MIN_FREE_GIB else f"{text}: make room, or use --run on another disk",
+    )
 
 
 def _write_access(outputs: Path) -> Finding:

@@ -82,7 +82,9 @@ class DetectorSettings(Record):
 
     thresholds: tuple[float, float, float] = (0.85, 0.95, 0.95)  # P-, R-, O-Net; the winner's, for training data
     min_face_pixels: int = 20  # smallest face, in pixels of the resized frame
-    resize: Literal["slides", "half"] = "slides"  # before detection: the slides' rule, or always by half as in the winner's code
+    resize: Literal["slides", "half"] = (
+        "slides"  # before detection: the slides' rule, or always by half as in the winner's code
+    )
     frame_stride: Annotated[int, Field(ge=1)] = 10  # every n-th frame; the winner cropped every 10th
 
 
@@ -120,7 +122,12 @@ class VideoCrops(Record):
     video_id: str
     boxes_from: str  # video_id of the video whose boxes were used
     margin: float
-    alignment: tuple[float, float, float, float] = (1, 1, 0, 0)  # scale x, y and offset x, y from that video's frame to this one's
+    alignment: tuple[float, float, float, float] = (
+        1,
+        1,
+        0,
+        0,
+    )  # scale x, y and offset x, y from that video's frame to this one's
     crops: tuple[Crop, ...]
     frames_only_here: int  # examined frames that only this video has, left out
     frames_only_in_original: int  # examined frames that only the original has, left out

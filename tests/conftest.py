@@ -50,7 +50,7 @@ def test_videos() -> Path:
 @pytest.fixture(scope="session")
 def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built-in sample of short videos, made once; do not write into it."""
-    from dfdc_lib.sample import make_sample
+    from dfdc_lib.data.sample import make_sample
 
     return made_once(tmp_path_factory, "sample", partial(make_sample, seconds=0.9))
 
@@ -60,9 +60,9 @@ def finished(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A run folder in which every stage has run once, with its report; do not change what is in it."""
     from whole_run import run
 
-    from dfdc_lib import pipeline
+    from dfdc_lib.pipeline import runner
 
     def make(folder: Path) -> None:
-        assert run(folder, sample_root) == [stage.name for stage in pipeline.STAGES]
+        assert run(folder, sample_root) == [stage.name for stage in runner.STAGES]
 
     return made_once(tmp_path_factory, "finished", make)

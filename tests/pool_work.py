@@ -7,9 +7,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from dfdc_lib.pool import Job, run_jobs
 from dfdc_lib.records import Outcome, VideoHashes
-from dfdc_lib.store import Run, open_run
+from dfdc_lib.run_folder import Run, open_run
+from dfdc_lib.workers import Job, run_jobs
 
 STAGE = "04_folds"  # any stage whose records are one file a video
 

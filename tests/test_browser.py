@@ -22,12 +22,17 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from whole_run import FAST
 
-from dfdc_lib import pipeline
+from dfdc_lib.pipeline import runner
 
 pytestmark = [pytest.mark.browser, pytest.mark.notebooks, pytest.mark.slow]
 
 # Notebook → the slider that is moved.
-SLIDERS = {"03_ssim_masks": "frame", "05_augmentation_preview": "draw", "07_predict": "frame", "11_inspect_video": "frame"}
+SLIDERS = {
+    "03_ssim_masks": "frame",
+    "05_augmentation_preview": "draw",
+    "07_predict": "frame",
+    "11_inspect_video": "frame",
+}
 VIDEO = "dfdc_train_part_0/small_256x192_fake.mp4"  # of the sample, for notebook 11
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "outputs" / "test_screenshots"
 SETTINGS = {  # of JupyterLab: nothing pops up, and every cell is on the page whether it can be seen or not
@@ -58,7 +63,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def lab(chromium: Browser, finished: Path, sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def lab(
+    chromium: Browser, finished: Path, sample_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """JupyterLab with copies of the notebooks that are set to the finished run: its address, where `{}` stands for a notebook."""
     root, home = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")
     for name in SLIDERS:
@@ -67,12 +74,21 @@ def lab(chromium: Browser, finished: Path, sample_root: Path, tmp_path_factory: 
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings))
-    folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+    folders = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }
     environment = {name: value for name, value in os.environ.items() if name != "DFDC_HEADLESS"}
     environment |= {name: str(home / folder) for name, folder in folders.items()}
     port, token = free_port(), secrets.token_hex(16)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={root}"]
-    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    command += [
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+    ]
     with (home / "lab.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
@@ -85,13 +101,18 @@ def lab(chromium: Browser, finished: Path, sample_root: Path, tmp_path_factory: 
 
 def copy_notebook(name: str, folder: Path, run: Path, video: Path) -> None:
     """Copy a notebook and give its parameters the values of the finished run; notebook 11 gets a video and the run's model."""
-    path = pipeline.NOTEBOOKS / f"{name}.ipynb"
+    path = runner.NOTEBOOKS / f"{name}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     given: dict[str, object] = FAST | {"RUN": str(run)}
-    if name == pipeline.INSPECT.name:
-        given = {"RUN": str(run.parent / "inspect"), "VIDEO": str(video), "MODELS": [str(run / "models" / "sample")], "WORKERS": 1}
-    values = {key: value for key, value in given.items() if key in pipeline.read_parameters(path)}
+    if name == runner.INSPECT.name:
+        given = {
+            "RUN": str(run.parent / "inspect"),
+            "VIDEO": str(video),
+            "MODELS": [str(run / "models" / "sample")],
+            "WORKERS": 1,
+        }
+    values = {key: value for key, value in given.items() if key in runner.read_parameters(path)}
     cell.source += "".join(f"\n{key} = {value!r}" for key, value in values.items())
     nbformat.write(notebook, folder / path.name)
 
@@ -115,7 +136,9 @@ def wait_for_server(url: str, process: subprocess.Popen, log: Path) -> None:
 
 # The notebooks --------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("name", "slider"), SLIDERS.items())
-def test_notebook_runs_in_jupyterlab_and_its_slider_follows_the_keyboard(name: str, slider: str, lab: str, chromium: Browser) -> None:
+def test_notebook_runs_in_jupyterlab_and_its_slider_follows_the_keyboard(
+    name: str, slider: str, lab: str, chromium: Browser
+) -> None:
     page = chromium.new_page(viewport={"width": 1280, "height": 1000})
     try:
         page.goto(lab.format(name))
@@ -172,7 +195,7 @@ def screenshot(page: Page, name: str) -> None:
 def test_report_is_whole_without_a_network(chromium: Browser, finished: Path) -> None:
     """Every page from disk: every picture is there, nothing else is asked for, and the console is silent."""
     pages = sorted((finished / "report").glob("*.html"))
-    assert [path.stem for path in pages] == [*(stage.name for stage in pipeline.STAGES), "index"]
+    assert [path.stem for path in pages] == [*(stage.name for stage in runner.STAGES), "index"]
     complaints, pictures = open_offline(chromium, {f"report_{path.stem}": path for path in pages})
     assert complaints == []
     assert pictures >= 10
@@ -184,13 +207,20 @@ def open_offline(chromium: Browser, pages: Mapping[str, Path]) -> tuple[list[str
     complaints: list[str] = []
     context.on("console", lambda message: complaints.append(f"console: {message.text}"))
     context.on("weberror", lambda error: complaints.append(f"error: {error.error}"))
-    context.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(f"asked for {request.url}"))
+    context.on(
+        "request",
+        lambda request: request.url.startswith(("file:", "data:")) or complaints.append(f"asked for {request.url}"),
+    )
     pictures = 0
     for name, path in pages.items():
         page = context.new_page()
         page.goto(path.as_uri())
-        widths = page.locator("img").evaluate_all("images => images.map(image => image.complete ? image.naturalWidth : 0)")
-        complaints += [f"{path.name}: {widths.count(0)} of {len(widths)} pictures are missing"] if not all(widths) else []
+        widths = page.locator("img").evaluate_all(
+            "images => images.map(image => image.complete ? image.naturalWidth : 0)"
+        )
+        complaints += (
+            [f"{path.name}: {widths.count(0)} of {len(widths)} pictures are missing"] if not all(widths) else []
+        )
         pictures += len(widths)
         screenshot(page, name)
         page.close()
@@ -211,7 +241,7 @@ def test_the_page_of_an_examination(chromium: Browser, finished: Path, sample_ro
     """What `dfdc inspect` writes is whole without a network, fits a phone, and opens with the answer."""
     folder, video = finished.parent / "inspect", sample_root / VIDEO  # JupyterLab's examination: its scores hold
     given = {"VIDEO": str(video), "ORIGINAL": "", "MODELS": [str(finished / "models" / "sample")], "WORKERS": 1}
-    index = pipeline.run_stages(folder, video, [pipeline.INSPECT], given, command="dfdc inspect")
+    index = runner.run_stages(folder, video, [runner.INSPECT], given, command="dfdc inspect")
     complaints, pictures = open_offline(chromium, {"examination": index})
     assert complaints == []
     assert pictures == 4  # people over time, the frames that carry the answer, the viewer's sheet, the versions
@@ -240,7 +270,9 @@ def test_a_picture_grows_when_it_is_tapped(chromium: Browser, finished: Path) ->
 
 # That the checks can fail ---------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
-def test_a_missing_chromium_skips_or_fails(required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_chromium_skips_or_fails(
+    required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("DFDC_REQUIRE_BROWSER", required)
     with pytest.raises(outcome, match="no chromium on PATH: apt-get install chromium"):
@@ -249,7 +281,9 @@ def test_a_missing_chromium_skips_or_fails(required: str, outcome: type[BaseExce
 
 def test_a_broken_report_is_noticed(tmp_path: Path, chromium: Browser) -> None:
     """The way in which the report is examined sees a lost picture, a script's error and a call to the network."""
-    (tmp_path / "page.html").write_text('<img src="lost.png"><script>fetch("http://127.0.0.1:9/"); throw Error("oops")</script>')
+    (tmp_path / "page.html").write_text(
+        '<img src="lost.png"><script>fetch("http://127.0.0.1:9/"); throw Error("oops")</script>'
+    )
     complaints: list[str] = []
     with chromium.new_context(offline=True) as context:
         context.on("console", lambda message: complaints.append(message.text))

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from dfdc_lib import doctor, parameters, pipeline, sample
+from dfdc_lib import doctor
 from dfdc_lib.cli import app
+from dfdc_lib.data import sample
+from dfdc_lib.data.encode import video_writer
 from dfdc_lib.doctor import Finding
-from dfdc_lib.encode import video_writer
-from dfdc_lib.store import open_run
+from dfdc_lib.pipeline import parameters, runner
+from dfdc_lib.run_folder import open_run
 
-ALL_STAGES = " ".join(stage.number for stage in pipeline.STAGES)
+ALL_STAGES = " ".join(stage.number for stage in runner.STAGES)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[tuple, 
         asked.append((positional, named))
         return Path("/run/report/index.html")
 
-    monkeypatch.setattr(pipeline, "run_stages", run_stages)
+    monkeypatch.setattr(runner, "run_stages", run_stages)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     (tmp_path / "a_file.mp4").touch()
@@ -50,7 +52,9 @@ def one_line(arguments: list[str]) -> str:
 def test_help_lists_the_commands() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    assert all(f" {command} " in result.output for command in ("run", "inspect", "predict", "compare", "sample", "doctor"))
+    assert all(
+        f" {command} " in result.output for command in ("run", "inspect", "predict", "compare", "sample", "doctor")
+    )
     assert CliRunner().invoke(app, []).output.strip() == result.output.strip()  # no command, no guess
 
 
@@ -58,7 +62,10 @@ def test_help_lists_the_commands() -> None:
     "option", ["--data", "--kind", "--run", "--from", "--to", "--parameter", "-p", "--workers", "--force", "NAME=VALUE"]
 )
 def test_help_of_run_lists_its_options(option: str) -> None:
-    assert option in CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}).output
+    assert (
+        option
+        in CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}).output
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,9 @@ def test_help_of_run_lists_its_options(option: str) -> None:
         (["--data", "absent"], "dfdc: --data must be a folder of videos, got absent, which is not there"),
     ],
 )
-def test_what_is_wrong_is_refused_before_anything_runs(arguments: list[str], line: str, calls: list, tmp_path: Path) -> None:
+def test_what_is_wrong_is_refused_before_anything_runs(
+    arguments: list[str], line: str, calls: list, tmp_path: Path
+) -> None:
     assert one_line(["run", "--run", "run", *arguments]).startswith(line)
     assert calls == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file.mp4", "videos"]
@@ -87,13 +96,16 @@ def test_what_is_wrong_is_refused_before_anything_runs(arguments: list[str], lin
 
 def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert one_line(["run", "--run", str(tmp_path / "file")]) == f"dfdc: the run folder {tmp_path / 'file'} is a file: choose a folder"
+    assert (
+        one_line(["run", "--run", str(tmp_path / "file")])
+        == f"dfdc: the run folder {tmp_path / 'file'} is a file: choose a folder"
+    )
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        pipeline.StageError("03_ssim_masks", "ValueError: why", Path("/run/notebooks/03_ssim_masks.ipynb")),
+        runner.StageError("03_ssim_masks", "ValueError: why", Path("/run/notebooks/03_ssim_masks.ipynb")),
         RuntimeError("dfdc run: another process is at work in /run; wait, or choose another run folder"),
         FileNotFoundError("02_crop_faces needs videos.csv, which is not in /run"),
         ValueError("/run holds a run of a, not of b"),
@@ -103,17 +115,38 @@ def test_what_stops_the_pipeline_is_one_line(error: Exception, monkeypatch: pyte
     def stop(*positional: Any, **named: Any) -> Path:
         raise error
 
-    monkeypatch.setattr(pipeline, "run_stages", stop)
+    monkeypatch.setattr(runner, "run_stages", stop)
     assert one_line(["run"]) == f"dfdc: {error}"
 
 
 @pytest.mark.parametrize(
     ("arguments", "folder", "data", "stages", "values", "force"),
     [
-        ([], pipeline.PROJECT / "outputs" / "sample", None, ALL_STAGES, {"KIND": "auto", "WORKERS": 0}, False),
-        (["--data", "videos"], pipeline.PROJECT / "outputs" / "videos", "videos", ALL_STAGES, {"KIND": "auto", "WORKERS": 0}, False),
+        ([], runner.PROJECT / "outputs" / "sample", None, ALL_STAGES, {"KIND": "auto", "WORKERS": 0}, False),
         (
-            ["--data", "videos", "--kind", "dfdc", "--run", "r", "--from", "01", "--to", "03", "--workers", "2", "--force"],
+            ["--data", "videos"],
+            runner.PROJECT / "outputs" / "videos",
+            "videos",
+            ALL_STAGES,
+            {"KIND": "auto", "WORKERS": 0},
+            False,
+        ),
+        (
+            [
+                "--data",
+                "videos",
+                "--kind",
+                "dfdc",
+                "--run",
+                "r",
+                "--from",
+                "01",
+                "--to",
+                "03",
+                "--workers",
+                "2",
+                "--force",
+            ],
             "r",
             "videos",
             "01 02 03",
@@ -131,7 +164,14 @@ def test_what_stops_the_pipeline_is_one_line(error: Exception, monkeypatch: pyte
     ],
 )
 def test_a_run_is_handed_on_as_typed(
-    arguments: list[str], folder: str | Path, data: str | None, stages: str, values: dict, force: bool, calls: list, tmp_path: Path
+    arguments: list[str],
+    folder: str | Path,
+    data: str | None,
+    stages: str,
+    values: dict,
+    force: bool,
+    calls: list,
+    tmp_path: Path,
 ) -> None:
     result = CliRunner().invoke(app, ["run", *arguments])
     assert (result.exit_code, result.stdout) == (0, "report: /run/report/index.html\n")
@@ -145,7 +185,7 @@ def test_a_run_is_handed_on_as_typed(
 
 
 def test_every_parameter_of_every_notebook_can_be_set() -> None:
-    known = pipeline.all_parameters()
+    known = runner.all_parameters()
     assert {"FRAME_STRIDE", "THRESHOLDS", "MARGIN", "SCHEME", "FOLD_COUNT", "SAMPLE_SEED"} <= set(known)
     assert "RUN" not in known
     assert parameters.parse_assignments(["FOLD_COUNT=3"], known) == {"FOLD_COUNT": 3}
@@ -162,7 +202,9 @@ def test_sample_says_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_sample_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     assert one_line(["sample", str(tmp_path)]).startswith("dfdc: ")
-    assert one_line(["sample", str(tmp_path / "s"), "--seed", "-1"]).startswith("dfdc: expected seconds >= 0.04, seed >= 0")
+    assert one_line(["sample", str(tmp_path / "s"), "--seed", "-1"]).startswith(
+        "dfdc: expected seconds >= 0.04, seed >= 0"
+    )
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["thesis.tex"]
 
 
@@ -206,7 +248,7 @@ def predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[tup
         (folder / "submission.csv").write_text("filename,label\nx.mp4,0.5\n")
         return folder / "report" / "index.html"
 
-    monkeypatch.setattr(pipeline, "run_stages", run_stages)
+    monkeypatch.setattr(runner, "run_stages", run_stages)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DFDC_WEIGHTS", str(tmp_path / "weights"))
     for folder in ("videos", "trained/models/small", "r/models/own"):
@@ -225,13 +267,22 @@ def predicted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[tup
             ["absent", "--model", "trained/models/small"],
             "dfdc: expected a folder of videos, a list of them (.txt, .csv) or a run folder, got absent, which is not there",
         ),
-        (["a_list.txt", "--model", "trained/models/small"], "dfdc: the list a_list.txt names no video: write one path a line"),
-        (["gone.csv", "--model", "trained/models/small"], "dfdc: gone.csv names 1 of 1 files that are not there: 'gone.mp4' (line 2); "),
+        (
+            ["a_list.txt", "--model", "trained/models/small"],
+            "dfdc: the list a_list.txt names no video: write one path a line",
+        ),
+        (
+            ["gone.csv", "--model", "trained/models/small"],
+            "dfdc: gone.csv names 1 of 1 files that are not there: 'gone.mp4' (line 2); ",
+        ),
         (
             ["finished", "--model", "trained/models/small"],
             "dfdc: finished is a run folder, and the scores of its videos go into it: leave ",
         ),
-        (["videos", "--model", "b99"], "dfdc: there is no model 'b99': give the path of a model folder (outputs/<run>/models/<name>), or "),
+        (
+            ["videos", "--model", "b99"],
+            "dfdc: there is no model 'b99': give the path of a model folder (outputs/<run>/models/<name>), or ",
+        ),
         (["videos", "--model", "trained/models/small", "--model", "x"], "dfdc: there is no model 'x': "),
         (
             ["videos", "--model", "trained/models/small", "--output", "videos"],
@@ -262,7 +313,12 @@ def test_predict_runs_00_and_07_on_all_videos_and_copies_the_submission(predicte
     assert (folder, data) == (tmp_path / "r", tmp_path / "videos")
     assert [stage.name for stage in stages] == ["00_videos", "07_predict"]
     # A path starts where the command was typed; a released checkpoint and the run's own model go by their names.
-    assert values == {"KIND": "auto", "WORKERS": 2, "VIDEOS": "all", "MODELS": [str(tmp_path / "trained/models/small"), released, "own"]}
+    assert values == {
+        "KIND": "auto",
+        "WORKERS": 2,
+        "VIDEOS": "all",
+        "MODELS": [str(tmp_path / "trained/models/small"), released, "own"],
+    }
     assert named["command"].startswith("dfdc")
     assert submission.read_text() == "filename,label\nx.mp4,0.5\n"
 
@@ -270,18 +326,20 @@ def test_predict_runs_00_and_07_on_all_videos_and_copies_the_submission(predicte
 def test_predict_says_what_it_replaces_and_makes_the_outputs_folder(predicted: list, tmp_path: Path) -> None:
     arguments = ["predict", "videos", "--model", "trained/models/small", "--run", "r", "--output", "new/my.csv"]
     assert CliRunner().invoke(app, arguments).stdout.startswith(f"submission: {tmp_path / 'new' / 'my.csv'}\n")
-    assert CliRunner().invoke(app, arguments).stdout.startswith(f"submission: {tmp_path / 'new' / 'my.csv'} (replaced)\n")
+    assert (
+        CliRunner().invoke(app, arguments).stdout.startswith(f"submission: {tmp_path / 'new' / 'my.csv'} (replaced)\n")
+    )
 
 
 def test_predict_has_a_run_folder_of_its_own(predicted: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pipeline, "PROJECT", tmp_path / "project")
+    monkeypatch.setattr(runner, "PROJECT", tmp_path / "project")
     CliRunner().invoke(app, ["predict", "videos/.", "--model", "trained/models/small"])
     [((folder, *_), _)] = predicted
     assert folder == tmp_path / "project" / "outputs" / "predict_videos"
 
 
 def test_predict_takes_a_list(predicted: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pipeline, "PROJECT", tmp_path / "project")
+    monkeypatch.setattr(runner, "PROJECT", tmp_path / "project")
     (tmp_path / "videos" / "a.mp4").touch()
     (tmp_path / "a_list.txt").write_text("videos/a.mp4\n")
     assert CliRunner().invoke(app, ["predict", "a_list.txt", "--model", "trained/models/small"]).exit_code == 0
@@ -291,12 +349,14 @@ def test_predict_takes_a_list(predicted: list, monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("run_option", [[], ["--run", "finished"]])
-@pytest.mark.parametrize(("source", "data"), [("/data/dfdc", Path("/data/dfdc")), (pipeline.BUILT_IN_SAMPLE, None)])
+@pytest.mark.parametrize(("source", "data"), [("/data/dfdc", Path("/data/dfdc")), (runner.BUILT_IN_SAMPLE, None)])
 def test_predict_of_a_run_folder_runs_07_in_it(
     source: str, data: Path | None, run_option: list[str], predicted: list, tmp_path: Path
 ) -> None:
     (tmp_path / "finished" / "run.json").write_text(json.dumps({"data": source, "kind": "dfdc"}))
-    assert CliRunner().invoke(app, ["predict", "finished", "--model", "trained/models/small", *run_option]).exit_code == 0
+    assert (
+        CliRunner().invoke(app, ["predict", "finished", "--model", "trained/models/small", *run_option]).exit_code == 0
+    )
     [((folder, known_data, stages, values), _)] = predicted
     assert (folder, known_data, values["KIND"], values["VIDEOS"]) == (tmp_path / "finished", data, "dfdc", "all")
     assert [stage.name for stage in stages] == ["07_predict"]
@@ -306,12 +366,14 @@ def test_predict_of_a_run_folder_runs_07_in_it(
 @pytest.mark.slow
 def test_predict_for_real(sample_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small video and an untrained model; again: nothing runs; another model under the same path: 07 alone runs."""
-    from dfdc_lib.checkpoints import save_model
-    from dfdc_lib.model import create_model
+    from dfdc_lib.classifier.checkpoints import save_model
+    from dfdc_lib.classifier.model import create_model
     from dfdc_lib.records import ModelCard, Recipe
 
     def write_model(epoch: int) -> None:
-        card = ModelCard(name="small", encoder="resnet18", noise=True, recipe=Recipe(size=64), training={"epoch": epoch})
+        card = ModelCard(
+            name="small", encoder="resnet18", noise=True, recipe=Recipe(size=64), training={"epoch": epoch}
+        )
         save_model(tmp_path / "small", create_model("resnet18", pretrained=False, drop_path=0, noise=True), card)
 
     monkeypatch.chdir(tmp_path)
@@ -326,7 +388,7 @@ def test_predict_for_real(sample_root: Path, tmp_path: Path, monkeypatch: pytest
     assert (first.split(",")[0], name) == ("filename", "small_256x192.mp4")
     assert 0 < float(score) < 1 and score != "0.5"
     executed: list[str] = []
-    monkeypatch.setattr(pipeline, "execute_notebook", lambda notebook, *_: executed.append(notebook.stem))
+    monkeypatch.setattr(runner, "execute_notebook", lambda notebook, *_: executed.append(notebook.stem))
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert executed == []
     write_model(2)
@@ -363,7 +425,10 @@ SMALL = ["--model", "trained/models/small"]
         (["a.mp4", *SMALL, "--original", "gone.mp4"], "dfdc: expected a video file, got gone.mp4, which is not there"),
         (["a.mp4", *SMALL, "--original", "videos"], "dfdc: expected a video file, got videos, which is a folder"),
         (["a.mp4", *SMALL, "--original", "text.mp4"], "dfdc: text.mp4 is not readable as a video: "),
-        (["a.mp4", "--model", "b99"], "dfdc: there is no model 'b99': give the path of a model folder (outputs/<run>/models/<name>), or "),
+        (
+            ["a.mp4", "--model", "b99"],
+            "dfdc: there is no model 'b99': give the path of a model folder (outputs/<run>/models/<name>), or ",
+        ),
         (["a.mp4", *SMALL, "--model", "x"], "dfdc: there is no model 'x': "),
     ],
 )
@@ -382,25 +447,27 @@ def test_inspect_without_a_model_is_refused(inspected: list) -> None:
 
 def test_inspect_runs_11_with_absolute_paths(inspected: list, tmp_path: Path) -> None:
     models = [part for name in ("trained/models/small", "own") for part in ("--model", name)]
-    result = CliRunner().invoke(app, ["inspect", "a.mp4", *models, "--original", "original.mp4", "--run", "r", "--workers", "2"])
+    result = CliRunner().invoke(
+        app, ["inspect", "a.mp4", *models, "--original", "original.mp4", "--run", "r", "--workers", "2"]
+    )
     assert (result.exit_code, result.stdout) == (
         0,
         "a.mp4: inconclusive; score 0.88\nbecause too blurred\npage: /run/report/index.html\n",
     )
     [((folder, data, stages, values), named)] = inspected
-    assert (folder, data, stages) == (tmp_path / "r", tmp_path / "a.mp4", [pipeline.INSPECT])
+    assert (folder, data, stages) == (tmp_path / "r", tmp_path / "a.mp4", [runner.INSPECT])
     assert values == {
         "VIDEO": str(tmp_path / "a.mp4"),
         "ORIGINAL": str(tmp_path / "original.mp4"),
         "MODELS": [str(tmp_path / "trained/models/small"), "own"],
         "WORKERS": 2,
     }
-    assert set(values) <= set(pipeline.read_parameters(pipeline.INSPECT.notebook))
+    assert set(values) <= set(runner.read_parameters(runner.INSPECT.notebook))
     assert named["command"].startswith("dfdc")
 
 
 def test_inspect_has_a_run_folder_of_its_own(inspected: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(pipeline, "PROJECT", tmp_path / "project")
+    monkeypatch.setattr(runner, "PROJECT", tmp_path / "project")
     CliRunner().invoke(app, ["inspect", "a.mp4", *SMALL])
     [((folder, _, _, values), _)] = inspected
     assert folder == tmp_path / "project" / "outputs" / "inspect_a"
@@ -411,17 +478,24 @@ def test_inspect_has_a_run_folder_of_its_own(inspected: list, monkeypatch: pytes
     ("error", "line"),
     [
         (
-            pipeline.StageError("11_inspect_video", "ValueError: no face was found: there is nothing to judge", Path("/x.ipynb")),
+            runner.StageError(
+                "11_inspect_video", "ValueError: no face was found: there is nothing to judge", Path("/x.ipynb")
+            ),
             "dfdc: no face was found: there is nothing to judge",
         ),
-        (pipeline.StageError("11_inspect_video", "interrupted", Path("/x.ipynb")), "dfdc: interrupted"),
+        (runner.StageError("11_inspect_video", "interrupted", Path("/x.ipynb")), "dfdc: interrupted"),
         (ValueError("/run holds a run of a, not of b"), "dfdc: /run holds a run of a, not of b"),
-        (RuntimeError("dfdc run: another process is at work in /run"), "dfdc: dfdc run: another process is at work in /run"),
+        (
+            RuntimeError("dfdc run: another process is at work in /run"),
+            "dfdc: dfdc run: another process is at work in /run",
+        ),
     ],
 )
-def test_inspect_that_stops_says_the_reason_alone(error: Exception, line: str, inspected: list, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspect_that_stops_says_the_reason_alone(
+    error: Exception, line: str, inspected: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*positional: Any, **named: Any) -> Path:
         raise error
 
-    monkeypatch.setattr(pipeline, "run_stages", stop)
+    monkeypatch.setattr(runner, "run_stages", stop)
     assert one_line(["inspect", "a.mp4", *SMALL]) == line

@@ -50,9 +50,9 @@ def test_read_lock(text: str, expected: dict[str, set[str]], tmp_path: Path) -> 
 
 
 def test_the_project_is_the_one_of_the_run_folder() -> None:
-    from dfdc_lib import store
+    from dfdc_lib import run_folder
 
-    assert store.PROJECT == PROJECT
+    assert run_folder.PROJECT == PROJECT
 
 
 def test_this_machine_is_examined_in_order() -> None:
@@ -113,7 +113,11 @@ def test_two_opencv_packages(packages: list[tuple[str | None, str]], ok: bool, m
 @pytest.mark.parametrize(
     ("package", "examination", "message"),
     [
-        ("cv2", doctor._opencv, r"cannot be imported \(.*\): install the system packages libgl1 and libglib2.0-0, or run `make setup`"),
+        (
+            "cv2",
+            doctor._opencv,
+            r"cannot be imported \(.*\): install the system packages libgl1 and libglib2.0-0, or run `make setup`",
+        ),
         ("av", doctor._ffmpeg, r"PyAV cannot be imported \(.*\): run `make setup`"),
         ("torch", doctor._gpu, r"torch cannot be imported \(.*\): run `make setup`"),
         ("jupyter_client.kernelspec", doctor._kernel, r"Jupyter cannot be imported \(.*\): run `make setup`"),
@@ -148,13 +152,14 @@ def test_a_missing_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("python", "ok"),
-    [("python", True), (sys.executable, True), ("/somewhere/else/bin/python", False)],
+    ("python", "ok"), [("python", True), (sys.executable, True), ("/somewhere/else/bin/python", False)]
 )
 def test_the_kernel_of_another_python(python: str, ok: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     from jupyter_client import kernelspec
 
-    monkeypatch.setattr(kernelspec.KernelSpecManager, "get_kernel_spec", lambda self, name: SimpleNamespace(argv=[python, "-m", name]))
+    monkeypatch.setattr(
+        kernelspec.KernelSpecManager, "get_kernel_spec", lambda self, name: SimpleNamespace(argv=[python, "-m", name])
+    )
     finding = doctor._kernel()
     assert finding.ok is ok
     assert ok or finding.text == f"python3 starts {python}, not this Python ({sys.executable}): {SETUP}"
@@ -164,7 +169,9 @@ def test_no_gpu_is_no_fault_but_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert doctor._gpu() == Finding("GPU", True, "none: everything runs on the CPU, training at full size would take weeks")
+    assert doctor._gpu() == Finding(
+        "GPU", True, "none: everything runs on the CPU, training at full size would take weeks"
+    )
 
 
 @pytest.mark.parametrize(("free_gib", "ok"), [(0, False), (4.9, False), (5, True), (500, True)])
@@ -172,16 +179,22 @@ def test_free_disk(free_gib: float, ok: bool, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free_gib * 2**30))
     finding = doctor._free_disk(tmp_path / "not" / "there" / "yet")
     assert finding.ok is ok
-    assert finding.text.endswith(str(tmp_path / "not" / "there" / "yet") + ("" if ok else ": make room, or use --run on another disk"))
+    assert finding.text.endswith(
+        str(tmp_path / "not" / "there" / "yet") + ("" if ok else ": make room, or use --run on another disk")
+    )
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = tmp_path / "not" / "there" / "yet"
     assert doctor._write_access(outputs) == Finding("write access", True, str(outputs))
     asked = []
-    monkeypatch.setattr(doctor.os, "access", lambda folder, mode: asked.append((folder, mode)))  # root may write anywhere
+    monkeypatch.setattr(
+        doctor.os, "access", lambda folder, mode: asked.append((folder, mode))
+    )  # root may write anywhere
     finding = doctor._write_access(outputs)
-    assert finding == Finding("write access", False, f"{tmp_path} cannot be written: use --run with a folder of your own")
+    assert finding == Finding(
+        "write access", False, f"{tmp_path} cannot be written: use --run with a folder of your own"
+    )
     assert asked == [(tmp_path, doctor.os.W_OK)]  # the folder that exists
 
 
@@ -192,4 +205,7 @@ def test_the_doctor_comes_where_opencv_cannot_be_imported(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "LOOK  OpenCV: cannot be imported (libGL.so.1: cannot open shared object file): install the system packages" in done.stdout
+    assert (
+        "LOOK  OpenCV: cannot be imported (libGL.so.1: cannot open shared object file): install the system packages"
+        in done.stdout
+    )

@@ -5,10 +5,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from dfdc_lib import pipeline
+from dfdc_lib.pipeline import runner
 
 MOST_CELLS, MOST_LINES, MEDIAN_LINES = 15, 15, 4  # DESIGN, "Notebooks"
-NOTEBOOKS = sorted(pipeline.NOTEBOOKS.glob("*.ipynb"))
+NOTEBOOKS = sorted(runner.NOTEBOOKS.glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -32,6 +32,6 @@ def test_form(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_parameter_has_type_default_and_help(path: Path) -> None:
-    parameters = pipeline.read_parameters(path)
+    parameters = runner.read_parameters(path)
     assert "RUN" in parameters
     assert all(parameter.help for parameter in parameters.values())

@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dfdc_lib.records import FAKE, REAL, Crop, DetectorSettings, Face, FrameFaces, Outcome, Video, VideoCrops, VideoFaces
+from dfdc_lib.records import (
+    FAKE,
+    REAL,
+    Crop,
+    DetectorSettings,
+    Face,
+    FrameFaces,
+    Outcome,
+    Video,
+    VideoCrops,
+    VideoFaces,
+)
 
 LANDMARKS = ((30.5, 40.25), (60.0, 41.0), (45.0, 60.0), (33.0, 75.0), (58.0, 75.5))
 BOX = (20.0, 10.5, 80.25, 90.0)
@@ -38,7 +49,10 @@ def video_faces(frames: tuple[FrameFaces, ...] = ()) -> VideoFaces:
     [
         (),
         (FrameFaces(frame_index=0, time_seconds=0.0),),
-        (FrameFaces(frame_index=0, time_seconds=0.0, faces=(face(), face(confidence=1))), FrameFaces(frame_index=5, time_seconds=0.1668)),
+        (
+            FrameFaces(frame_index=0, time_seconds=0.0, faces=(face(), face(confidence=1))),
+            FrameFaces(frame_index=5, time_seconds=0.1668),
+        ),
     ],
 )
 def test_the_faces_of_a_video_come_back_from_json(frames):
@@ -69,7 +83,13 @@ def test_crops_come_back_from_json():
         landmarks=LANDMARKS,
     )
     record = VideoCrops(
-        video_id="a", boxes_from="b", margin=1 / 3, crops=(crop,), frames_only_here=0, frames_only_in_original=2, fingerprint="f"
+        video_id="a",
+        boxes_from="b",
+        margin=1 / 3,
+        crops=(crop,),
+        frames_only_here=0,
+        frames_only_in_original=2,
+        fingerprint="f",
     )
     again = VideoCrops.model_validate_json(record.model_dump_json())
     assert again == record

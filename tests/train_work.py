@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dfdc_lib import train
-from dfdc_lib.presets import TrainSettings
+from dfdc_lib.classifier import train
+from dfdc_lib.classifier.presets import TrainSettings
+from dfdc_lib.faces.stages import CROP_COLUMNS
 from dfdc_lib.records import FAKE, REAL, Crop, DetectorSettings, Mask, Outcome, Recipe, Video, VideoCrops, VideoFaces
-from dfdc_lib.stages import CROP_COLUMNS
-from dfdc_lib.store import Run, open_run
+from dfdc_lib.run_folder import Run, open_run
 
 PAIRS, FOLDS = 8, 4  # original "r<n>" and fake "f<n>" lie in fold n % 4
 FRAMES = (0, 10, 20, 30)
@@ -41,19 +41,31 @@ def make_run(root: Path) -> Run:
     """Write crops, masks, folds and the records beside them: 8 originals and 8 fakes of 4 crops each."""
     run, rng = open_run(root), np.random.default_rng(0)
     rows, masks, folds, outcomes = [], [], [], []
-    for video_id, label, pair in [(f"{kind}{n}", label, n) for n in range(PAIRS) for kind, label in (("r", REAL), ("f", FAKE))]:
+    for video_id, label, pair in [
+        (f"{kind}{n}", label, n) for n in range(PAIRS) for kind, label in (("r", REAL), ("f", FAKE))
+    ]:
         crops = tuple(_crop(video_id, frame_index) for frame_index in FRAMES)
         for crop in crops:
             run.write_image(run.crop_path(video_id, crop.frame_index, 0), _image(rng, label))
             rows.append(
-                (video_id, crop.frame_index, 0, crop.time_seconds, crop.confidence, *crop.box, *crop.area, *np.ravel(crop.landmarks))
+                (
+                    video_id,
+                    crop.frame_index,
+                    0,
+                    crop.time_seconds,
+                    crop.confidence,
+                    *crop.box,
+                    *crop.area,
+                    *np.ravel(crop.landmarks),
+                )
             )
             if label == FAKE:
                 mask = np.zeros((SIDE, SIDE), np.uint8)
                 mask[FORGED, FORGED] = 255
                 run.write_image(run.mask_path(video_id, crop.frame_index, 0), mask)
                 masks.append(
-                    {"video_id": video_id} | Mask(frame_index=crop.frame_index, face_index=0, ssim=0.7, changed_share=0.25).model_dump()
+                    {"video_id": video_id}
+                    | Mask(frame_index=crop.frame_index, face_index=0, ssim=0.7, changed_share=0.25).model_dump()
                 )
         record = VideoCrops(
             video_id=video_id,

@@ -1,0 +1,1 @@
+"""A crop in; an augmented crop out."""

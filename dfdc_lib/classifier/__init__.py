@@ -1,0 +1,1 @@
+"""Crops in; a trained model, and the scores it gives, out."""

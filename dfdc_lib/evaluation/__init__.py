@@ -1,0 +1,1 @@
+"""Scores in; video scores, metrics and their intervals out."""

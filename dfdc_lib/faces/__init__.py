@@ -1,0 +1,1 @@
+"""Videos in; faces, crops and masks out."""

@@ -1,0 +1,1 @@
+"""One video in; one answer with its evidence out."""

@@ -1,0 +1,89 @@
+"""A notebook's parameters: read from its cell tagged `parameters`, and checked before anything runs.
+
+papermill only warns of a name it does not know, and checks no type; here both are errors, with the nearest right name.
+"""
+
+import ast
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import papermill
+from pydantic import TypeAdapter, ValidationError
+
+TYPES: dict[str, Any] = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+    "list[float]": list[float],
+    "list[str]": list[str],
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of the cell: `NAME: type = default  # help`."""
+
+    name: str
+    type_name: str
+    default: Any
+    help: str
+
+
+def read_parameters(notebook: Path) -> dict[str, Parameter]:
+    """Read a notebook's parameters, by name.
+
+    Raises:
+        ValueError: if one has no type of `TYPES`.
+    """
+    parameters = {}
+    for name, found in papermill.inspect_notebook(str(notebook)).items():
+        if found["inferred_type_name"] not in TYPES:
+            raise ValueError(
+                f"{notebook.name}: parameter {name} must have a type of {sorted(TYPES)}, got {found['inferred_type_name']}"
+            )
+        parameters[name] = Parameter(
+            name, found["inferred_type_name"], ast.literal_eval(found["default"]), found["help"]
+        )
+    return parameters
+
+
+def parse_assignments(assignments: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Turn `NAME=VALUE` texts into values of the parameters' types.
+
+    Args:
+        assignments: e.g. ["MARGIN=0.3", "THRESHOLDS=[0.7, 0.8, 0.8]"].
+        known: the parameters there are, by name.
+    Returns:
+        name → value.
+    Raises:
+        ValueError: for an unknown name, an ill-typed value, or a text without `=`.
+    """
+    values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"a parameter must read NAME=VALUE, got {assignment!r}")
+        if name not in known:
+            nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0)
+            raise ValueError(
+                f"there is no parameter {name!r}; the nearest name is {nearest[0]}; all are {', '.join(sorted(known))}"
+            )
+        values[name] = _parse(text, known[name])
+    return values
+
+
+def _parse(text: str, parameter: Parameter) -> Any:
+    adapter = TypeAdapter(TYPES[parameter.type_name])
+    try:
+        if parameter.type_name.startswith("list"):
+            return adapter.validate_json(text.replace("'", '"'))
+        return adapter.validate_strings(text)
+    except ValidationError:
+        example = f"for example {parameter.name}={parameter.default}"
+        raise ValueError(
+            f"{parameter.name} must be {parameter.type_name} ({parameter.help}), got {text!r}; {example}"
+        ) from None

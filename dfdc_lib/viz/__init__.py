@@ -1,0 +1,1 @@
+"""Arrays and tables in; figures and viewers for notebooks out."""

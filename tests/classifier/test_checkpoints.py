@@ -1,0 +1,397 @@
+"""Models as files: what was saved is what is loaded, and what is not exactly that is an error that names it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dfdc_lib.classifier import released
+from dfdc_lib.classifier.checkpoints import load_any, load_model, load_released, save_model
+from dfdc_lib.classifier.model import Classifier, create_model
+from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe
+from dfdc_lib.run_folder import Run, open_run
+
+SMALL = "test_efficientnet"  # of timm, 0.4 million weights
+NAME = f"final_1_DeepFakeClassifier_{SMALL}_3_7"
+CARD = ModelCard(
+    name="m",
+    encoder=SMALL,
+    recipe=Recipe(size=160, margin=0.3),
+    training={"seed": 1, "rate": 0.01, "optimizer": "sgd", "balanced": True},
+    metrics={"log_loss": 0.25},
+    train_folds=(1, 2),
+    test_fold=0,
+)
+
+State = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def model() -> Classifier:
+    torch.manual_seed(0)
+    return create_model(SMALL, pretrained=False).eval()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return open_run(tmp_path / "run")
+
+
+@pytest.fixture
+def folder(model: Classifier, run: Run) -> Path:
+    save_model(run.root / "models" / "m", model, CARD)
+    return run.root / "models" / "m"
+
+
+def logits(model: Classifier) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
+
+
+def released_state(model: Classifier) -> State:
+    return {f"module.{key}": tensor for key, tensor in model.state_dict().items()}
+
+
+def write_released(path: Path, state: State, **more: object) -> Path:
+    torch.save({"epoch": 8, "state_dict": state} | more, path)
+    return path
+
+
+# The kit's own form -----------------------------------------------------------------------------------------------------------------
+def test_empty_folder_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"model\.json is missing: .*run notebook 06"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_a_reloaded_model_gives_equal_logits(noise: bool, tmp_path: Path) -> None:
+    model = create_model(SMALL, pretrained=False, noise=noise)
+    model(torch.randn(4, 3, 64, 64))  # moves the running statistics
+    card = CARD.model_copy(update={"noise": noise})
+    save_model(tmp_path / "m", model.eval(), card)
+    loaded, read = load_model(tmp_path / "m")
+    assert read == card
+    assert not loaded.training
+    assert torch.equal(logits(loaded), logits(model))  # bit for bit
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["model.json", "weights.safetensors"]
+
+
+def test_saving_again_replaces_the_model_and_nothing_else(folder: Path, model: Classifier) -> None:
+    (folder / "history.csv").write_text("loss\n")
+    other = create_model(SMALL, pretrained=False).eval()
+    save_model(folder, other, CARD.model_copy(update={"data": "other"}))
+    loaded, card = load_model(folder)
+    assert card.data == "other"
+    assert torch.equal(logits(loaded), logits(other))
+    assert not torch.equal(logits(loaded), logits(model))
+    assert (folder / "history.csv").read_text() == "loss\n"
+
+
+def test_killed_between_weights_and_card_leaves_no_mixed_model(
+    folder: Path, model: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.name == "model.json":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(folder, model, CARD)
+    with pytest.raises(FileNotFoundError, match=r"model\.json is missing"):
+        load_model(folder)
+
+
+def test_card_that_would_not_read_back_is_not_written(tmp_path: Path, model: Classifier) -> None:
+    with pytest.raises(
+        ValueError, match=r"the card of m is no model card: metrics\.log_loss: Input should be a valid number"
+    ):
+        save_model(tmp_path / "m", model, CARD.model_copy(update={"metrics": {"log_loss": float("nan")}}))
+    assert not (tmp_path / "m").exists()
+
+
+def without(key: str) -> Callable[[State], None]:
+    return lambda state: state.pop(key)
+
+
+def with_tensor(key: str, *shape: int) -> Callable[[State], None]:
+    return lambda state: state.update({key: torch.zeros(shape)})
+
+
+FAULTS = [
+    pytest.param(without("fc.bias"), r"1 missing: {0}fc\.bias$", id="missing"),
+    pytest.param(with_tensor("extra", 1), r"1 unexpected: {0}extra$", id="unexpected"),
+    pytest.param(
+        with_tensor("fc.weight", 2, 256), r"1 of wrong shape: {0}fc\.weight \(2, 256\) and not \(1, 256\)$", id="shape"
+    ),
+    pytest.param(dict.clear, r"\d+ missing: {0}encoder\.blocks\.0\.0\.bn1\.bias, [^,]+, [^,]+, [^,]+$", id="empty"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), FAULTS)
+def test_weights_that_do_not_fit(spoil: Callable[[State], None], message: str, folder: Path) -> None:
+    state = load_file(folder / "weights.safetensors")
+    spoil(state)
+    save_file(state, folder / "weights.safetensors")
+    with pytest.raises(ValueError, match=r"does not hold the weights of this encoder: " + message.format("")):
+        load_model(folder)
+
+
+def test_noise_weights_under_a_card_without_noise(tmp_path: Path) -> None:
+    save_model(tmp_path, create_model(SMALL, pretrained=False, noise=True), CARD)
+    with pytest.raises(ValueError, match=r"1 unexpected: noise\.kernels"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 5, 100_000])
+def test_truncated_weights(size: int, folder: Path) -> None:
+    path = folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged or no safetensors file"):
+        load_model(folder)
+
+
+def test_missing_weights(folder: Path) -> None:
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"weights\.safetensors is missing"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card | {"colour": 1}, r"model\.json is no model card: colour: Extra inputs"),
+        (
+            lambda card: {key: value for key, value in card.items() if key != "recipe"},
+            r"model\.json is no model card: recipe: Field required",
+        ),
+        (lambda _: "not a card", r"model\.json is no model card: the whole: "),
+        (lambda card: card | {"encoder": "resnest50"}, r"encoder must be a name that timm knows, got 'resnest50'"),
+    ],
+)
+def test_unreadable_card(change: Callable[[dict], object], message: str, folder: Path) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ValueError, match=message):
+        load_model(folder)
+
+
+# Its calibration --------------------------------------------------------------------------------------------------------------------
+CALIBRATION = Calibration(temperature=1.5, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
+
+
+def test_a_calibration_beside_the_card_is_read(run: Run, folder: Path) -> None:
+    assert load_model(folder)[1].calibration is None
+    run.write_record(folder / "calibration.json", CALIBRATION)
+    for _, card in (load_model(folder), load_any("m", run), load_any(str(folder), run)):
+        assert card == CARD.model_copy(update={"calibration": CALIBRATION})
+
+
+def test_a_calibration_goes_with_its_weights(run: Run, folder: Path, model: Classifier) -> None:
+    run.write_record(folder / "calibration.json", CALIBRATION)
+    calibrated = load_model(folder)[1]
+    save_model(folder, model, calibrated)  # say, trained on: the card of the old weights is at hand
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.safetensors"]
+    assert "calibration" not in json.loads((folder / "model.json").read_text())
+    assert load_model(folder)[1] == CARD
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "Invalid JSON"),
+        ("{}", "Field required"),
+        (CALIBRATION.model_dump_json().replace("1.5", "0.0"), "Input should be greater than 0"),
+        (CALIBRATION.model_dump_json().replace("1.5", '"warm"'), "Input should be a valid number"),
+        (CALIBRATION.model_dump_json()[:20], "Invalid JSON"),
+    ],
+)
+def test_a_broken_calibration_is_an_error_with_its_remedy(content: str, reason: str, folder: Path) -> None:
+    (folder / "calibration.json").write_text(content)
+    with pytest.raises(
+        ValueError, match=rf"m/calibration\.json is no calibration: {reason}.*; delete it, or run notebook 08 again"
+    ):
+        load_model(folder)
+
+
+# The winner's form ------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("zipped", [True, False], ids=["torch 1.6 and later", "earlier"])
+@pytest.mark.parametrize("best", [0.25, np.float64(0.25)], ids=["float", "NumPy"])
+def test_released_form(zipped: bool, best: object, tmp_path: Path, model: Classifier) -> None:
+    content = {"epoch": 8, "state_dict": released_state(model), "bce_best": best}
+    torch.save(content, tmp_path / NAME, _use_new_zipfile_serialization=zipped)
+    loaded, card = load_released(tmp_path / NAME)
+    assert torch.equal(logits(loaded), logits(model))
+    assert (card.name, card.encoder, card.noise, card.validation_fold, card.training) == (
+        NAME,
+        SMALL,
+        False,
+        3,
+        {"epoch": 7},
+    )
+
+
+def test_released_numpy_number_of_numpy_1(tmp_path: Path, model: Classifier) -> None:
+    path = tmp_path / NAME
+    torch.save(
+        {"state_dict": released_state(model), "bce_best": np.float64(0.25)}, path, _use_new_zipfile_serialization=False
+    )
+    content = path.read_bytes()
+    assert b"numpy._core.multiarray" in content
+    path.write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert torch.equal(logits(load_released(path)[0]), logits(model))
+
+
+def test_released_recipe_is_that_of_the_winners_inference(tmp_path: Path, model: Classifier) -> None:
+    """SPEC, section 6."""
+    recipe = load_released(write_released(tmp_path / NAME, released_state(model)))[1].recipe
+    assert recipe == Recipe(
+        detector=DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="half", min_face_pixels=20),
+        margin=1 / 3,
+        size=380,
+        interpolation_down="area",
+        interpolation_up="cubic",
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+
+
+@pytest.mark.parametrize(("spoil", "message"), FAULTS)
+def test_released_weights_that_do_not_fit(
+    spoil: Callable[[State], None], message: str, tmp_path: Path, model: Classifier
+) -> None:
+    state = dict(model.state_dict())
+    spoil(state)
+    path = write_released(tmp_path / NAME, {f"module.{key}": tensor for key, tensor in state.items()})
+    with pytest.raises(
+        ValueError, match=rf"{NAME} does not hold the weights of this encoder: " + message.format(r"module\.")
+    ):
+        load_released(path)
+
+
+def test_released_without_its_prefix(tmp_path: Path, model: Classifier) -> None:
+    with pytest.raises(ValueError, match=r"missing: module\.encoder\..*unexpected: encoder\."):
+        load_released(write_released(tmp_path / NAME, model.state_dict()))
+
+
+class Bomb:
+    """Pickled, it runs something when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def test_released_with_a_class_of_someone_elses(tmp_path: Path, model: Classifier) -> None:
+    path = write_released(tmp_path / NAME, released_state(model), recipe=Fraction(1, 3))
+    with pytest.raises(ValueError, match=r"holds a Python object \(fractions\.Fraction\) and was not loaded"):
+        load_released(path)
+
+
+def test_released_with_an_object_inside_runs_nothing(tmp_path: Path, model: Classifier) -> None:
+    path = write_released(tmp_path / NAME, released_state(model), extra=Bomb(tmp_path / "it ran"))
+    with pytest.raises(
+        ValueError, match=r"holds a Python object \(posix\.mkdir\) and was not loaded: loading it could run anything"
+    ):
+        load_released(path)
+    assert not (tmp_path / "it ran").exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "it ran").exists()  # the test can fail
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("size", [0, 1, 40, 3000, 100_000, -1])
+def test_truncated_release(zipped: bool, size: int, tmp_path: Path, model: Classifier) -> None:
+    path = tmp_path / NAME
+    torch.save({"state_dict": released_state(model)}, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=rf"{NAME} is damaged, cut short or no checkpoint of torch: fetch it again"):
+        load_released(path)
+
+
+@pytest.mark.parametrize(
+    "content", [[], {}, {"state_dict": 3}, {"state_dict": {"module.fc.bias": "text"}}, torch.zeros(3)]
+)
+def test_released_of_other_content(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / NAME)
+    with pytest.raises(
+        ValueError, match=rf"must hold a dict with a state_dict of tensors, got {type(content).__name__} without one"
+    ):
+        load_released(tmp_path / NAME)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.pth", "final_1_DeepFakeClassifierSRM_resnet18_0_1", "DeepFakeClassifier_resnet18_best"]
+)
+def test_released_name_must_say_the_encoder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"is called …DeepFakeClassifier_<encoder>_<fold>_<epoch>, got {name}"):
+        load_released(tmp_path / name)
+
+
+def test_released_names_say_b7() -> None:
+    from dfdc_lib.classifier.checkpoints import RELEASED_NAME
+
+    found = [RELEASED_NAME.search(checkpoint.name) for checkpoint in released.RELEASED]
+    assert {match["encoder"] for match in found if match} == {"tf_efficientnet_b7_ns"}
+    assert [int(match["epoch"]) for match in found if match] == [36, 19, 29, 31, 37, 40, 23]
+
+
+# By name ----------------------------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Classifier) -> Path:
+    """A cache folder with one released checkpoint of two."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    content = write_released(folder / NAME, released_state(model)).read_bytes()
+    there = released.Released(name=NAME, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), url="")
+    monkeypatch.setattr(released, "RELEASED", (there, there.model_copy(update={"name": "final_2"})))
+    monkeypatch.setenv("DFDC_WEIGHTS", str(folder))
+    return folder
+
+
+def test_unknown_name_lists_what_there_is(run: Run, cache: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=rf"no model 'b7'; trained in {run.root}: none; released, in {cache}: {NAME}; or give"
+    ):
+        load_any("b7", run)
+    (cache / NAME).unlink()
+    for name in ("m", "n"):
+        (run.root / "models" / name).mkdir(parents=True)
+        (run.root / "models" / name / "model.json").write_text("{}")
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf"trained in {run.root}: m, n; released, in {cache}: none, see `dfdc weights download`",
+    ):
+        load_any("b7", run)
+
+
+def test_every_way_to_name_a_model(run: Run, folder: Path, cache: Path, model: Classifier) -> None:
+    elsewhere = (cache / NAME).rename(cache.parent / NAME)
+    (cache / NAME).write_bytes(elsewhere.read_bytes())
+    for name, expected in (("m", "m"), (str(folder), "m"), (NAME, NAME), (str(elsewhere), NAME)):
+        loaded, card = load_any(name, run)
+        assert card.name == expected
+        assert torch.equal(logits(loaded), logits(model))
+
+
+def test_released_file_is_checked_before_it_is_read(run: Run, cache: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="final_2 is missing: run `dfdc weights download final_2`"):
+        load_any("final_2", run)
+    content = (cache / NAME).read_bytes()
+    (cache / NAME).write_bytes(content[:-1] + b"x")
+    with pytest.raises(
+        ValueError, match=rf"is not the released file \(its SHA-256 differs\): run `dfdc weights download {NAME}`"
+    ):
+        load_any(NAME, run)

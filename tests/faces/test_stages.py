@@ -1,0 +1,439 @@
+"""The stages on the built-in sample, on damaged copies of it and on odd real files: every video has one outcome, whatever happens."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfdc_lib import workers
+from dfdc_lib.data.sample import SCENES
+from dfdc_lib.faces import crops, jobs, stages
+from dfdc_lib.records import DetectorSettings, Outcome, Video, VideoInfo
+from dfdc_lib.run_folder import Run, open_run
+
+WORKERS = 2
+STRIDE = DetectorSettings(frame_stride=5)
+EXAMINED = [0, 5, 10, 15, 20]  # of the 22 frames of 0.9 s
+FAKES = {f"{scene.name}_{forgery.suffix}": scene.name for scene in SCENES for forgery in scene.forgeries}
+ORIGINALS = {scene.name for scene in SCENES}
+STAGES = ["00_videos", "01_detect_faces", "02_crop_faces", "03_ssim_masks", "04_folds"]
+
+
+def run_all(run: Run, data: Path, settings: DetectorSettings = STRIDE) -> dict[str, list[Outcome]]:
+    """Run 00 to 03, and give each stage's outcomes."""
+    return {
+        "00_videos": stages.find_videos(run, str(data), workers=WORKERS),
+        "01_detect_faces": stages.detect_faces(run, settings, "cpu", WORKERS),
+        "02_crop_faces": stages.crop_faces(run, workers=WORKERS),
+        "03_ssim_masks": stages.make_masks(run, WORKERS),
+    }
+
+
+def by_id(outcomes: list[Outcome]) -> dict[str, Outcome]:
+    assert len({outcome.video_id for outcome in outcomes}) == len(outcomes)
+    return {outcome.video_id: outcome for outcome in outcomes}
+
+
+def status_counts(outcomes: list[Outcome]) -> dict[str, int]:
+    return dict(Counter(outcome.status for outcome in outcomes))
+
+
+def change_times(run: Run) -> dict[str, int]:
+    """Say when each file that a job writes was last written."""
+    folders = ("info", "boxes", "crops", "masks", "hashes")
+    return {
+        str(path): path.stat().st_mtime_ns
+        for name in folders
+        for path in (run.root / name).rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads() -> Iterator[None]:
+    """Threads in place of processes, which take seconds to start; test_pool and test_pipeline have the processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "worker_pool", ThreadPoolExecutor)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, list[Outcome]]]:
+    """The sample, through all stages; do not write into it."""
+    run = open_run(tmp_path_factory.mktemp("whole") / "run")
+    outcomes = run_all(run, sample_root)
+    stages.make_folds(run, "leak-free", 4, workers=WORKERS)
+    return run, outcomes | {"04_folds": run.read_status("04_folds")}
+
+
+@pytest.fixture
+def copy(whole: tuple[Run, dict[str, list[Outcome]]], tmp_path: Path) -> Run:
+    """A finished run to change."""
+    shutil.copytree(whole[0].root, tmp_path / "run")
+    return open_run(tmp_path / "run")
+
+
+# The sample --------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("00_videos", {"done": 35}),
+        ("01_detect_faces", {"done": 15, "nothing": 1, "not needed": 19}),
+        ("02_crop_faces", {"done": 34, "nothing": 1}),
+        ("03_ssim_masks", {"done": 19, "not needed": 16}),
+        ("04_folds", {"done": 16, "not needed": 19}),
+    ],
+)
+def test_the_counts_of_each_stage_add_up(
+    stage: str, expected: dict[str, int], whole: tuple[Run, dict[str, list[Outcome]]]
+) -> None:
+    run, outcomes = whole
+    assert status_counts(outcomes[stage]) == expected
+    assert set(by_id(outcomes[stage])) == ORIGINALS | set(FAKES)
+    assert run.read_status(stage) == outcomes[stage] == sorted(outcomes[stage], key=lambda outcome: outcome.video_id)
+    assert len(run.read_table("failures.csv")) == 0
+    assert sorted(path.stem for path in (run.root / "status").iterdir()) == STAGES
+    assert not any((run.root / ".partial").iterdir())
+
+
+@pytest.mark.slow
+def test_what_is_counted_is_what_lies_there(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+    run, outcomes = whole
+    faces = {video_id: sum(len(frame.faces) for frame in run.read_faces(video_id).frames) for video_id in ORIGINALS}
+    pictures = {kind: len(list((run.root / kind).rglob("*.png"))) for kind in ("crops", "masks")}
+    assert {o.video_id: o.count for o in outcomes["01_detect_faces"] if o.video_id in ORIGINALS} == faces
+    assert sum(o.count for o in outcomes["02_crop_faces"]) == len(run.read_table("crops.parquet")) == pictures["crops"]
+    assert sum(o.count for o in outcomes["03_ssim_masks"]) == len(run.read_table("masks.csv")) == pictures["masks"]
+    assert {o.count for o in outcomes["00_videos"]} == {22}  # frames in the header
+    assert {o.count for o in outcomes["04_folds"] if o.status == "done"} == {
+        1
+    }  # of frames 0 and 30, 22 frames have the first
+
+
+@pytest.mark.slow
+def test_one_face_a_person_and_none_in_the_video_without(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+    run, outcomes = whole
+    detected = by_id(outcomes["01_detect_faces"])
+    for scene in SCENES:
+        people = {"portrait": 1, "pair": 2, "coffee": 0}[scene.world]
+        assert [frame.frame_index for frame in run.read_faces(scene.name).frames] == EXAMINED
+        assert (scene.name, detected[scene.name].count) == (scene.name, people * len(EXAMINED))
+    assert detected["no_face"].note == "no face in 5 examined frames"
+    assert by_id(outcomes["02_crop_faces"])["no_face"].note == "no face in the boxes of no_face"
+
+
+@pytest.mark.slow
+def test_a_fake_is_cut_where_its_original_is(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+    run, outcomes = whole
+    assert sorted(path.stem for path in (run.root / "boxes").iterdir()) == sorted(ORIGINALS)
+    for fake, original in FAKES.items():
+        assert by_id(outcomes["01_detect_faces"])[fake].note == f"uses the boxes of {original}"
+        cut, source = run.read_crops(fake), run.read_crops(original)
+        assert (cut.boxes_from, cut.frames_only_here, cut.frames_only_in_original) == (original, 0, 0)
+        places = [(crop.frame_index, crop.face_index, crop.area, crop.landmarks) for crop in cut.crops]
+        assert places == [(crop.frame_index, crop.face_index, crop.area, crop.landmarks) for crop in source.crops]
+
+
+@pytest.mark.slow
+def test_the_table_of_crops(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+    run = whole[0]
+    table = run.read_table("crops.parquet")
+    assert list(table.columns) == stages.CROP_COLUMNS
+    assert list(table.columns[13:17]) == ["left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y"]
+    width, height = table["area_x1"] - table["area_x0"], table["area_y1"] - table["area_y0"]
+    for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"):
+        assert ((table[f"{name}_x"] > 0) & (table[f"{name}_x"] < width)).all(), name
+        assert ((table[f"{name}_y"] > 0) & (table[f"{name}_y"] < height)).all(), name
+    assert (table["left_eye_x"] < table["right_eye_x"]).all()
+    assert (table["left_eye_y"] < table["left_mouth_y"]).all()
+    assert table["confidence"].between(0.95, 1).all()
+    for row in table.iloc[:: len(table) // 10].itertuples():
+        crop = run.read_image(run.crop_path(row.video_id, row.frame_index, row.face_index))
+        assert crop.shape == (row.area_y1 - row.area_y0, row.area_x1 - row.area_x0, 3)
+
+
+@pytest.mark.slow
+def test_every_fake_has_masks_of_its_crops_size(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+    run = whole[0]
+    masks = run.read_table("masks.csv")
+    assert list(masks.columns) == ["video_id", "frame_index", "face_index", "ssim", "changed_share"]
+    assert set(masks["video_id"]) == set(FAKES)
+    untouched = (masks["video_id"] == "two_faces_fake_one_face") & (masks["changed_share"] < 0.01)
+    assert untouched.sum() == len(EXAMINED)  # the real one of the two people, in every frame
+    assert masks.loc[~untouched, "ssim"].between(0.2, 0.99).all()
+    assert masks.loc[~untouched, "changed_share"].between(0.01, 0.9).all()
+    for fake, original in FAKES.items():
+        record = run.read_masks(fake)
+        assert (record.original_id, record.crops_left_out, len(record.masks)) == (
+            original,
+            0,
+            len(run.read_crops(fake).crops),
+        )
+        crop = run.read_crops(fake).crops[0]
+        mask = run.read_image(run.mask_path(fake, crop.frame_index, crop.face_index))
+        assert mask.shape == (crop.area[3] - crop.area[1], crop.area[2] - crop.area[0])
+        assert mask.max() > 128
+
+
+@pytest.mark.slow
+def test_folds_hold_every_video_and_no_original_leaves_its_fakes(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+    run = whole[0]
+    folds = run.read_table("folds.csv").set_index("video_id")
+    assert set(folds.index) == ORIGINALS | set(FAKES)
+    assert set(folds["fold"]) == {0, 1, 2, 3}
+    assert folds["group"].nunique() == len(ORIGINALS)
+    assert all(folds.loc[fake, "fold"] == folds.loc[original, "fold"] for fake, original in FAKES.items())
+    leaks = run.read_table("leaks.csv")
+    assert list(leaks.columns)[0] == "kind"
+    assert "identity" not in set(leaks["kind"])
+
+
+@pytest.mark.slow
+def test_folds_refuse_an_unknown_scheme(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+    with pytest.raises(ValueError, match='SCHEME must be "leak-free" or "winner", got "winners"'):
+        stages.make_folds(whole[0], "winners", 4)
+
+
+def test_folds_of_videos_without_labels_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    run = open_run(tmp_path)
+    run.write_videos([Video(video_id=name, path=tmp_path / f"{name}.mp4", identities=(name,)) for name in "abcdef"], {})
+    with pytest.raises(
+        ValueError,
+        match="none of the 6 videos is known to be real or fake, .* `dfdc run --to 02`, or .* `dfdc predict`",
+    ):
+        stages.make_folds(run, "leak-free", 5)
+    assert not (tmp_path / "folds.csv").exists()
+
+
+# Doing it again ----------------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_doing_it_again_does_nothing(copy: Run, sample_root: Path, whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+    before = change_times(copy)
+    again = run_all(copy, sample_root)
+    stages.make_folds(copy, "leak-free", 4, workers=WORKERS)
+    assert change_times(copy) == before
+    assert again | {"04_folds": copy.read_status("04_folds")} == whole[1]
+
+
+@pytest.mark.slow
+def test_another_margin_cuts_the_crops_again_and_removes_the_old(copy: Run) -> None:
+    copy.write_bytes(copy.crop_path("plain", 99999, 0), b"a crop of an earlier run")
+    before = copy.read_table("crops.parquet")
+    outcomes = stages.crop_faces(copy, margin=0.5, workers=WORKERS)
+    after = copy.read_table("crops.parquet")
+    assert status_counts(outcomes) == {"done": 34, "nothing": 1}
+    assert not copy.crop_path("plain", 99999, 0).exists()
+    pd.testing.assert_frame_equal(before.filter(like="box"), after.filter(like="box"))
+    box, area = after.filter(like="box").to_numpy(), after.filter(like="area").to_numpy()
+    unclamped = (area[:, 0] > 0) & (area[:, 1] > 0)
+    assert unclamped.sum() > 20
+    np.testing.assert_allclose((box - area)[unclamped, 0], 0.5 * (box[:, 2] - box[:, 0])[unclamped], atol=0.51)
+
+
+# Damaged data ------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tmp_path: Path) -> None:
+    """Zoom is deleted, walk (an original) and mirrored_fake cut to 100 bytes; tilted is the same as before."""
+    data = tmp_path / "data"
+    shutil.copytree(sample_root, data)
+    (data / "dfdc_train_part_2" / "zoom.mp4").unlink()
+    for path in (data / "dfdc_train_part_0" / "walk.mp4", data / "dfdc_train_part_1" / "mirrored_fake.mp4"):
+        path.write_bytes(path.read_bytes()[:100])
+    before = change_times(copy)
+    outcomes = {stage: by_id(found) for stage, found in run_all(copy, data).items()}
+    stages.make_folds(copy, "leak-free", 4, workers=WORKERS)
+    outcomes["04_folds"] = by_id(copy.read_status("04_folds"))
+
+    everything = (ORIGINALS | set(FAKES)) - {"zoom"}
+    assert all(set(found) == everything for found in outcomes.values())
+    expected = {  # in 00, 01, 02, 03, 04
+        "zoom_fake": ["done", "done", "done", "nothing", "not needed"],
+        "walk": ["failed", "failed before", "failed before", "not needed", "failed before"],
+        "walk_fake": ["done", "done", "done", "nothing", "not needed"],
+        "mirrored": ["done", "done", "done", "not needed", "done"],
+        "mirrored_fake": ["failed", "failed before", "failed before", "failed before", "not needed"],
+        "tilted": ["done", "done", "done", "not needed", "done"],
+        "tilted_fake": ["done", "not needed", "done", "done", "not needed"],
+    }
+    assert {video_id: [outcomes[stage][video_id].status for stage in STAGES] for video_id in expected} == expected
+
+    notes = {video_id: outcomes["01_detect_faces"][video_id].note for video_id in ("zoom_fake", "walk_fake", "walk")}
+    assert notes == {
+        "zoom_fake": "searched itself: its original is not in the data",
+        "walk_fake": "searched itself: its original walk is unreadable",
+        "walk": "unreadable, see 00_videos",
+    }
+    assert outcomes["03_ssim_masks"]["zoom_fake"].note == "no original to compare with frame by frame"
+    assert copy.read_crops("zoom_fake").boxes_from == "zoom_fake"
+    failures = copy.read_table("failures.csv")
+    assert failures[["stage", "video_id"]].to_numpy().tolist() == [
+        ["00_videos", "mirrored_fake"],
+        ["00_videos", "walk"],
+    ]
+    assert failures["reason"].str.contains("is not readable as a video").all()
+
+    left = {
+        name: {path.stem for path in (copy.root / name).iterdir()}
+        for name in ("info", "boxes", "crops", "masks", "hashes")
+    }
+    assert left["info"] == left["crops"] == everything - {"walk", "mirrored_fake"}
+    assert left["boxes"] == (ORIGINALS - {"zoom", "walk"}) | {"zoom_fake", "walk_fake"}
+    assert left["masks"] == set(FAKES) - {"zoom_fake", "walk_fake", "mirrored_fake"}
+    assert left["hashes"] == ORIGINALS - {"zoom", "walk"}
+    after = change_times(copy)
+    assert all(after[path] == before[path] for path in after if "tilted" in path)
+
+
+@pytest.mark.slow
+def test_a_file_that_goes_between_two_stages_fails_with_its_name(copy: Run, sample_root: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(sample_root, data)
+    stages.find_videos(copy, str(data), workers=WORKERS)
+    (data / "dfdc_train_part_2" / "zoom.mp4").unlink()
+    outcomes = by_id(stages.detect_faces(copy, STRIDE, "cpu", WORKERS))
+    assert status_counts(list(outcomes.values())) == {"done": 14, "nothing": 1, "not needed": 19, "failed": 1}
+    assert outcomes["zoom"].note.startswith("FileNotFoundError: no such video: ")
+    assert by_id(stages.crop_faces(copy, workers=WORKERS))["zoom_fake"].status == "failed before"
+
+
+@pytest.mark.slow
+def test_crops_and_masks_where_a_face_lies_outside_of_the_fake(copy: Run) -> None:
+    """The other branches of the outcomes: left-out frames, aligned sizes, crops that are too small for a mask."""
+    record = copy.read_crops("plain_fake")
+    odd = record.model_copy(
+        update={"frames_only_here": 2, "frames_only_in_original": 3, "alignment": (1.0, 1.0, -11.0, 0.0)}
+    )
+    assert jobs.crops_outcome(odd).note == (
+        "2 examined frames that plain does not have, left out; 3 examined frames that only plain has, left out; "
+        "frame of another size: scaled by 1.000, 1.000 and moved by -11 x 0 pixels"
+    ).replace(" x ", ", ")
+    tiny = record.crops[0].model_copy(update={"area": (0, 0, 6, 80)})
+    copy.write_record(
+        copy.crops_record_path("plain_fake"), record.model_copy(update={"crops": (tiny, *record.crops[1:])})
+    )
+    masks = jobs.make_masks(copy, "plain_fake", "plain", "f")
+    assert (masks.crops_left_out, len(masks.masks)) == (1, len(record.crops) - 1)
+    assert (
+        jobs.masks_outcome(masks).note
+        == "1 crops without a mask: the original lacks the frame, or the crop is smaller than 7 pixels"
+    )
+
+
+# Without videos ----------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("stage", "remedy"),
+    [
+        (lambda run: stages.detect_faces(run, STRIDE), r"videos.csv is missing: run notebook 00 first"),
+        (lambda run: stages.crop_faces(run), r"videos.csv is missing: run notebook 00 first"),
+        (lambda run: stages.make_masks(run), r"videos.csv is missing: run notebook 00 first"),
+        (lambda run: stages.make_folds(run, "leak-free", 2), r"videos.csv is missing: run notebook 00 first"),
+    ],
+)
+def test_a_stage_in_an_empty_run_folder_names_the_notebook_to_run(stage: Callable, remedy: str, tmp_path: Path) -> None:
+    with pytest.raises((FileNotFoundError, KeyError), match=remedy):
+        stage(open_run(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stage", "done", "remedy"),
+    [
+        (
+            stages.crop_faces,
+            [],
+            r"1 videos \(v, …\) have not been through 01_detect_faces: run notebook 01 first, or `dfdc run --to 01`",
+        ),
+        (
+            stages.make_masks,
+            ["01_detect_faces"],
+            r"1 videos \(v, …\) have not been through 02_crop_faces: run notebook 02 first",
+        ),
+    ],
+)
+def test_a_stage_out_of_order_names_the_notebook_to_run(
+    stage: Callable, done: list[str], remedy: str, tmp_path: Path
+) -> None:
+    run = open_run(tmp_path)
+    run.write_videos([Video(video_id="v", path=tmp_path / "v.mp4")], {"v": INFO})
+    for name in done:
+        run.write_table(f"status/{name}.csv", pd.DataFrame([Outcome(video_id="v", status="nothing").model_dump()]))
+    with pytest.raises(FileNotFoundError, match=remedy):
+        stage(run)
+
+
+INFO = VideoInfo(height=480, width=640, fps=25.0, frame_count=60, duration_seconds=2.4, rotation_degrees=0)
+
+
+@pytest.mark.parametrize(
+    ("item", "changes", "expected"),
+    [
+        ({"label": 0}, {}, ("v", "")),
+        ({"label": None}, {}, ("v", "")),
+        ({"label": 1}, {}, ("v", "its original is not in the data")),
+        ({"label": 1, "original_id": "gone"}, {}, ("v", "its original gone is unreadable")),
+        ({"label": 1, "original_id": "o"}, {}, ("o", "")),
+        (
+            {"label": 1, "original_id": "o"},
+            {"height": 360, "width": 480, "frame_count": 9},
+            ("o", ""),
+        ),  # scaled, shorter
+        ({"label": 1, "original_id": "o"}, {"fps": 24.8}, ("o", "")),  # within a hundredth
+        ({"label": 1, "original_id": "o"}, {"fps": 24.0}, ("v", "it has 24.0 frames per second, its original 25.0")),
+        ({"label": 1, "original_id": "o"}, {"fps": 30.0}, ("v", "it has 30.0 frames per second, its original 25.0")),
+        ({"label": 1, "original_id": "o"}, {"height": 640, "width": 480}, ("v", "it is 480x640, its original 640x480")),
+    ],
+)
+def test_whose_boxes_a_video_is_cut_with(item: dict, changes: dict, expected: tuple[str, str]) -> None:
+    infos = {"v": INFO.model_copy(update=changes), "o": INFO}
+    assert stages.boxes_source(Video(video_id="v", path=Path("v.mp4"), **item), infos) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([], {"all": [0, 0]}),
+        ([("done", 3)], {"done": [1, 3], "all": [1, 3]}),
+        ([("done", 3), ("failed", 0), ("done", 4)], {"done": [2, 7], "failed": [1, 0], "all": [3, 7]}),
+    ],
+)
+def test_count_outcomes(outcomes: list[tuple], expected: dict[str, list[int]]) -> None:
+    table = stages.count_outcomes(
+        [Outcome(video_id=str(i), status=status, count=n) for i, (status, n) in enumerate(outcomes)]
+    )
+    assert table.columns.tolist() == ["videos", "made"]
+    assert {status: row.tolist() for status, row in table.iterrows()} == expected
+    assert table.index[-1] == "all"
+
+
+# Real files --------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_odd_real_files_have_one_outcome_each(test_videos: Path, tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run")
+    outcomes = run_all(run, test_videos / "odd", DetectorSettings(frame_stride=30))
+    videos = sorted(video.video_id for video in run.read_videos())
+    assert len(videos) == 10
+    assert all([outcome.video_id for outcome in found] == videos for found in outcomes.values())
+    failures = run.read_table("failures.csv")
+    assert failures[["stage", "video_id"]].to_numpy().tolist() == [["00_videos", "no_moov_atom"]]
+    assert "no_moov_atom.mp4 is not readable as a video" in failures["reason"][0]
+    assert [by_id(outcomes[stage])["no_moov_atom"].status for stage in STAGES[:3]] == [
+        "failed",
+        "failed before",
+        "failed before",
+    ]
+    detected = by_id(outcomes["01_detect_faces"])
+    assert {video_id for video_id, outcome in detected.items() if outcome.status == "failed"} == set()
+    assert detected["no_face_1080p"].status == "nothing"
+    assert detected["many_people"].count > 10
+    assert "22 of 50 frames missing or damaged" in detected["corrupted_50_declared_28_decode"].note
+    assert run.read_infos()["rotated_minus90_person"].rotation_degrees in (90, 270)
+    assert status_counts(outcomes["03_ssim_masks"]) == {"not needed": 10}  # no labels, no fakes
+    table = run.read_table("crops.parquet")
+    assert (table["area_x0"] >= 0).all()
+    assert len(table) == sum(outcome.count for outcome in detected.values())
+    assert crops.DEFAULT_MARGIN == run.read_crops("many_people").margin == 0.2
