@@ -7,7 +7,7 @@ Coordinates are pixels of the full-resolution, upright frame; points are (x, y),
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,19 @@ BUILT_IN_SAMPLE = "built-in sample"  # as run.json and model cards name it
 
 # What a stage did with a video: made something · found nothing to make · had no need to · failed · a stage before it failed.
 Status = Literal["done", "nothing", "not needed", "failed", "failed before"]
+
+
+class FaceKey(NamedTuple):
+    """Which face: its video, its frame and its place among the faces of that frame."""
+
+    video_id: str
+    frame_index: int
+    face_index: int
+
+    @property
+    def name(self) -> str:
+        """File name of what belongs to this face, without its ending: `00030_0`."""
+        return f"{self.frame_index:05d}_{self.face_index}"
 
 
 class Record(BaseModel):

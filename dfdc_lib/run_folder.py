@@ -5,7 +5,6 @@ renamed, so a file that is there is whole, whatever was killed when. Source vide
 """
 
 import fcntl
-import hashlib
 import io
 import json
 import shutil
@@ -20,10 +19,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from dfdc_lib.records import Outcome, Record, Video, VideoCrops, VideoFaces, VideoInfo, VideoMasks
+from dfdc_lib.records import FaceKey, Outcome, Record, Video, VideoCrops, VideoFaces, VideoInfo, VideoMasks
 
 PROJECT = Path(__file__).resolve().parents[1]  # the checkout: notebooks/ and outputs/ lie beside the package
-FINGERPRINT_BYTES = 65536  # read from a file's head and tail: headers and index of a video are in one of them
 INFO_COLUMNS = tuple(
     name for name in VideoInfo.model_fields if name != "fingerprint"
 )  # of videos.csv, after a Video's own
@@ -38,23 +36,6 @@ RecordType = TypeVar("RecordType", bound=Record)
 def project_path(path: str | Path) -> Path:
     """Make a path absolute: a relative one starts at the project folder, wherever the notebook runs."""
     return (PROJECT / Path(path).expanduser()).resolve()
-
-
-def fingerprint(*parts: object) -> str:
-    """Hash anything with a stable `str` or JSON form to 16 hex digits; equal parts give equal fingerprints."""
-    texts = [part.model_dump_json() if isinstance(part, Record) else str(part) for part in parts]
-    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]
-
-
-def file_fingerprint(path: Path) -> str:
-    """Tell whether a file changed, from its size, first and last 64 KiB: cheap for videos, and equal for equal copies."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(FINGERPRINT_BYTES))
-        file.seek(max(0, size - FINGERPRINT_BYTES))
-        digest.update(file.read(FINGERPRINT_BYTES))
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -73,14 +54,14 @@ class Run:
     def crops_record_path(self, video_id: str) -> Path:
         return self.root / "crops" / video_id / "crops.json"
 
-    def crop_path(self, video_id: str, frame_index: int, face_index: int) -> Path:
-        return self.root / "crops" / video_id / f"{frame_index:05d}_{face_index}.png"
+    def crop_path(self, key: FaceKey) -> Path:
+        return self.root / "crops" / key.video_id / f"{key.name}.png"
 
     def masks_record_path(self, video_id: str) -> Path:
         return self.root / "masks" / video_id / "masks.json"
 
-    def mask_path(self, video_id: str, frame_index: int, face_index: int) -> Path:
-        return self.root / "masks" / video_id / f"{frame_index:05d}_{face_index}.png"
+    def mask_path(self, key: FaceKey) -> Path:
+        return self.root / "masks" / key.video_id / f"{key.name}.png"
 
     def scores_record_path(self, model: str, video_id: str) -> Path:
         return self.root / "scores" / model / f"{video_id}.json"

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from dfdc_lib.records import Outcome, VideoHashes
+from dfdc_lib.records import FaceKey, Outcome, VideoHashes
 from dfdc_lib.run_folder import Run, open_run
 from dfdc_lib.workers import Job, run_jobs
 
@@ -33,7 +33,7 @@ def make_in_folder(run: Run, video_id: str, fingerprint: str, deed: str) -> Vide
     """Write two files into a folder of the video's own, as crops and masks do."""
     if deed == "raise":
         raise ValueError(f"no crop for {video_id}")
-    run.write_bytes(run.crop_path(video_id, 0, 0), b"a crop")
+    run.write_bytes(run.crop_path(FaceKey(video_id, 0, 0)), b"a crop")
     record = VideoHashes(video_id=video_id, hashes=(1,), fingerprint=fingerprint)
     run.write_record(run.crops_record_path(video_id), record)
     return record

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfdc_lib.records import Crop, Outcome, Video, VideoCrops, VideoHashes, VideoInfo
-from dfdc_lib.run_folder import FINGERPRINT_BYTES, PROJECT, Run, file_fingerprint, fingerprint, open_run, project_path
+from dfdc_lib.records import Crop, FaceKey, Outcome, Video, VideoCrops, VideoHashes, VideoInfo
+from dfdc_lib.run_folder import FINGERPRINT_BYTES, PROJECT, Run, open_run, project_path
+from dfdc_lib.staleness import file_fingerprint, fingerprint
 
 INFO = VideoInfo(height=480, width=640, fps=29.97, frame_count=300, duration_seconds=10.01, rotation_degrees=90)
 FULL_VIDEO = Video(
@@ -72,9 +73,9 @@ def test_the_run_folder_has_the_layout_of_the_design() -> None:
     paths = [
         run.info_path("v"),
         run.boxes_path("v"),
-        run.crop_path("v", 30, 1),
+        run.crop_path(FaceKey("v", 30, 1)),
         run.crops_record_path("v"),
-        run.mask_path("v", 30, 1),
+        run.mask_path(FaceKey("v", 30, 1)),
         run.masks_record_path("v"),
         run.hash_path("v"),
         run.status_path("00_videos"),
@@ -322,7 +323,7 @@ def test_metrics_are_plain_json(run: Run) -> None:
         (lambda run: run.read_faces("v"), "boxes/v.json", "01"),
         (lambda run: run.read_crops("v"), "crops/v/crops.json", "02"),
         (lambda run: run.read_table("crops.parquet"), "crops.parquet", "02"),
-        (lambda run: run.read_image(run.crop_path("v", 30, 0)), "crops/v/00030_0.png", "02"),
+        (lambda run: run.read_image(run.crop_path(FaceKey("v", 30, 0))), "crops/v/00030_0.png", "02"),
         (lambda run: run.read_masks("v"), "masks/v/masks.json", "03"),
         (lambda run: run.read_table("masks.csv"), "masks.csv", "03"),
         (lambda run: run.read_table("folds.csv"), "folds.csv", "04"),
@@ -340,9 +341,9 @@ def test_a_missing_file_names_the_notebook_that_makes_it(
 
 
 def test_an_image_that_is_none_is_refused(run: Run) -> None:
-    run.write_bytes(run.crop_path("v", 0, 0), b"no image")
+    run.write_bytes(run.crop_path(FaceKey("v", 0, 0)), b"no image")
     with pytest.raises(FileNotFoundError, match=r"00000_0\.png is missing or no image: run notebook 02"):
-        run.read_image(run.crop_path("v", 0, 0))
+        run.read_image(run.crop_path(FaceKey("v", 0, 0)))
 
 
 # The lock ----------------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,19 @@ import torch
 from dfdc_lib.classifier import train
 from dfdc_lib.classifier.presets import TrainSettings
 from dfdc_lib.faces.stages import CROP_COLUMNS
-from dfdc_lib.records import FAKE, REAL, Crop, DetectorSettings, Mask, Outcome, Recipe, Video, VideoCrops, VideoFaces
+from dfdc_lib.records import (
+    FAKE,
+    REAL,
+    Crop,
+    DetectorSettings,
+    FaceKey,
+    Mask,
+    Outcome,
+    Recipe,
+    Video,
+    VideoCrops,
+    VideoFaces,
+)
 from dfdc_lib.run_folder import Run, open_run
 
 PAIRS, FOLDS = 8, 4  # original "r<n>" and fake "f<n>" lie in fold n % 4
@@ -46,7 +58,7 @@ def make_run(root: Path) -> Run:
     ]:
         crops = tuple(_crop(video_id, frame_index) for frame_index in FRAMES)
         for crop in crops:
-            run.write_image(run.crop_path(video_id, crop.frame_index, 0), _image(rng, label))
+            run.write_image(run.crop_path(FaceKey(video_id, crop.frame_index, 0)), _image(rng, label))
             rows.append(
                 (
                     video_id,
@@ -62,7 +74,7 @@ def make_run(root: Path) -> Run:
             if label == FAKE:
                 mask = np.zeros((SIDE, SIDE), np.uint8)
                 mask[FORGED, FORGED] = 255
-                run.write_image(run.mask_path(video_id, crop.frame_index, 0), mask)
+                run.write_image(run.mask_path(FaceKey(video_id, crop.frame_index, 0)), mask)
                 masks.append(
                     {"video_id": video_id}
                     | Mask(frame_index=crop.frame_index, face_index=0, ssim=0.7, changed_share=0.25).model_dump()

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, Sampler
 
 from dfdc_lib.augmentation import cutouts, transforms
 from dfdc_lib.faces.feed import fit_to_square
-from dfdc_lib.records import FAKE, REAL, Recipe
+from dfdc_lib.records import FAKE, REAL, FaceKey, Recipe
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 
 UNTOUCHED_SHARE = 0.002  # a fake's crop with less changed pixels shows a face that was not forged
@@ -156,9 +156,9 @@ class TrainingCrops(Dataset[Sample]):
         epoch, position, row = key
         crop = self._index.iloc[row]
         place = (str(crop["video_id"]), int(crop["frame_index"]), int(crop["face_index"]))
-        image = self._run.read_image(self._run.crop_path(*place))
+        image = self._run.read_image(self._run.crop_path(FaceKey(*place)))
         mask = (
-            self._run.read_image(self._run.mask_path(*place))
+            self._run.read_image(self._run.mask_path(FaceKey(*place)))
             if crop["has_mask"]
             else np.zeros(image.shape[:2], np.uint8)
         )
@@ -183,7 +183,7 @@ class PlainCrops(Dataset[Sample]):
         row = int(self._rows[position])
         crop = self._index.iloc[row]
         image = self._run.read_image(
-            self._run.crop_path(str(crop["video_id"]), int(crop["frame_index"]), int(crop["face_index"]))
+            self._run.crop_path(FaceKey(str(crop["video_id"]), int(crop["frame_index"]), int(crop["face_index"])))
         )
         fed = fit_to_square(image, self._recipe)
         return Sample(torch.from_numpy(fed).permute(2, 0, 1), float(crop["label"]), row)

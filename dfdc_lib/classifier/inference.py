@@ -9,7 +9,7 @@ import torch
 from dfdc_lib.classifier.model import Classifier
 from dfdc_lib.classifier.presets import Precision
 from dfdc_lib.records import Recipe
-from dfdc_lib.run_folder import fingerprint
+from dfdc_lib.staleness import fingerprint
 
 
 def choose_device(device: str = "auto") -> torch.device:

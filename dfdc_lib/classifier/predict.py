@@ -26,7 +26,8 @@ from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
 from dfdc_lib.faces.extract import FoundFace, find_faces, view_of
 from dfdc_lib.faces.feed import fit_to_square
 from dfdc_lib.records import BOX_COLUMNS, FaceScore, ModelCard, Outcome, Video, VideoScores
-from dfdc_lib.run_folder import Run, file_fingerprint, fingerprint, project_path
+from dfdc_lib.run_folder import Run, project_path
+from dfdc_lib.staleness import file_fingerprint, fingerprint
 from dfdc_lib.workers import Failure, each_result, results_here, write_status
 
 CROPS_PER_BATCH = {"cpu": 8, "cuda": 64}

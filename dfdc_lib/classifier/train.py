@@ -38,7 +38,8 @@ from dfdc_lib.classifier.training_state import TrainingState
 from dfdc_lib.classifier.validate import judge
 from dfdc_lib.data.sample import is_of_sample
 from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Recipe
-from dfdc_lib.run_folder import Run, fingerprint, open_run
+from dfdc_lib.run_folder import Run, open_run
+from dfdc_lib.staleness import fingerprint
 
 GRADIENT_NORM = 1.0  # winner
 LONGEST_WAIT = timedelta(

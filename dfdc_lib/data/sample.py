@@ -22,7 +22,8 @@ from tqdm.std import tqdm
 from dfdc_lib import __version__
 from dfdc_lib.data.encode import video_writer
 from dfdc_lib.data.sample_camera import ENCODER_OPTIONS, FPS, Forgery, Scene, film_scene
-from dfdc_lib.run_folder import file_fingerprint, fingerprint, project_path
+from dfdc_lib.run_folder import project_path
+from dfdc_lib.staleness import file_fingerprint, fingerprint
 from dfdc_lib.workers import core_count, worker_pool
 
 MARKER = "sample.json"  # written last: a sample that has it is complete

@@ -12,7 +12,7 @@ from dfdc_lib.data import video
 from dfdc_lib.data.sample import true_mask_path
 from dfdc_lib.faces import crops, masks
 from dfdc_lib.faces.jobs import crop_pair
-from dfdc_lib.records import FAKE, REAL, Box, Face, Video, box_of
+from dfdc_lib.records import FAKE, REAL, Box, Face, FaceKey, Video, box_of
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 
 TRUTH_LEVEL = 128  # a pixel of the true mask counts as forged where at least half of it is
@@ -48,7 +48,7 @@ def frame_with_faces(run: Run, video_id: str, frame_index: int) -> tuple[np.ndar
 
 def read_crop(run: Run, video_id: str, frame_index: int, face_index: int) -> np.ndarray:
     """Read a crop, (H, W, 3) uint8 RGB."""
-    return run.read_image(run.crop_path(video_id, frame_index, face_index))
+    return run.read_image(run.crop_path(FaceKey(video_id, frame_index, face_index)))
 
 
 def crops_at_margins(
@@ -78,7 +78,7 @@ def mask_panel(run: Run, video_id: str, frame_index: int, face_index: int) -> Ma
         original,
         fake,
         masks.ssim_map(original, fake),
-        run.read_image(run.mask_path(video_id, frame_index, face_index)),
+        run.read_image(run.mask_path(FaceKey(video_id, frame_index, face_index))),
     )
 
 
@@ -116,7 +116,7 @@ def example_crop(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     place = strongest[0] if strongest else tuple(table.loc[0, ["video_id", "frame_index", "face_index"]])
     row = table.set_index(["video_id", "frame_index", "face_index"]).loc[place]
     crop = read_crop(run, *place)
-    mask = run.read_image(run.mask_path(*place)) if strongest else np.zeros(crop.shape[:2], np.uint8)
+    mask = run.read_image(run.mask_path(FaceKey(*place))) if strongest else np.zeros(crop.shape[:2], np.uint8)
     return crop, mask, row[LANDMARK_COLUMNS].to_numpy(np.float32).reshape(5, 2)
 
 
@@ -135,7 +135,7 @@ def true_overlaps(run: Run) -> pd.DataFrame:
             truth = crops.cut(run.read_image(path), crop.area)
             if (truth < TRUTH_LEVEL).all():  # a real face of a video in which another one is forged
                 continue
-            mask = run.read_image(run.mask_path(video_id, crop.frame_index, crop.face_index))
+            mask = run.read_image(run.mask_path(FaceKey(video_id, crop.frame_index, crop.face_index)))
             rows.append((video_id, crop.frame_index, crop.face_index, masks.overlap(mask, truth)))
     return pd.DataFrame(rows, columns=["video_id", "frame_index", "face_index", "iou"])
 

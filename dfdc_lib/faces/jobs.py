@@ -16,6 +16,7 @@ from dfdc_lib.faces import crops, masks
 from dfdc_lib.records import (
     Crop,
     DetectorSettings,
+    FaceKey,
     Mask,
     Outcome,
     Video,
@@ -92,7 +93,7 @@ def make_crops(run: Run, item: Video, source: Video, margin: float, fingerprint:
                 if crops.is_empty(area):  # only where a fake shows a smaller part of the picture than its original
                     continue
                 run.write_image(
-                    run.crop_path(item.video_id, frame.frame_index, face_index), crops.cut(frame.image, area)
+                    run.crop_path(FaceKey(item.video_id, frame.frame_index, face_index)), crops.cut(frame.image, area)
                 )
                 found.append(
                     Crop(
@@ -164,7 +165,7 @@ def make_masks(run: Run, video_id: str, original_id: str, fingerprint: str) -> V
             continue
         similarity = masks.ssim_map(*_read_pair(run, fake, originals[place], fakes.alignment))
         mask = masks.mask_of(similarity)
-        run.write_image(run.mask_path(video_id, *place), mask)
+        run.write_image(run.mask_path(FaceKey(video_id, *place)), mask)
         mean, changed = round(float(similarity.mean()), 5), round(masks.changed_share(mask), 5)
         found.append(Mask(frame_index=place[0], face_index=place[1], ssim=mean, changed_share=changed))
     left_out = len(fakes.crops) - len(found)
@@ -208,6 +209,6 @@ def _by_place(record: VideoCrops) -> dict[tuple[int, int], Crop]:
 def _read_pair(
     run: Run, fake: Crop, original: Crop, alignment: tuple[float, float, float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    original_crop = run.read_image(run.crop_path(original.video_id, original.frame_index, original.face_index))
-    fake_crop = run.read_image(run.crop_path(fake.video_id, fake.frame_index, fake.face_index))
+    original_crop = run.read_image(run.crop_path(FaceKey(original.video_id, original.frame_index, original.face_index)))
+    fake_crop = run.read_image(run.crop_path(FaceKey(fake.video_id, fake.frame_index, fake.face_index)))
     return crops.matching_patch(original_crop, original.area, fake.area, crops.Alignment(*alignment)), fake_crop

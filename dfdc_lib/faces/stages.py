@@ -15,7 +15,8 @@ from dfdc_lib.data import folds, sample
 from dfdc_lib.data.datasets import list_videos
 from dfdc_lib.faces import crops, jobs
 from dfdc_lib.records import BOX_COLUMNS, FAKE, DetectorSettings, Mask, Outcome, Video, VideoHashes, VideoInfo
-from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run, file_fingerprint, fingerprint, project_path
+from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run, project_path
+from dfdc_lib.staleness import file_fingerprint, fingerprint
 from dfdc_lib.workers import Job, run_jobs
 
 FPS_TOLERANCE = 0.01  # a fake's frames belong to its original's where the rates differ by less than this share

@@ -26,8 +26,9 @@ from dfdc_lib.faces.extract import FRAMES_PER_VIDEO, frame_indices
 from dfdc_lib.faces.feed import fit_to_square, from_square
 from dfdc_lib.inspection import perturbations, verdict
 from dfdc_lib.inspection.pictures import VIDEO_ID, frame_path, heat_path, original_path
-from dfdc_lib.records import BOX_COLUMNS, Answer, Inspection, ModelCard, Person, Trial, Video, box_of
-from dfdc_lib.run_folder import Run, file_fingerprint, fingerprint, open_run
+from dfdc_lib.records import BOX_COLUMNS, Answer, FaceKey, Inspection, ModelCard, Person, Trial, Video, box_of
+from dfdc_lib.run_folder import Run, open_run
+from dfdc_lib.staleness import file_fingerprint, fingerprint
 
 EXAMINED_FRAMES = 2 * FRAMES_PER_VIDEO  # so that a half and a quarter of them can be tried
 FEWER_FRAMES = (16, 32)
@@ -232,14 +233,14 @@ def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float) -> Non
     for frame, rows in _frames_with_faces(path, faces, "crops"):
         for row in rows:
             area = crops.crop_area(box_of(row), margin, *frame.image.shape[:2])
-            run.write_image(run.crop_path(*_place(row)), crops.cut(frame.image, area))
+            run.write_image(run.crop_path(FaceKey(*_place(row))), crops.cut(frame.image, area))
         run.write_image(frame_path(run, frame.frame_index), frame.image)
 
 
 def write_heat_maps(run: Run, evidence: pd.DataFrame, model: Classifier, card: ModelCard) -> None:
     """Keep which pixels of the crops that carry the answer made their scores: heat/<frame>_<face>.png, 0–255, of the crop's size."""
     places = list(zip(evidence["frame_index"], evidence["face_index"], strict=True))
-    seen = [run.read_image(run.crop_path(VIDEO_ID, *place)) for place in places]
+    seen = [run.read_image(run.crop_path(FaceKey(VIDEO_ID, *place))) for place in places]
     maps = gradcam.heat_maps(model, np.stack([fit_to_square(crop, card.recipe) for crop in seen]), card.recipe)
     for place, crop, heat in zip(places, seen, maps, strict=True):
         run.write_image(heat_path(run, *place), np.rint(255 * from_square(heat, *crop.shape[:2])).astype(np.uint8))
@@ -268,9 +269,9 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
             if not patch.size:
                 continue
             run.write_image(original_path(run, row["frame_index"], row["face_index"]), patch)
-            similarity = masks.ssim_map(patch, run.read_image(run.crop_path(*_place(row))))
+            similarity = masks.ssim_map(patch, run.read_image(run.crop_path(FaceKey(*_place(row)))))
             mask = masks.mask_of(similarity)
-            run.write_image(run.mask_path(*_place(row)), mask)
+            run.write_image(run.mask_path(FaceKey(*_place(row))), mask)
             known = {name: row[name] for name in ("frame_index", "time_seconds", "face_index", "track", "score")}
             rows.append(known | {"ssim": float(similarity.mean()), "changed_share": masks.changed_share(mask)})
     if not rows:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dfdc_lib.faces.masks import ssim_map
-from dfdc_lib.records import Box, box_of
+from dfdc_lib.records import Box, FaceKey, box_of
 from dfdc_lib.run_folder import Run
 
 VIDEO_ID = "video"  # of the one video in such a run folder
@@ -44,7 +44,7 @@ def thumbnails(run: Run, faces: pd.DataFrame, most: int) -> dict[int, list[np.nd
         own = faces[faces["track"] == track].sort_values("frame_index")
         rows = own.iloc[np.unique(np.linspace(0, len(own) - 1, min(most, len(own))).round().astype(int))]
         places = zip(rows["frame_index"], rows["face_index"], strict=True)
-        chosen[int(track)] = [run.read_image(run.crop_path(VIDEO_ID, *place)) for place in places]
+        chosen[int(track)] = [run.read_image(run.crop_path(FaceKey(VIDEO_ID, *place))) for place in places]
     return chosen
 
 
@@ -55,7 +55,7 @@ def evidence(run: Run, rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray,
 
 def _evidence(run: Run, row: Mapping[Hashable, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     place = (row["frame_index"], row["face_index"])
-    crop = run.read_image(run.crop_path(VIDEO_ID, *place))
+    crop = run.read_image(run.crop_path(FaceKey(VIDEO_ID, *place)))
     return run.read_image(frame_path(run, row["frame_index"])), crop, run.read_image(heat_path(run, *place)) / 255
 
 
@@ -80,9 +80,17 @@ def strongest_masks(
     panels = {}
     for row in masks.sort_values("changed_share", ascending=False, kind="stable").head(most).to_dict("records"):
         place = (row["frame_index"], row["face_index"])
-        original, crop = run.read_image(original_path(run, *place)), run.read_image(run.crop_path(VIDEO_ID, *place))
+        original, crop = (
+            run.read_image(original_path(run, *place)),
+            run.read_image(run.crop_path(FaceKey(VIDEO_ID, *place))),
+        )
         label = (
             f"frame {place[0]}\n{row['time_seconds']:.2f} s\nperson {row['track']}\nchanged {row['changed_share']:.0%}"
         )
-        panels[label] = (original, crop, ssim_map(original, crop), run.read_image(run.mask_path(VIDEO_ID, *place)))
+        panels[label] = (
+            original,
+            crop,
+            ssim_map(original, crop),
+            run.read_image(run.mask_path(FaceKey(VIDEO_ID, *place))),
+        )
     return panels

@@ -21,7 +21,7 @@ from dfdc_lib.classifier.crop_dataset import (
     validation_rows,
 )
 from dfdc_lib.faces.stages import CROP_COLUMNS
-from dfdc_lib.records import FAKE, REAL
+from dfdc_lib.records import FAKE, REAL, FaceKey
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run, open_run
 
 TRAIN_FOLDS = [2, 3]
@@ -244,7 +244,7 @@ def test_plain_crops_are_the_stored_ones(run: Run, index: pd.DataFrame) -> None:
     assert (row, label) == (rows[3], float(index["label"][rows[3]]))
     assert image.shape == (3, SIDE, SIDE) and image.dtype == torch.uint8
     place = index.loc[row, ["video_id", "frame_index", "face_index"]]
-    assert np.array_equal(image.permute(1, 2, 0).numpy(), run.read_image(run.crop_path(*place)))
+    assert np.array_equal(image.permute(1, 2, 0).numpy(), run.read_image(run.crop_path(FaceKey(*place))))
 
 
 def test_plain_crops_come_in_the_models_size(run: Run, index: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ import pytest
 from dfdc_lib import workers
 from dfdc_lib.data import video
 from dfdc_lib.faces import examples, stages
-from dfdc_lib.records import DetectorSettings, Video
+from dfdc_lib.records import DetectorSettings, FaceKey, Video
 from dfdc_lib.run_folder import Run, open_run
 
 NAMES = (
@@ -166,7 +166,7 @@ def test_example_crop_is_the_one_that_differs_most(run: Run) -> None:
     row = run.read_table("masks.csv").sort_values("changed_share").iloc[-1]
     place = (row["video_id"], row["frame_index"], row["face_index"])
     np.testing.assert_array_equal(crop, examples.read_crop(run, *place))
-    np.testing.assert_array_equal(mask, run.read_image(run.mask_path(*place)))
+    np.testing.assert_array_equal(mask, run.read_image(run.mask_path(FaceKey(*place))))
     stored = next(c for c in run.read_crops(place[0]).crops if (c.frame_index, c.face_index) == place[1:])
     assert landmarks.shape == (5, 2)
     assert landmarks == pytest.approx(np.array(stored.landmarks), abs=0.01)

@@ -13,7 +13,7 @@ import pytest
 from dfdc_lib import workers
 from dfdc_lib.data.sample import SCENES
 from dfdc_lib.faces import crops, jobs, stages
-from dfdc_lib.records import DetectorSettings, Outcome, Video, VideoInfo
+from dfdc_lib.records import DetectorSettings, FaceKey, Outcome, Video, VideoInfo
 from dfdc_lib.run_folder import Run, open_run
 
 WORKERS = 2
@@ -154,7 +154,7 @@ def test_the_table_of_crops(whole: tuple[Run, dict[str, list[Outcome]]]) -> None
     assert (table["left_eye_y"] < table["left_mouth_y"]).all()
     assert table["confidence"].between(0.95, 1).all()
     for row in table.iloc[:: len(table) // 10].itertuples():
-        crop = run.read_image(run.crop_path(row.video_id, row.frame_index, row.face_index))
+        crop = run.read_image(run.crop_path(FaceKey(row.video_id, row.frame_index, row.face_index)))
         assert crop.shape == (row.area_y1 - row.area_y0, row.area_x1 - row.area_x0, 3)
 
 
@@ -176,7 +176,7 @@ def test_every_fake_has_masks_of_its_crops_size(whole: tuple[Run, dict[str, list
             len(run.read_crops(fake).crops),
         )
         crop = run.read_crops(fake).crops[0]
-        mask = run.read_image(run.mask_path(fake, crop.frame_index, crop.face_index))
+        mask = run.read_image(run.mask_path(FaceKey(fake, crop.frame_index, crop.face_index)))
         assert mask.shape == (crop.area[3] - crop.area[1], crop.area[2] - crop.area[0])
         assert mask.max() > 128
 
@@ -223,12 +223,12 @@ def test_doing_it_again_does_nothing(copy: Run, sample_root: Path, whole: tuple[
 
 @pytest.mark.slow
 def test_another_margin_cuts_the_crops_again_and_removes_the_old(copy: Run) -> None:
-    copy.write_bytes(copy.crop_path("plain", 99999, 0), b"a crop of an earlier run")
+    copy.write_bytes(copy.crop_path(FaceKey("plain", 99999, 0)), b"a crop of an earlier run")
     before = copy.read_table("crops.parquet")
     outcomes = stages.crop_faces(copy, margin=0.5, workers=WORKERS)
     after = copy.read_table("crops.parquet")
     assert status_counts(outcomes) == {"done": 34, "nothing": 1}
-    assert not copy.crop_path("plain", 99999, 0).exists()
+    assert not copy.crop_path(FaceKey("plain", 99999, 0)).exists()
     pd.testing.assert_frame_equal(before.filter(like="box"), after.filter(like="box"))
     box, area = after.filter(like="box").to_numpy(), after.filter(like="area").to_numpy()
     unclamped = (area[:, 0] > 0) & (area[:, 1] > 0)

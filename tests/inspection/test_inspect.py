@@ -24,8 +24,9 @@ from dfdc_lib.faces.masks import changed_share, difference_mask
 from dfdc_lib.inspection import inspect, perturbations, verdict
 from dfdc_lib.inspection.perturbations import VARIANTS
 from dfdc_lib.inspection.pictures import VIDEO_ID, frame_path, heat_path, original_path
-from dfdc_lib.records import Calibration, Inspection, ModelCard, Recipe, Video
-from dfdc_lib.run_folder import Run, file_fingerprint, open_run
+from dfdc_lib.records import Calibration, FaceKey, Inspection, ModelCard, Recipe, Video
+from dfdc_lib.run_folder import Run, open_run
+from dfdc_lib.staleness import file_fingerprint
 
 EXAMINED, FEWER, EXCERPT, OF_EXCERPT = 8, 4, 6, 2  # frames, in place of 64, 16 and 32, 150, 32
 MARGIN = 0.3
@@ -116,7 +117,7 @@ def test_every_face_has_its_row_and_its_crop(examined: tuple[Run, Inspection], f
     frames = {frame.frame_index: frame.image for frame in read_frames(fake, set(faces["frame_index"]))}
     for row in faces.to_dict("records"):
         area = crops.crop_area((row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"]), MARGIN, 192, 256)
-        crop = run.read_image(run.crop_path(VIDEO_ID, row["frame_index"], row["face_index"]))
+        crop = run.read_image(run.crop_path(FaceKey(VIDEO_ID, row["frame_index"], row["face_index"])))
         assert np.array_equal(crop, crops.cut(frames[row["frame_index"]], area))
     assert names(run.root / "frames") == [f"{frame_index:05d}.jpg" for frame_index in frames]
     for frame_index, image in frames.items():
@@ -132,7 +133,7 @@ def test_the_frames_that_carry_the_answer_have_a_map(examined: tuple[Run, Inspec
     for frame_index in rows["frame_index"]:
         heat, crop = (
             run.read_image(heat_path(run, frame_index, 0)),
-            run.read_image(run.crop_path(VIDEO_ID, frame_index, 0)),
+            run.read_image(run.crop_path(FaceKey(VIDEO_ID, frame_index, 0))),
         )
         assert heat.shape == crop.shape[:2]
         assert heat.max() in (0, *range(200, 256))  # nothing speaks for "fake", or the strongest place is near 255
@@ -262,8 +263,8 @@ def test_a_fake_against_its_original(copy: Run, fake: Path, original: Path, exam
         place = (row["frame_index"], row["face_index"])
         patch = crops.cut(frames[place[0]], crops.crop_area(box, MARGIN, 192, 256))
         assert np.array_equal(copy.read_image(original_path(copy, *place)), patch)
-        mask = difference_mask(patch, copy.read_image(copy.crop_path(VIDEO_ID, *place)))
-        assert np.array_equal(copy.read_image(copy.mask_path(VIDEO_ID, *place)), mask)
+        mask = difference_mask(patch, copy.read_image(copy.crop_path(FaceKey(VIDEO_ID, *place))))
+        assert np.array_equal(copy.read_image(copy.mask_path(FaceKey(VIDEO_ID, *place))), mask)
         assert row["changed_share"] == pytest.approx(changed_share(mask)) and row["changed_share"] > 0.01
 
 
@@ -316,7 +317,7 @@ def test_masks_compare_the_same_part_of_frames_of_other_sizes(
     [row] = inspect.write_masks(run, *paths, faces, MARGIN).to_dict("records")
     assert (
         run.read_image(original_path(run, 1, 0)).shape
-        == run.read_image(run.crop_path(VIDEO_ID, 1, 0)).shape
+        == run.read_image(run.crop_path(FaceKey(VIDEO_ID, 1, 0))).shape
         == (176, 128, 3)
     )
     assert row["ssim"] > 0.8 and row["changed_share"] < 0.05

@@ -9,6 +9,7 @@ import pytest
 from dfdc_lib.faces.masks import ssim_map
 from dfdc_lib.inspection import pictures
 from dfdc_lib.inspection.pictures import VIDEO_ID
+from dfdc_lib.records import FaceKey
 from dfdc_lib.run_folder import Run, open_run
 
 
@@ -33,10 +34,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         made.write_image(pictures.frame_path(made, frame_index), np.full((40, 60, 3), frame_index, np.uint8))
         for face_index in range(2):
             place = (frame_index, face_index)
-            made.write_image(made.crop_path(VIDEO_ID, *place), crop(*place))
+            made.write_image(made.crop_path(FaceKey(VIDEO_ID, *place)), crop(*place))
             made.write_image(pictures.heat_path(made, *place), np.full((24, 16), 51 * face_index, np.uint8))
             made.write_image(pictures.original_path(made, *place), crop(*place)[::-1].copy())
-            made.write_image(made.mask_path(VIDEO_ID, *place), np.full((24, 16), 20 * frame_index, np.uint8))
+            made.write_image(made.mask_path(FaceKey(VIDEO_ID, *place)), np.full((24, 16), 20 * frame_index, np.uint8))
     return made
 
 

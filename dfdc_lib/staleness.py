@@ -1,0 +1,141 @@
+"""What makes a result out of date: its inputs, its parameters, or the code that computes it has changed.
+
+The same rule holds for the result of one video (a fingerprint stored in its record) and for a notebook (`Dependencies` stored in run.json).
+Code is the syntax tree of the modules that compute the result, without docstrings: a comment or a reformatted line changes nothing.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from dfdc_lib.records import Record
+
+PACKAGE = Path(__file__).resolve().parent
+FINGERPRINT_BYTES = 65536  # read from a file's head and tail: headers and index of a video are in one of them
+# Packages that compute results. A change in `viz`, the pipeline or a top-level module changes no result.
+COMPUTING_PACKAGES = ("data", "faces", "augmentation", "evaluation", "classifier", "inspection")
+
+
+class Dependencies(Record):
+    """Everything a result depends on, by name: parameter -> value as JSON, module or file -> hash."""
+
+    parameters: dict[str, str] = {}
+    code: dict[str, str] = {}
+    inputs: dict[str, str] = {}
+
+
+def changes(stored: Dependencies, current: Dependencies) -> list[str]:
+    """Return what has changed since a result was stored, one phrase per kind; [] if the result is up to date.
+
+    >>> changes(Dependencies(parameters={"MARGIN": "0.2"}), Dependencies(parameters={"MARGIN": "0.3"}))
+    ['MARGIN changed from 0.2 to 0.3']
+    """
+    phrases = []
+    for name in _differing(stored.parameters, current.parameters):
+        before, now = (values.get(name, "not set") for values in (stored.parameters, current.parameters))
+        phrases.append(f"{name} changed from {before} to {now}")
+    for kind in ("code", "inputs"):
+        names = _differing(getattr(stored, kind), getattr(current, kind))
+        if names:
+            phrases.append(f"{'code' if kind == 'code' else 'input'} changed ({', '.join(names)})")
+    return phrases
+
+
+def is_current(stored: str, expected: str) -> bool:
+    """Return whether a video's stored fingerprint is the one that its inputs, parameters and code give now."""
+    return stored == expected
+
+
+def fingerprint(*parts: object) -> str:
+    """Return 16 hex digits for anything with a stable `str` or JSON form; equal parts give equal fingerprints."""
+    texts = [part.model_dump_json() if isinstance(part, Record) else str(part) for part in parts]
+    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]
+
+
+def file_fingerprint(path: Path) -> str:
+    """Return the fingerprint of a file's size, first and last 64 KiB: cheap for videos, and equal for equal copies."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(FINGERPRINT_BYTES))
+        file.seek(max(0, size - FINGERPRINT_BYTES))
+        digest.update(file.read(FINGERPRINT_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def content_fingerprint(path: Path) -> str:
+    """Return the fingerprint of a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def code_fingerprint(*modules: str) -> str:
+    """Return one fingerprint of the code of modules and of everything they import from the computing packages."""
+    return fingerprint(json.dumps(code_of(modules), sort_keys=True))
+
+
+def code_of(modules: Sequence[str]) -> dict[str, str]:
+    """Return the hash of every module that computes a result.
+
+    Args:
+        modules: dotted names, e.g. "dfdc_lib.faces.crops".
+    Returns:
+        Path in the package ("faces/crops.py") -> hash, for the modules and, recursively, what they import from
+        `COMPUTING_PACKAGES`; imports inside functions count.
+    """
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        path = _module_path(waiting.pop())
+        if path is None or (name := path.relative_to(PACKAGE).as_posix()) in found:
+            continue
+        found[name], imported = _read_module(path)
+        waiting += imported
+    return dict(sorted(found.items()))
+
+
+def source_fingerprint(source: str) -> str:
+    """Return the hash of Python source as a syntax tree without docstrings."""
+    return fingerprint(ast.dump(_without_docstrings(ast.parse(source))))
+
+
+def imported_modules(source: str) -> list[str]:
+    """Return the modules of this package that Python source imports anywhere in it, as dotted names."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return sorted({name for name in names if name.startswith("dfdc_lib.")})
+
+
+@cache
+def _read_module(path: Path) -> tuple[str, list[str]]:
+    source = path.read_text()
+    return source_fingerprint(source), imported_modules(source)
+
+
+def _module_path(name: str) -> Path | None:
+    """Return the file of a module in one of the computing packages; None for any other name."""
+    parts = name.split(".")
+    if len(parts) < 2 or parts[1] not in COMPUTING_PACKAGES:
+        return None
+    place = PACKAGE.joinpath(*parts[1:])
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            del node.body[0]
+    return tree
+
+
+def _differing(first: dict[str, str], second: dict[str, str]) -> list[str]:
+    return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
