@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
@@ -36,6 +37,22 @@ class FaceKey(NamedTuple):
     def name(self) -> str:
         """File name of what belongs to this face, without its ending: `00030_0`."""
         return f"{self.frame_index:05d}_{self.face_index}"
+
+
+class FaceExample(NamedTuple):
+    """One face as the augmentation sees it."""
+
+    crop: np.ndarray  # (H, W, 3) uint8 RGB
+    mask: np.ndarray  # (H, W) uint8 SSIM mask; all 0 for an untouched face
+    landmarks: np.ndarray  # (5, 2) float32 x, y in pixels of the crop
+
+
+class Resampling(NamedTuple):
+    """How log losses are clipped and how intervals are drawn."""
+
+    clip: float = 1e-4  # scores count as at least this and at most 1 - this
+    draws: int = 2000  # of the bootstrap
+    seed: int = 0
 
 
 class Record(BaseModel):
@@ -212,6 +229,7 @@ class ModelCard(Record):
     validation_fold: int | None = None  # chose the checkpoint
     test_fold: int | None = None  # chose nothing
     data_fingerprint: str = ""
+    code_fingerprint: str = ""  # of the code that trained it
     commit: str = ""
     kit_version: str = ""
     calibration: Calibration | None = None  # read from a file of its own: it comes after the scores, and changes none

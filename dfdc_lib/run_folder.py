@@ -4,7 +4,6 @@ Stages meet only as files in one run folder (layout: DESIGN in the README). Writ
 renamed, so a file that is there is whole, whatever was killed when. Source videos are never written to.
 """
 
-import fcntl
 import io
 import json
 import shutil
@@ -18,6 +17,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from dfdc_lib.records import FaceKey, Outcome, Record, Video, VideoCrops, VideoFaces, VideoInfo, VideoMasks
 
@@ -36,6 +36,30 @@ RecordType = TypeVar("RecordType", bound=Record)
 def project_path(path: str | Path) -> Path:
     """Make a path absolute: a relative one starts at the project folder, wherever the notebook runs."""
     return (PROJECT / Path(path).expanduser()).resolve()
+
+
+@contextmanager
+def atomic_path(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path and rename it to `path` if the block succeeds, so that `path` is whole or absent.
+
+    Args:
+        path: the file to write; its folder is created.
+        folder: where the temporary file lies, on the same file system; None = beside `path`.
+    """
+    folder = folder or path.parent
+    partial = folder / f".{path.name}.{uuid.uuid4().hex}.partial"
+    for parent in (folder, path.parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def file_lock(path: Path, *, blocking: bool = True) -> FileLock:
+    """Return a lock held by one process at a time; the system releases it when that process ends."""
+    return FileLock(path, blocking=blocking)
 
 
 @dataclass(frozen=True)
@@ -72,6 +96,9 @@ class Run:
     def status_path(self, stage: str) -> Path:
         return self.root / "status" / f"{stage}.csv"
 
+    def calibration_path(self, model: str) -> Path:
+        return self.root / "calibrations" / f"{model}.json"
+
     def metrics_path(self, stage: str) -> Path:
         return self.root / "metrics" / f"{stage}.json"
 
@@ -81,11 +108,8 @@ class Run:
     # Atomic writes ---------------------------------------------------------------------------------------------------------------
     def write_bytes(self, path: Path, content: bytes) -> None:
         """Write a file whole or not at all."""
-        partial = self.root / ".partial" / uuid.uuid4().hex
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        with atomic_path(path, self.root / ".partial") as partial:
+            partial.write_bytes(content)
 
     def write_record(self, path: Path, record: Record) -> None:
         self.write_bytes(path, record.model_dump_json(indent=1).encode())
@@ -186,14 +210,11 @@ class Run:
     @contextmanager
     def lock(self, name: str, owner: str) -> Iterator[None]:
         """Hold this run folder for one process; the system lets go of it when the process ends, however it ends."""
-        with (self.root / f".{name}.lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(
-                    f"{owner}: another process is at work in {self.root}; wait, or choose another run folder"
-                ) from None
-            yield
+        try:
+            with file_lock(self.root / f".{name}.lock", blocking=False):
+                yield
+        except Timeout:
+            raise RuntimeError(f"{owner}: another process works in {self.root}; wait, or choose another run folder") from None
 
     def remove_partial(self) -> None:
         """Drop what killed writers left."""

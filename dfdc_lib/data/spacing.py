@@ -1,0 +1,14 @@
+"""Evenly spaced choices: a count in, indices out."""
+
+import numpy as np
+
+
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """Return at most `most` indices below `count`, evenly spaced from the first to the last.
+
+    >>> evenly_spaced(10, 4)
+    [0, 3, 6, 9]
+    >>> evenly_spaced(0, 4)
+    []
+    """
+    return sorted(set(np.linspace(0, count - 1, min(most, count)).astype(int).tolist())) if count else []
