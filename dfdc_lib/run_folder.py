@@ -47,7 +47,7 @@ def atomic_path(path: Path, folder: Path | None = None) -> Iterator[Path]:
         folder: where the temporary file lies, on the same file system; None = beside `path`.
     """
     folder = folder or path.parent
-    partial = folder / f".{path.name}.{uuid.uuid4().hex}.partial"
+    partial = folder / f".{uuid.uuid4().hex}.partial"
     for parent in (folder, path.parent):
         parent.mkdir(parents=True, exist_ok=True)
     try:
