@@ -18,10 +18,11 @@ demo: $(READY)  ## everything on the built-in sample, from videos to averaged sc
 test: $(READY)  ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: $(READY)  ## check style, types, and that no notebook holds outputs
+lint: $(READY)  ## check style, types, the direction of imports, and that notebooks have no outputs
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 	@$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 lab: $(READY)  ## open the notebooks in JupyterLab

@@ -1,7 +1,8 @@
-"""dfdc_lib: find deepfakes in videos, one frame classifier averaged well.
+"""Find deepfakes in videos with one frame classifier, averaged well.
 
-The numbered notebooks beside this package are the commands; the modules here do their work. `records` names the things that pass
-between modules, `store` is the run folder they meet in. Imports point one way: records ← pure ← files ← torch ← stages, pipeline, cli.
+The numbered notebooks beside this package are the commands; the packages here do their work and follow the data:
+data -> faces -> augmentation -> classifier -> evaluation -> inspection. `records` defines what passes between them,
+`run_folder` where results lie, `staleness` when a result is out of date, `pipeline` runs the notebooks.
 """
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
-"""The run folder: every path in it, every read, every atomic write.
+"""The run folder: all its paths, reads and atomic writes.
 
-Stages meet only as files in one run folder (layout: DESIGN in the README). Writing goes to a temporary file in `.partial/` and is then
-renamed, so a file that is there is whole, whatever was killed when. Source videos are never written to.
+Stages meet only as files in one run folder. A file is written under a temporary name in `.partial/` and then renamed,
+so an existing file is always complete. Source videos are never written to.
 """
 
 import io
@@ -21,20 +21,19 @@ from filelock import FileLock, Timeout
 
 from dfdc_lib.records import FaceKey, Outcome, Record, Video, VideoCrops, VideoFaces, VideoInfo, VideoMasks
 
-PROJECT = Path(__file__).resolve().parents[1]  # the checkout: notebooks/ and outputs/ lie beside the package
-INFO_COLUMNS = tuple(
-    name for name in VideoInfo.model_fields if name != "fingerprint"
-)  # of videos.csv, after a Video's own
-# Of crops.parquet, in crop pixels.
+PROJECT = Path(__file__).resolve().parents[1]  # the checkout; holds notebooks/ and outputs/
+INFO_COLUMNS = tuple(name for name in VideoInfo.model_fields if name != "fingerprint")  # in videos.csv
+# In crops.parquet, in crop pixels.
 LANDMARK_COLUMNS = [
     f"{name}_{axis}" for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for axis in "xy"
 ]
 WHOLE_NUMBER_COLUMNS = ("label", "part", "height", "width", "frame_count", "rotation_degrees")
+VIDEO_FOLDERS = {"info", "boxes", "crops", "masks", "hashes"}  # hold one file or folder per video, named by its id
 RecordType = TypeVar("RecordType", bound=Record)
 
 
 def project_path(path: str | Path) -> Path:
-    """Make a path absolute: a relative one starts at the project folder, wherever the notebook runs."""
+    """Return an absolute path; a relative one starts at the project folder, wherever the notebook runs."""
     return (PROJECT / Path(path).expanduser()).resolve()
 
 
@@ -64,11 +63,11 @@ def file_lock(path: Path, *, blocking: bool = True) -> FileLock:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder; made by `open_run`."""
+    """One run folder; see `open_run`."""
 
     root: Path
 
-    # Paths -----------------------------------------------------------------------------------------------------------------------
+    # Paths
     def info_path(self, video_id: str) -> Path:
         return self.root / "info" / f"{video_id}.json"
 
@@ -105,9 +104,9 @@ class Run:
     def notebook_path(self, stage: str) -> Path:
         return self.root / "notebooks" / f"{stage}.ipynb"
 
-    # Atomic writes ---------------------------------------------------------------------------------------------------------------
+    # Atomic writes
     def write_bytes(self, path: Path, content: bytes) -> None:
-        """Write a file whole or not at all."""
+        """Write a file atomically."""
         with atomic_path(path, self.root / ".partial") as partial:
             partial.write_bytes(content)
 
@@ -118,7 +117,7 @@ class Run:
         self.write_bytes(path, json.dumps(content, indent=1).encode())
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write `name` in the run folder as CSV or Parquet, by its ending."""
+        """Write a table into the run folder as CSV or Parquet, depending on the suffix of `name`."""
         if name.endswith(".parquet"):
             buffer = io.BytesIO()
             table.to_parquet(buffer, index=False)
@@ -127,7 +126,7 @@ class Run:
             self.write_bytes(self.root / name, table.to_csv(index=False).encode())
 
     def write_image(self, path: Path, image: np.ndarray) -> None:
-        """Write (H, W, 3) RGB or (H, W) gray uint8 as PNG or JPEG, by the path's ending."""
+        """Write an (H, W, 3) RGB or (H, W) gray uint8 image as PNG or JPEG, depending on the suffix."""
         stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
         encoded, content = cv2.imencode(path.suffix, stored)
         if not encoded:
@@ -135,7 +134,7 @@ class Run:
         self.write_bytes(path, content.tobytes())
 
     def write_videos(self, videos: Iterable[Video], infos: Mapping[str, VideoInfo]) -> None:
-        """Write videos.csv: what the data set says of each video, then what its header says (empty where it is unreadable)."""
+        """Write videos.csv: a row per video, with the columns of its header (empty if it is unreadable)."""
         rows = []
         for video in videos:
             info = infos[video.video_id].model_dump(exclude={"fingerprint"}) if video.video_id in infos else {}
@@ -144,17 +143,17 @@ class Run:
         self.write_table("videos.csv", table.astype(dict.fromkeys(WHOLE_NUMBER_COLUMNS, "Int64")))
 
     def write_metrics(self, stage: str, metrics: dict[str, int | float | str | None]) -> None:
-        """Keep a notebook's numbers for the report."""
+        """Write the numbers of a notebook that the report shows."""
         self.write_json(self.metrics_path(stage), metrics)
 
-    # Reads -----------------------------------------------------------------------------------------------------------------------
+    # Reads
     def read_table(self, name: str) -> pd.DataFrame:
         path = self.root / name
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: {_remedy(name)}")
         if name.endswith(".parquet"):
             return pd.read_parquet(path)
-        # A video may be called 007 or NA; only an empty cell is missing.
+        # Video ids such as 007 and NA stay text; only empty cells are missing.
         return pd.read_csv(path, dtype={"video_id": str, "original_id": str}, keep_default_na=False, na_values=[""])
 
     def read_record(self, path: Path, kind: type[RecordType]) -> RecordType:
@@ -163,10 +162,10 @@ class Run:
         return kind.model_validate_json(path.read_bytes())
 
     def read_image(self, path: Path) -> np.ndarray:
-        """Read a PNG or JPEG as (H, W, 3) RGB uint8, or (H, W) uint8 where it is gray."""
+        """Return a PNG or JPEG as (H, W, 3) RGB uint8, or (H, W) uint8 if it is gray."""
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if image is None:
-            raise FileNotFoundError(f"{path} is missing or no image: {_remedy(str(path.relative_to(self.root)))}")
+            raise FileNotFoundError(f"{path} is missing or not an image: {_remedy(str(path.relative_to(self.root)))}")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
 
     def read_videos(self) -> list[Video]:
@@ -176,7 +175,7 @@ class Run:
         ]
 
     def read_infos(self) -> dict[str, VideoInfo]:
-        """Read what the headers say, by video_id; unreadable videos are not in it."""
+        """Return the headers of all readable videos, by video_id."""
         table = self._read_text_table("videos.csv").set_index("video_id")[list(INFO_COLUMNS)]
         return {
             str(video_id): VideoInfo.model_validate(_given(row))
@@ -188,41 +187,52 @@ class Run:
         return self.read_record(self.boxes_path(video_id), VideoFaces)
 
     def read_crops(self, video_id: str) -> VideoCrops:
-        """Read one video's crops; all videos' are the rows of `read_table("crops.parquet")`."""
+        """Return one video's crops; `read_table("crops.parquet")` returns those of all videos."""
         return self.read_record(self.crops_record_path(video_id), VideoCrops)
 
     def read_masks(self, video_id: str) -> VideoMasks:
         return self.read_record(self.masks_record_path(video_id), VideoMasks)
 
     def read_status(self, stage: str) -> list[Outcome]:
-        """Read what a stage did with each video; a stage that has not run yet has done nothing: []."""
+        """Return what a stage did with each video; [] if it has not run yet."""
         if not self.status_path(stage).exists():
             return []
         return [Outcome.model_validate(row) for row in _rows(self._read_text_table(f"status/{stage}.csv"))]
 
+    def read_outcomes(self, stage: str) -> dict[str, Outcome]:
+        """Return what a finished stage did, by video_id; raise FileNotFoundError if videos are missing from it."""
+        outcomes = {outcome.video_id: outcome for outcome in self.read_status(stage)}
+        missing = [video.video_id for video in self.read_videos() if video.video_id not in outcomes]
+        if missing:
+            videos = f"{len(missing)} videos ({missing[0]}, ...)"
+            raise FileNotFoundError(f"{videos} have not been through {stage}: {_remedy_of_stage(stage[:2])}")
+        return outcomes
+
     def _read_text_table(self, name: str) -> pd.DataFrame:
-        """Read a CSV with every cell as text: a video may be called 007 or NA."""
+        """Return a CSV with every cell as text: a video may be called 007 or NA."""
         if not (self.root / name).exists():
             raise FileNotFoundError(f"{self.root / name} is missing: {_remedy(name)}")
         return pd.read_csv(self.root / name, dtype=str, keep_default_na=False)
 
-    # Housekeeping ----------------------------------------------------------------------------------------------------------------
+    # Housekeeping
     @contextmanager
     def lock(self, name: str, owner: str) -> Iterator[None]:
-        """Hold this run folder for one process; the system lets go of it when the process ends, however it ends."""
+        """Hold a lock of this run folder; the system releases it when the process ends."""
         try:
             with file_lock(self.root / f".{name}.lock", blocking=False):
                 yield
         except Timeout:
-            raise RuntimeError(f"{owner}: another process works in {self.root}; wait, or choose another run folder") from None
+            raise RuntimeError(
+                f"{owner}: another process works in {self.root}; wait, or choose another run folder"
+            ) from None
 
     def remove_partial(self) -> None:
-        """Drop what killed writers left."""
+        """Delete the temporary files of killed processes."""
         shutil.rmtree(self.root / ".partial", ignore_errors=True)
 
 
 def open_run(path: str | Path) -> Run:
-    """Open a run folder, or make it; a relative path starts at the project folder."""
+    """Open or create a run folder; a relative path starts at the project folder."""
     root = project_path(path)
     if root.is_file():
         raise NotADirectoryError(f"the run folder {root} is a file: choose a folder")
@@ -235,12 +245,12 @@ def _rows(table: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _given(row: dict[str, str]) -> dict[str, object]:
-    """Drop empty cells: the field's default stands for them."""
+    """Return a row without its empty cells, so that the fields' defaults apply."""
     return {name: value for name, value in row.items() if value != ""}
 
 
 def _remedy(name: str) -> str:
-    """Say which notebook makes a file of the run folder."""
+    """Return the advice to run the notebook that makes a file of the run folder."""
     makers = {
         "videos": "00",
         "info": "00",
@@ -253,4 +263,8 @@ def _remedy(name: str) -> str:
     }
     makers |= {"models": "06", "scores": "07", "submission": "07"}
     number = makers.get(name.split("/")[0].split(".")[0], "00")
+    return _remedy_of_stage(number)
+
+
+def _remedy_of_stage(number: str) -> str:
     return f"run notebook {number} first, or `dfdc run --to {number}` with the same run folder"

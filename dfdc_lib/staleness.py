@@ -1,13 +1,15 @@
 """What makes a result out of date: its inputs, its parameters, or the code that computes it has changed.
 
-The same rule holds for the result of one video (a fingerprint stored in its record) and for a notebook (`Dependencies` stored in run.json).
-Code is the syntax tree of the modules that compute the result, without docstrings: a comment or a reformatted line changes nothing.
+The same rule holds for the result of one video (a fingerprint stored in its record) and for a notebook (`Dependencies`
+stored in run.json). Code is the syntax tree of the modules that compute the result, without docstrings: a comment or a
+reformatted line changes nothing.
 """
 
 import ast
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -27,21 +29,33 @@ class Dependencies(Record):
     inputs: dict[str, str] = {}
 
 
-def changes(stored: Dependencies, current: Dependencies) -> list[str]:
-    """Return what has changed since a result was stored, one phrase per kind; [] if the result is up to date.
+@dataclass(frozen=True)
+class Changes:
+    """What has changed since a result was stored; all empty if the result is up to date."""
 
-    >>> changes(Dependencies(parameters={"MARGIN": "0.2"}), Dependencies(parameters={"MARGIN": "0.3"}))
+    parameters: list[str]  # one phrase per parameter
+    code: list[str]  # modules
+    inputs: list[str]  # files
+
+    @property
+    def reasons(self) -> list[str]:
+        """One phrase per kind of change, for people."""
+        lists = (("code", self.code), ("input", self.inputs))
+        return self.parameters + [f"{kind} changed ({', '.join(names)})" for kind, names in lists if names]
+
+
+def changes(stored: Dependencies, current: Dependencies) -> Changes:
+    """Return what has changed since a result was stored.
+
+    >>> changes(Dependencies(parameters={"MARGIN": "0.2"}), Dependencies(parameters={"MARGIN": "0.3"})).reasons
     ['MARGIN changed from 0.2 to 0.3']
     """
-    phrases = []
-    for name in _differing(stored.parameters, current.parameters):
-        before, now = (values.get(name, "not set") for values in (stored.parameters, current.parameters))
-        phrases.append(f"{name} changed from {before} to {now}")
-    for kind in ("code", "inputs"):
-        names = _differing(getattr(stored, kind), getattr(current, kind))
-        if names:
-            phrases.append(f"{'code' if kind == 'code' else 'input'} changed ({', '.join(names)})")
-    return phrases
+    before, now = stored.parameters, current.parameters
+    phrases = [
+        f"{name} changed from {before.get(name, 'unset')} to {now.get(name, 'unset')}"
+        for name in _differing(before, now)
+    ]
+    return Changes(phrases, _differing(stored.code, current.code), _differing(stored.inputs, current.inputs))
 
 
 def is_current(stored: str, expected: str) -> bool:
@@ -64,6 +78,14 @@ def file_fingerprint(path: Path) -> str:
         file.seek(max(0, size - FINGERPRINT_BYTES))
         digest.update(file.read(FINGERPRINT_BYTES))
     return digest.hexdigest()[:16]
+
+
+def input_fingerprint(path: Path) -> str:
+    """Return `file_fingerprint`, or the error's text if the file is gone: its job then fails with the reason."""
+    try:
+        return file_fingerprint(path)
+    except OSError as error:
+        return str(error)
 
 
 def content_fingerprint(path: Path) -> str:
@@ -92,7 +114,7 @@ def code_of(modules: Sequence[str]) -> dict[str, str]:
         path = _module_path(waiting.pop())
         if path is None or (name := path.relative_to(PACKAGE).as_posix()) in found:
             continue
-        found[name], imported = _read_module(path)
+        found[name], imported = read_module(path)
         waiting += imported
     return dict(sorted(found.items()))
 
@@ -114,7 +136,8 @@ def imported_modules(source: str) -> list[str]:
 
 
 @cache
-def _read_module(path: Path) -> tuple[str, list[str]]:
+def read_module(path: Path) -> tuple[str, list[str]]:
+    """Return the hash of a module and what it imports; cached for the life of the process."""
     source = path.read_text()
     return source_fingerprint(source), imported_modules(source)
 

@@ -1,7 +1,8 @@
-"""One job per video on a pool of processes: finished ones skipped, failures counted, nothing lost.
+"""One job per video on a pool of worker processes.
 
-A job makes one video's files and writes their record last, so a record that is there, with the fingerprint expected of it, means that
-the video is finished. Whatever is killed when, running the same jobs again gives the same files.
+A job writes one video's files, the record last. A record with the expected fingerprint therefore means that the video is
+finished, and running the same jobs again after any interruption produces the same files. A failure is recorded with its
+reason, and the other jobs go on.
 """
 
 import multiprocessing
@@ -22,100 +23,124 @@ import pandas as pd
 from pydantic import ValidationError
 from tqdm.std import tqdm
 
-from dfdc_lib.records import Outcome
-from dfdc_lib.run_folder import Run
+from dfdc_lib.records import Outcome, Record
+from dfdc_lib.run_folder import VIDEO_FOLDERS, Run
+from dfdc_lib.staleness import fingerprint, is_current
 
 Result = TypeVar("Result")
 WORKER_DIED = "the worker process died: out of memory, or a crash inside a library"
 
 
 class Failure(NamedTuple):
-    """What a task gives that did not succeed."""
+    """The result of a task that raised an error."""
 
     reason: str  # one line
 
 
 @dataclass(frozen=True)
 class Job:
-    """The work for one video; it travels to another process, so its functions must live in a module."""
+    """The work for one video. Jobs are pickled, so their functions must live in a module."""
 
     video_id: str
-    fingerprint: str  # of all that the result depends on
-    record_path: Path
-    make: Callable[[], Any]  # writes the files, their record last, and returns the record
-    read: Callable[[], Any]  # reads that record back
-    outcome: Callable[[Any], Outcome]  # says what a record holds
+    fingerprints: Mapping[Path, str]  # record file -> fingerprint of everything the record depends on
+    record_type: type[Record]
+    make: Callable[[], Any]  # writes the files, the record last, and returns the record
+    outcome: Callable[..., Outcome]  # summarises the records, in the order of `fingerprints`
+
+    def finished(self) -> list[Any]:
+        """Return the job's records if all are up to date; [] if the work has to be done."""
+        try:
+            records = [self.record_type.model_validate_json(path.read_bytes()) for path in self.fingerprints]
+        except (FileNotFoundError, ValidationError):  # not written yet, or by another version of the kit
+            return []
+        expected = zip(records, self.fingerprints.values(), strict=True)
+        return records if all(is_current(vars(record)["fingerprint"], now) for record, now in expected) else []
 
 
-def run_jobs(
-    run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcome] = (), workers: int = 0
-) -> list[Outcome]:
-    """Do a stage's jobs, then write its status file and the failures of all stages.
+Executor = Callable[[Sequence[Job]], Iterator[tuple[str, Outcome | Failure]]]
+
+
+def in_processes(workers: int = 0) -> Executor:
+    """Return an executor that runs jobs in worker processes; 0 = one per core."""
+    return lambda jobs: each_result({job.video_id: partial(_run_job, job) for job in jobs}, workers)
+
+
+def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcome], execute: Executor) -> list[Outcome]:
+    """Run a stage's jobs, then write its status file and failures.csv.
 
     Args:
         run: the run folder.
         stage: name of the notebook, e.g. "01_detect_faces".
         jobs: one for every video that the stage works on.
-        decided: the outcomes of the videos it has no work for; with the jobs', every video of the run has one.
-        workers: processes; 0 = one per core.
+        decided: outcomes of the videos that need no work; with the jobs' outcomes, one for every video of the run.
+        execute: runs the unfinished jobs and yields (video_id, outcome or failure); see `in_processes`.
     Returns:
-        One outcome per video, by video_id.
+        One outcome per video, sorted by video_id.
     Raises:
-        RuntimeError: if there was work and all of it failed, or another process works in this run folder.
+        RuntimeError: if there were jobs and all of them failed, or another process works in this run folder.
     """
     with run.lock("stage", f"notebook {stage}"):
-        made = {job.video_id: job.outcome(job.read()) for job in jobs if _is_finished(job)}
-        waiting = [job for job in jobs if job.video_id not in made]
-        with tqdm(total=len(jobs), initial=len(made), desc=stage, unit="video", mininterval=0.5) as progress:
-            for video_id, result in each_result({job.video_id: partial(_do, job) for job in waiting}, workers):
+        outcomes = {job.video_id: job.outcome(*records) for job in jobs if (records := job.finished())}
+        unfinished = [job for job in jobs if job.video_id not in outcomes]
+        with tqdm(total=len(jobs), initial=len(outcomes), desc=stage, unit="video", mininterval=0.5) as progress:
+            for video_id, result in execute(unfinished):
                 if isinstance(result, Failure):
                     result = Outcome(video_id=video_id, status="failed", note=result.reason)
-                made[video_id] = result
+                outcomes[video_id] = result
                 progress.update()
-        outcomes = sorted([*decided, *made.values()], key=lambda outcome: outcome.video_id)
-        _remove_strays(run, jobs, made)
-        write_status(run, stage, outcomes)
-    failures = [outcome for outcome in made.values() if outcome.status == "failed"]
+        failures = [outcome for outcome in outcomes.values() if outcome.status == "failed"]
+        everything = sorted([*decided, *outcomes.values()], key=lambda outcome: outcome.video_id)
+        _remove_leftovers(run, jobs, everything)
+        write_status(run, stage, everything)
     if jobs and len(failures) == len(jobs):
         raise RuntimeError(f"{stage}: all {len(jobs)} videos failed, the first with: {failures[0].note}")
-    return outcomes
+    return everything
+
+
+def result_outcome(record: Any, count: int, notes: Sequence[str] = ()) -> Outcome:
+    """Return the outcome of a video from its record, with a fingerprint of the result instead of the inputs.
+
+    A later stage that depends on the result is therefore out of date only if the result itself has changed.
+    """
+    result = fingerprint(record.model_dump_json(exclude={"fingerprint"}))
+    status = "done" if count else "nothing"
+    return Outcome(video_id=record.video_id, status=status, count=count, note="; ".join(notes), fingerprint=result)
 
 
 def write_status(run: Run, stage: str, outcomes: Sequence[Outcome]) -> None:
-    """Write what a stage did with each video, and the failures of all stages."""
-    run.write_table(
-        f"status/{stage}.csv", pd.DataFrame([o.model_dump() for o in outcomes], columns=list(Outcome.model_fields))
-    )
-    write_failures(run)
-
-
-def write_failures(run: Run) -> None:
-    """Gather the failed videos of all stages that have run into failures.csv."""
+    """Write a stage's status file, and the failed videos of all stages as failures.csv."""
+    table = pd.DataFrame([outcome.model_dump() for outcome in outcomes], columns=list(Outcome.model_fields))
+    run.write_table(f"status/{stage}.csv", table)
     stages = sorted(path.stem for path in (run.root / "status").glob("*.csv"))
-    rows = [(stage, o.video_id, o.note) for stage in stages for o in run.read_status(stage) if o.status == "failed"]
+    rows = [(name, o.video_id, o.note) for name in stages for o in run.read_status(name) if o.status == "failed"]
     run.write_table("failures.csv", pd.DataFrame(rows, columns=["stage", "video_id", "reason"]))
 
 
-def core_count() -> int:
-    """Count the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def count_outcomes(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """Count videos and results by status.
+
+    Returns:
+        Index: status, with a last row "all"; columns: videos, made.
+    """
+    table = pd.DataFrame([(o.status, 1, o.count) for o in outcomes], columns=["status", "videos", "made"])
+    counts = table.groupby("status").sum()
+    counts.loc["all"] = counts.sum()
+    return counts
 
 
-def _is_finished(job: Job) -> bool:
-    try:
-        return job.record_path.exists() and job.read().fingerprint == job.fingerprint
-    except ValidationError:  # another version of the kit wrote it
-        return False
+def done_videos(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the video_ids whose status is "done"."""
+    return [outcome.video_id for outcome in outcomes if outcome.status == "done"]
 
 
-def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int) -> Iterator[tuple[str, Result | Failure]]:
-    """Call every task in a worker process and give its name and result as it comes.
+def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> Iterator[tuple[str, Result | Failure]]:
+    """Call every task in a worker process and yield its name and result as it completes.
 
-    An error in a task is its result, so that one bad video does not stop the others. Where a worker process dies (out of memory, a crash
-    inside a decoder), the tasks that were being worked on are done again one at a time, so that only the one to blame fails.
+    An exception in a task becomes its result, so one bad video does not stop the others. If a worker process dies (out of
+    memory, a crash in a decoder), the tasks that were running are repeated one at a time, so only the culprit fails.
 
     Args:
-        tasks: name → what to call; it travels to another process, so its functions must live in a module.
+        tasks: name -> picklable function without arguments.
         workers: processes; 0 = one per core.
     """
     waiting, suspects = deque(tasks), deque[str]()
@@ -139,27 +164,28 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int) -> Iter
 
 
 def results_here(tasks: Mapping[str, Callable[[], Result]]) -> Iterator[tuple[str, Result | Failure]]:
-    """Call every task in this process, and give what `each_result` gives: for so few that workers would take longer to start.
-
-    An error in a task is its result here too; a crash inside a library ends this process.
-    """
+    """Call every task in this process and yield what `each_result` yields; faster for a single task."""
     for name, task in tasks.items():
         yield name, _attempt(task)
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Make a pool whose workers share the cores fairly and end with this process, however it ends.
+    """Return a pool whose workers share the cores and end when this process ends.
 
-    They start afresh: a forked one would inherit a notebook kernel's threads and locks in whatever state they are.
+    Workers are spawned: a forked one would inherit a notebook kernel's threads and locks in an undefined state.
     """
     threads = max(1, core_count() // workers)
-    return ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
-    )
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(threads,))
+
+
+def core_count() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin_worker(threads: int) -> None:
-    """Share the cores fairly, and end with the parent, at once: a worker that outlives it would go on writing beside its successor."""
+    """Limit the threads of a worker, and end it at once with its parent: an orphan would go on writing."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is first imported
     cv2.setNumThreads(threads)
     parent = multiprocessing.parent_process()
@@ -175,19 +201,18 @@ def _begin_worker(threads: int) -> None:
 def _attempt(task: Callable[[], Result]) -> Result | Failure:
     try:
         return task()
-    except Exception as error:  # noqa: BLE001 - the boundary: whatever went wrong is recorded with its reason
+    except Exception as error:  # noqa: BLE001 - the boundary: every error is recorded with its reason
         return Failure(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _do(job: Job) -> Outcome:
+def _run_job(job: Job) -> Outcome:
     return job.outcome(job.make())
 
 
-def _remove_strays(run: Run, jobs: Sequence[Job], made: dict[str, Outcome]) -> None:
-    """Drop what earlier runs left of videos that are no longer in the data, or that fail now."""
-    # What is one video's alone lies right below the stage's folder: boxes/<video_id>.json, crops/<video_id>/
-    places = {job.video_id: run.root.joinpath(*job.record_path.relative_to(run.root).parts[:2]) for job in jobs}
-    kept = {place for video_id, place in places.items() if made[video_id].status != "failed"}
-    for folder in {place.parent for place in places.values()}:
-        for path in set(folder.glob("*")) - kept:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _remove_leftovers(run: Run, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    """Delete files of videos that are no longer in the run, or that fail now."""
+    kept = {outcome.video_id for outcome in outcomes if outcome.status not in ("failed", "failed before")}
+    folders = {path.relative_to(run.root).parts[0] for job in jobs for path in job.fingerprints}
+    for entry in (entry for name in folders & VIDEO_FOLDERS for entry in (run.root / name).glob("*")):
+        if entry.name.removesuffix(".json") not in kept:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

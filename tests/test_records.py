@@ -1,4 +1,4 @@
-"""Records: frozen, strict about fields and ranges, and the same after a way through JSON."""
+"""Records are frozen, strict about fields and ranges, and survive JSON."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from dfdc_lib.records import (
     Crop,
     DetectorSettings,
     Face,
+    FaceKey,
     FrameFaces,
     Outcome,
     Video,
@@ -39,9 +40,6 @@ def video_faces(frames: tuple[FrameFaces, ...] = ()) -> VideoFaces:
         frames=frames,
         fingerprint="a1b2",
     )
-
-
-# The way through JSON -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -96,24 +94,17 @@ def test_crops_come_back_from_json():
     assert (again.margin, again.alignment) == (1 / 3, (1, 1, 0, 0))
 
 
-# What is left out ---------------------------------------------------------------------------------------------------------------------
-
-
-def test_nothing_said_means_nothing_known():
+def test_defaults():
     video = Video(video_id="a", path=Path("a.mp4"))
     assert (video.label, video.original_id, video.identities, video.method, video.part) == (None, None, (), "", None)
     assert FrameFaces(frame_index=0, time_seconds=0).faces == ()
     assert (REAL, FAKE) == (0, 1)
+    settings = DetectorSettings()  # the winner's for training data
+    assert (settings.thresholds, settings.frame_stride, settings.resize) == ((0.85, 0.95, 0.95), 10, "slides")
 
 
-def test_the_detector_is_set_as_the_winner_set_it_for_training():
-    settings = DetectorSettings()
-    assert settings.thresholds == (0.85, 0.95, 0.95)
-    assert settings.frame_stride == 10
-    assert settings.resize == "slides"
-
-
-# Refusals -----------------------------------------------------------------------------------------------------------------------------
+def test_face_key():
+    assert FaceKey("v", 30, 1).name == "00030_1"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +120,7 @@ def test_the_detector_is_set_as_the_winner_set_it_for_training():
 )
 def test_a_record_is_frozen(record, field, value):
     before = record.model_dump()
-    with pytest.raises(ValidationError, match="Instance is frozen"):
+    with pytest.raises(ValidationError, match="frozen"):
         setattr(record, field, value)
     assert record.model_dump() == before
 
@@ -139,37 +130,37 @@ def test_frozen_records_are_keys():
 
 
 @pytest.mark.parametrize(
-    ("make", "field", "message"),
+    ("make", "field"),
     [
-        (lambda: face(score=0.9), "score", "Extra inputs are not permitted"),
-        (lambda: DetectorSettings(stride=3), "stride", "Extra inputs are not permitted"),
-        (lambda: Video(video_id="a", path=Path("a.mp4"), donor="b"), "donor", "Extra inputs are not permitted"),
-        (lambda: face(confidence=-0.001), "confidence", "greater than or equal to 0"),
-        (lambda: face(confidence=1.001), "confidence", "less than or equal to 1"),
-        (lambda: face(confidence=float("nan")), "confidence", "less than or equal to 1"),
-        (lambda: face(box=(0, 0, float("nan"), 10)), "box.2", "finite number"),
-        (lambda: face(landmarks=((1, float("inf")), *LANDMARKS[1:])), "landmarks.0.1", "finite number"),
-        (lambda: face(box=(0, 0, 10)), "box.3", "Field required"),
-        (lambda: face(box=(0, 0, 10, 10, 0.9)), "box", "at most 4 items"),
-        (lambda: face(landmarks=LANDMARKS[:4]), "landmarks.4", "Field required"),
-        (lambda: face(landmarks=((1, 2, 3), *LANDMARKS[1:])), "landmarks.0", "at most 2 items"),
-        (lambda: FrameFaces(frame_index=-1, time_seconds=0), "frame_index", "greater than or equal to 0"),
-        (lambda: FrameFaces(frame_index=0.5, time_seconds=0), "frame_index", "fractional part"),
-        (lambda: FrameFaces(frame_index=0, time_seconds=0, faces=None), "faces", "valid tuple"),
-        (lambda: DetectorSettings(frame_stride=0), "frame_stride", "greater than or equal to 1"),
-        (lambda: DetectorSettings(thresholds=(0.7, 0.8)), "thresholds.2", "Field required"),
-        (lambda: DetectorSettings(resize="double"), "resize", "Input should be 'slides' or 'half'"),
-        (lambda: Outcome(video_id="a", status="skipped"), "status", "Input should be 'done', 'nothing'"),
-        (lambda: Video(path=Path("a.mp4")), "video_id", "Field required"),
+        (lambda: face(score=0.9), "score"),
+        (lambda: DetectorSettings(stride=3), "stride"),
+        (lambda: Video(video_id="a", path=Path("a.mp4"), donor="b"), "donor"),
+        (lambda: face(confidence=-0.001), "confidence"),
+        (lambda: face(confidence=1.001), "confidence"),
+        (lambda: face(confidence=float("nan")), "confidence"),
+        (lambda: face(box=(0, 0, float("nan"), 10)), "box.2"),
+        (lambda: face(landmarks=((1, float("inf")), *LANDMARKS[1:])), "landmarks.0.1"),
+        (lambda: face(box=(0, 0, 10)), "box.3"),
+        (lambda: face(box=(0, 0, 10, 10, 0.9)), "box"),
+        (lambda: face(landmarks=LANDMARKS[:4]), "landmarks.4"),
+        (lambda: face(landmarks=((1, 2, 3), *LANDMARKS[1:])), "landmarks.0"),
+        (lambda: FrameFaces(frame_index=-1, time_seconds=0), "frame_index"),
+        (lambda: FrameFaces(frame_index=0.5, time_seconds=0), "frame_index"),
+        (lambda: FrameFaces(frame_index=0, time_seconds=0, faces=None), "faces"),
+        (lambda: DetectorSettings(frame_stride=0), "frame_stride"),
+        (lambda: DetectorSettings(thresholds=(0.7, 0.8)), "thresholds.2"),
+        (lambda: DetectorSettings(resize="double"), "resize"),
+        (lambda: Outcome(video_id="a", status="skipped"), "status"),
+        (lambda: Video(path=Path("a.mp4")), "video_id"),
     ],
 )
-def test_a_wrong_record_is_refused_and_the_field_named(make, field, message):
-    with pytest.raises(ValidationError, match=message) as refusal:
+def test_a_wrong_record_is_refused_and_the_field_named(make, field):
+    with pytest.raises(ValidationError) as refusal:
         make()
     assert [".".join(map(str, error["loc"])) for error in refusal.value.errors()] == [field]
 
 
 def test_json_with_an_unknown_field_is_refused():
     text = video_faces().model_dump_json().replace('"height":720', '"height":720,"scale":2')
-    with pytest.raises(ValidationError, match="scale\n  Extra inputs are not permitted"):
+    with pytest.raises(ValidationError, match="scale"):
         VideoFaces.model_validate_json(text)

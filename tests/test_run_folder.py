@@ -1,6 +1,5 @@
-"""The run folder: whole files or none, everything reads back as it was written, one process at a time, errors that name the notebook."""
+"""The run folder: atomic writes, round trips, locks, and errors that name the notebook to run."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -13,8 +12,7 @@ import pandas as pd
 import pytest
 
 from dfdc_lib.records import Crop, FaceKey, Outcome, Video, VideoCrops, VideoHashes, VideoInfo
-from dfdc_lib.run_folder import FINGERPRINT_BYTES, PROJECT, Run, open_run, project_path
-from dfdc_lib.staleness import file_fingerprint, fingerprint
+from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 
 INFO = VideoInfo(height=480, width=640, fps=29.97, frame_count=300, duration_seconds=10.01, rotation_degrees=90)
 FULL_VIDEO = Video(
@@ -46,7 +44,6 @@ def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-# Paths and fingerprints --------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -70,95 +67,31 @@ def test_the_project_folder_is_the_checkout() -> None:
 
 def test_the_run_folder_has_the_layout_of_the_design() -> None:
     run = Run(Path("/r"))
-    paths = [
-        run.info_path("v"),
-        run.boxes_path("v"),
-        run.crop_path(FaceKey("v", 30, 1)),
-        run.crops_record_path("v"),
-        run.mask_path(FaceKey("v", 30, 1)),
-        run.masks_record_path("v"),
-        run.hash_path("v"),
-        run.status_path("00_videos"),
-        run.metrics_path("00_videos"),
-        run.notebook_path("00_videos"),
-    ]
-    assert [str(path) for path in paths] == [
-        "/r/info/v.json",
-        "/r/boxes/v.json",
-        "/r/crops/v/00030_1.png",
-        "/r/crops/v/crops.json",
-        "/r/masks/v/00030_1.png",
-        "/r/masks/v/masks.json",
-        "/r/hashes/v.json",
-        "/r/status/00_videos.csv",
-        "/r/metrics/00_videos.json",
-        "/r/notebooks/00_videos.ipynb",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "equal"),
-    [
-        ((), (), True),
-        (("a", 1, 0.2), ("a", 1, 0.2), True),
-        ((INFO,), (INFO.model_copy(),), True),
-        ((), ("",), True),  # nothing and an empty text read alike
-        (("ab", "c"), ("a", "bc"), False),
-        (("a", "b"), ("b", "a"), False),
-        ((0.2,), (0.3,), False),
-        ((INFO,), (INFO.model_copy(update={"fps": 30.0}),), False),
-    ],
-)
-def test_equal_parts_give_equal_fingerprints(first: tuple, second: tuple, equal: bool) -> None:
-    assert (fingerprint(*first) == fingerprint(*second)) is equal
-
-
-def test_a_fingerprint_is_the_same_in_every_process() -> None:
-    assert fingerprint("0.1.0", 7) == "382e72bec9aadf3d"
-
-
-def with_byte_changed(content: bytes, position: int) -> bytes:
-    changed = bytearray(content)
-    changed[position] ^= 1
-    return bytes(changed)
-
-
-LONG = bytes(range(256)) * (3 * FINGERPRINT_BYTES // 256)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "differs"),
-    [
-        (b"", b"", False),
-        (b"", b"\0", True),
-        (LONG, LONG, False),
-        (LONG, with_byte_changed(LONG, 0), True),
-        (LONG, with_byte_changed(LONG, FINGERPRINT_BYTES - 1), True),
-        (LONG, with_byte_changed(LONG, -FINGERPRINT_BYTES), True),
-        (LONG, with_byte_changed(LONG, -1), True),
-        (LONG, LONG + LONG[-FINGERPRINT_BYTES:], True),  # same head and tail, another size
-        (
-            LONG,
-            with_byte_changed(LONG, len(LONG) // 2),
-            False,
-        ),  # the price of reading 128 KiB of a video instead of all
-    ],
-)
-def test_a_file_fingerprint_sees_head_tail_and_size(before: bytes, after: bytes, differs: bool, tmp_path: Path) -> None:
-    (tmp_path / "before").write_bytes(before)
-    (tmp_path / "after").write_bytes(after)
-    assert (file_fingerprint(tmp_path / "before") != file_fingerprint(tmp_path / "after")) is differs
+    paths = {
+        run.info_path("v"): "info/v.json",
+        run.boxes_path("v"): "boxes/v.json",
+        run.crop_path(FaceKey("v", 30, 1)): "crops/v/00030_1.png",
+        run.crops_record_path("v"): "crops/v/crops.json",
+        run.mask_path(FaceKey("v", 30, 1)): "masks/v/00030_1.png",
+        run.masks_record_path("v"): "masks/v/masks.json",
+        run.hash_path("v"): "hashes/v.json",
+        run.scores_record_path("m", "v"): "scores/m/v.json",
+        run.calibration_path("m"): "calibrations/m.json",
+        run.status_path("00_videos"): "status/00_videos.csv",
+        run.metrics_path("00_videos"): "metrics/00_videos.json",
+        run.notebook_path("00_videos"): "notebooks/00_videos.ipynb",
+    }
+    assert [str(path) for path in paths] == [f"/r/{name}" for name in paths.values()]
 
 
 def test_a_run_folder_is_made_and_a_file_refused(tmp_path: Path) -> None:
     assert open_run(tmp_path / "a" / "b").root == tmp_path / "a" / "b"
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match=r"the run folder .*file is a file: choose a folder"):
+    with pytest.raises(NotADirectoryError, match="is a file"):
         open_run(tmp_path / "file")
 
 
-# Atomic writes -----------------------------------------------------------------------------------------------------------------------
 def fail_while_writing(path: Path, content: bytes) -> int:
     with path.open("wb") as file:
         file.write(content[: len(content) // 2])
@@ -193,12 +126,6 @@ def test_a_write_replaces_the_file_and_leaves_nothing_else(run: Run) -> None:
     assert files_below(run.root) == ["new/folder/file"]
 
 
-def test_partial_files_can_be_removed_where_there_are_none(run: Run) -> None:
-    run.remove_partial()
-    assert files_below(run.root) == []
-
-
-# Round trips -------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("videos", "infos"),
     [
@@ -224,7 +151,7 @@ def test_videos_and_infos_read_back_as_written(videos: list[Video], infos: dict[
     assert run.read_infos() == infos
 
 
-def test_the_fingerprint_of_a_header_stays_out_of_videos_csv(run: Run) -> None:
+def test_videos_csv_has_no_fingerprints(run: Run) -> None:
     run.write_videos([Video(video_id="v", path=Path("/v.mp4"))], {"v": INFO.model_copy(update={"fingerprint": "abc"})})
     assert run.read_infos() == {"v": INFO}
     assert "fingerprint" not in run.read_table("videos.csv").columns
@@ -312,76 +239,66 @@ def test_metrics_are_plain_json(run: Run) -> None:
     assert run.metrics_path("03_ssim_masks").read_text() == '{\n "masks": 7,\n "mean SSIM": 0.9\n}'
 
 
-# What is missing ---------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("read", "file", "notebook"),
-    [
-        (lambda run: run.read_videos(), "videos.csv", "00"),
-        (lambda run: run.read_infos(), "videos.csv", "00"),
-        (lambda run: run.read_table("videos.csv"), "videos.csv", "00"),
-        (lambda run: run.read_record(run.info_path("v"), VideoInfo), "info/v.json", "00"),
-        (lambda run: run.read_faces("v"), "boxes/v.json", "01"),
-        (lambda run: run.read_crops("v"), "crops/v/crops.json", "02"),
-        (lambda run: run.read_table("crops.parquet"), "crops.parquet", "02"),
-        (lambda run: run.read_image(run.crop_path(FaceKey("v", 30, 0))), "crops/v/00030_0.png", "02"),
-        (lambda run: run.read_masks("v"), "masks/v/masks.json", "03"),
-        (lambda run: run.read_table("masks.csv"), "masks.csv", "03"),
-        (lambda run: run.read_table("folds.csv"), "folds.csv", "04"),
-        (lambda run: run.read_table("leaks.csv"), "leaks.csv", "04"),
-        (lambda run: run.read_record(run.hash_path("v"), VideoHashes), "hashes/v.json", "04"),
-    ],
-)
-def test_a_missing_file_names_the_notebook_that_makes_it(
-    read: Callable[[Run], object], file: str, notebook: str, run: Run
-) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=rf"{file} is missing.*run notebook {notebook} first, or `dfdc run --to {notebook}`"
-    ):
+READS: list[tuple[Callable[[Run], object], str]] = [
+    (lambda run: run.read_videos(), "00"),
+    (lambda run: run.read_infos(), "00"),
+    (lambda run: run.read_table("videos.csv"), "00"),
+    (lambda run: run.read_record(run.info_path("v"), VideoInfo), "00"),
+    (lambda run: run.read_faces("v"), "01"),
+    (lambda run: run.read_crops("v"), "02"),
+    (lambda run: run.read_table("crops.parquet"), "02"),
+    (lambda run: run.read_image(run.crop_path(FaceKey("v", 30, 0))), "02"),
+    (lambda run: run.read_masks("v"), "03"),
+    (lambda run: run.read_table("masks.csv"), "03"),
+    (lambda run: run.read_table("folds.csv"), "04"),
+    (lambda run: run.read_table("leaks.csv"), "04"),
+    (lambda run: run.read_record(run.hash_path("v"), VideoHashes), "04"),
+]
+
+
+@pytest.mark.parametrize(("read", "number"), READS)
+def test_a_missing_file_names_the_notebook_that_makes_it(read: Callable, number: str, run: Run) -> None:
+    with pytest.raises(FileNotFoundError, match=f"run notebook {number}"):
         read(run)
 
 
-def test_an_image_that_is_none_is_refused(run: Run) -> None:
+def test_a_damaged_image_is_refused(run: Run) -> None:
     run.write_bytes(run.crop_path(FaceKey("v", 0, 0)), b"no image")
-    with pytest.raises(FileNotFoundError, match=r"00000_0\.png is missing or no image: run notebook 02"):
+    with pytest.raises(FileNotFoundError, match="00000_0.png"):
         run.read_image(run.crop_path(FaceKey("v", 0, 0)))
 
 
-# The lock ----------------------------------------------------------------------------------------------------------------------------
-def take(run: Run, name: str = "stage") -> contextlib.AbstractContextManager[None]:
-    return run.lock(name, "notebook 01")
+def test_read_outcomes_requires_every_video(run: Run) -> None:
+    run.write_videos([Video(video_id=name, path=Path(f"/{name}.mp4")) for name in "ab"], {})
+    outcomes = [Outcome(video_id=name, status="done") for name in "ab"]
+    for count in (0, 1):
+        if count:
+            run.write_table("status/02_crop_faces.csv", pd.DataFrame([o.model_dump() for o in outcomes[:count]]))
+        with pytest.raises(FileNotFoundError, match="run notebook 02"):
+            run.read_outcomes("02_crop_faces")
+    run.write_table("status/02_crop_faces.csv", pd.DataFrame([outcome.model_dump() for outcome in outcomes]))
+    assert run.read_outcomes("02_crop_faces") == dict(zip("ab", outcomes, strict=True))
 
 
-def test_the_second_taker_is_refused_until_the_first_lets_go(run: Run) -> None:
-    with take(run):
-        with (
-            pytest.raises(
-                RuntimeError, match=rf"notebook 01: another process is at work in {run.root}; wait, or choose another"
-            ),
-            take(run),
-        ):
+def test_a_second_lock_is_refused_until_the_first_is_released(run: Run) -> None:
+    with run.lock("stage", "notebook 01"):
+        with pytest.raises(RuntimeError, match="notebook 02"), run.lock("stage", "notebook 02"):
             pass
-        with take(run, "run"):  # another lock of the same folder
+        with run.lock("run", "another lock of the same folder"):
             pass
-    with take(run):
-        pass
-
-
-def test_a_lock_is_let_go_when_its_owner_fails(run: Run) -> None:
-    with pytest.raises(ZeroDivisionError), take(run):
+    with pytest.raises(ZeroDivisionError), run.lock("stage", "notebook 01"):
         raise ZeroDivisionError
-    with take(run):
+    with run.lock("stage", "notebook 01"):
         pass
 
 
-def test_a_lock_dies_with_its_process(run: Run) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD_LOCK, str(run.root)], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(RuntimeError, match="another process is at work"), take(run):
+def test_a_lock_is_released_when_its_process_is_killed(run: Run) -> None:
+    command = [sys.executable, "-c", HOLD_LOCK, str(run.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
+        with pytest.raises(RuntimeError, match="another process"), run.lock("stage", "notebook 01"):
             pass
         os.kill(holder.pid, signal.SIGKILL)
         assert holder.wait() == -signal.SIGKILL
-        with take(run):
+        with run.lock("stage", "notebook 01"):
             pass

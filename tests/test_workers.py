@@ -1,21 +1,22 @@
-"""The pool: every job has one outcome, the finished are left alone, one that fails or dies takes no other with it."""
+"""The job runner: every job has one outcome, finished jobs are skipped, and a failure stays alone."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from pool_work import STAGE, folder_job, job
+from worker_jobs import STAGE, job
 
 from dfdc_lib import workers
 from dfdc_lib.records import Outcome
 from dfdc_lib.run_folder import Run, open_run
-from dfdc_lib.workers import WORKER_DIED, core_count, run_jobs, worker_pool, write_failures
+from dfdc_lib.workers import WORKER_DIED, Job, core_count, in_processes, run_jobs, worker_pool, write_status
 
 PATIENCE_SECONDS = 60  # for a process to start or to end, on a busy machine
 
@@ -27,16 +28,20 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads in place of processes, where a test is about the bookkeeping: a process takes seconds to start."""
+    """Use threads instead of processes where a test is about bookkeeping: a process takes seconds to start."""
     monkeypatch.setattr(workers, "worker_pool", ThreadPoolExecutor)
 
 
 @pytest.fixture
 def calls(tmp_path: Path) -> Path:
-    """One file per video, one line per call."""
+    """Folder with one file per video and one line per call."""
     folder = tmp_path / "calls"
     folder.mkdir()
     return folder
+
+
+def work(run: Run, jobs: Sequence[Job], processes: int = 1, stage: str = STAGE) -> list[Outcome]:
+    return run_jobs(run, stage, jobs, (), in_processes(processes))
 
 
 def call_counts(calls: Path) -> dict[str, int]:
@@ -55,15 +60,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_no_job_is_no_work(run: Run) -> None:
-    assert run_jobs(run, STAGE, []) == []
-    assert run.read_status(STAGE) == []
-    assert failures(run) == []
+def test_no_jobs(run: Run) -> None:
+    assert work(run, []) == run.read_status(STAGE) == failures(run) == []
 
 
-def test_decided_outcomes_join_the_made_ones_in_order(run: Run, calls: Path) -> None:
+def test_decided_outcomes_are_merged_in_order(run: Run, calls: Path) -> None:
     decided = [Outcome(video_id="d", status="not needed", note="why"), Outcome(video_id="b", status="failed before")]
-    outcomes = run_jobs(run, STAGE, [job(run, calls, "cc"), job(run, calls, "a")], decided, workers=2)
+    outcomes = run_jobs(run, STAGE, [job(run, calls, "cc"), job(run, calls, "a")], decided, in_processes(2))
     assert [(o.video_id, o.status, o.count, o.note, o.fingerprint) for o in outcomes] == [
         ("a", "done", 1, "", "f"),
         ("b", "failed before", 0, "", ""),
@@ -71,168 +74,145 @@ def test_decided_outcomes_join_the_made_ones_in_order(run: Run, calls: Path) -> 
         ("d", "not needed", 0, "why", ""),
     ]
     assert run.read_status(STAGE) == outcomes
-    assert failures(run) == []
+    assert failures(run) == [] == names(run.root / ".partial")
     assert names(run.root / "hashes") == ["a.json", "cc.json"]
-    assert names(run.root / ".partial") == []
 
 
 @pytest.mark.usefixtures("threads")
-def test_the_finished_are_skipped_and_a_changed_fingerprint_is_done_again(run: Run, calls: Path) -> None:
-    first = run_jobs(run, STAGE, [job(run, calls, video_id) for video_id in "ab"], workers=1)
-    again = run_jobs(run, STAGE, [job(run, calls, video_id) for video_id in "ab"], workers=1)
-    assert again == first
+def test_finished_jobs_are_skipped_and_stale_ones_repeated(run: Run, calls: Path) -> None:
+    first = work(run, [job(run, calls, name) for name in "ab"])
+    assert work(run, [job(run, calls, name) for name in "ab"]) == first
     assert call_counts(calls) == {"a": 1, "b": 1}
-    changed = run_jobs(run, STAGE, [job(run, calls, "a"), job(run, calls, "b", fingerprint="g")], workers=1)
+    changed = work(run, [job(run, calls, "a"), job(run, calls, "b", fingerprint="g")])
     assert call_counts(calls) == {"a": 1, "b": 2}
     assert [outcome.fingerprint for outcome in changed] == ["f", "g"]
 
 
 @pytest.mark.usefixtures("threads")
-def test_a_record_that_another_version_wrote_is_made_again(run: Run, calls: Path) -> None:
-    run.write_bytes(run.hash_path("a"), b'{"video_id": "a", "fingerprint": "f", "a field of old": 1}')
-    assert statuses(run_jobs(run, STAGE, [job(run, calls, "a")], workers=1)) == {"a": "done"}
+def test_a_record_of_another_version_is_replaced(run: Run, calls: Path) -> None:
+    run.write_bytes(run.hash_path("a"), b'{"video_id": "a", "fingerprint": "f", "an old field": 1}')
+    assert statuses(work(run, [job(run, calls, "a")])) == {"a": "done"}
     assert call_counts(calls) == {"a": 1}
 
 
-def test_an_error_fails_its_own_job_only(run: Run, calls: Path) -> None:
-    outcomes = run_jobs(
-        run, STAGE, [job(run, calls, "a", deed="raise"), job(run, calls, "b"), job(run, calls, "c")], workers=1
-    )
+def test_an_error_fails_its_own_job_only_and_is_tried_again(run: Run, calls: Path) -> None:
+    outcomes = work(run, [job(run, calls, "a", action="raise"), job(run, calls, "b"), job(run, calls, "c")])
     assert statuses(outcomes) == {"a": "failed", "b": "done", "c": "done"}
     assert outcomes[0].note == "ValueError: no hash for a"  # on one line
     assert run.read_status(STAGE) == outcomes
     assert failures(run) == [(STAGE, "a", "ValueError: no hash for a")]
-
-
-@pytest.mark.usefixtures("threads")
-def test_a_failed_job_is_tried_again_and_its_line_goes(run: Run, calls: Path) -> None:
-    run_jobs(run, STAGE, [job(run, calls, "a", deed="raise"), job(run, calls, "b")], workers=1)
-    assert statuses(run_jobs(run, STAGE, [job(run, calls, "a"), job(run, calls, "b")], workers=1)) == {
-        "a": "done",
-        "b": "done",
-    }
-    assert call_counts(calls) == {"a": 2, "b": 1}
+    assert statuses(work(run, [job(run, calls, "a"), job(run, calls, "b")])) == {"a": "done", "b": "done"}
+    assert call_counts(calls) == {"a": 2, "b": 1, "c": 1}
     assert failures(run) == []
 
 
 @pytest.mark.usefixtures("threads")
-def test_a_stage_fails_only_when_all_of_its_work_failed(run: Run, calls: Path) -> None:
-    jobs = [job(run, calls, "b", deed="raise"), job(run, calls, "a", deed="raise")]
-    with pytest.raises(RuntimeError, match=r"04_folds: all 2 videos failed, the first with: ValueError: no hash for"):
-        run_jobs(run, STAGE, jobs, [Outcome(video_id="c", status="not needed")], workers=1)
+def test_a_stage_fails_if_all_of_its_jobs_fail(run: Run, calls: Path) -> None:
+    jobs = [job(run, calls, name, action="raise") for name in "ba"]
+    decided = [Outcome(video_id="c", status="not needed")]
+    with pytest.raises(RuntimeError, match="no hash for"):
+        run_jobs(run, STAGE, jobs, decided, in_processes(1))
     assert statuses(run.read_status(STAGE)) == {"a": "failed", "b": "failed", "c": "not needed"}
     assert [line[1] for line in failures(run)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_dies_fails_its_own_job_only(workers: int, run: Run, calls: Path) -> None:
-    jobs = [job(run, calls, video_id, deed="die" if video_id == "b" else "") for video_id in "abcd"]
-    outcomes = run_jobs(run, STAGE, jobs, workers=workers)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_worker_that_dies_fails_its_own_job_only(processes: int, run: Run, calls: Path) -> None:
+    outcomes = work(run, [job(run, calls, name, action="die" if name == "b" else "") for name in "abcd"], processes)
     assert statuses(outcomes) == {"a": "done", "b": "failed", "c": "done", "d": "done"}
-    assert outcomes[1].note == WORKER_DIED
     assert failures(run) == [(STAGE, "b", WORKER_DIED)]
-    assert call_counts(calls)["b"] == 2  # once beside others, once alone: so it is the one to blame
+    assert call_counts(calls)["b"] == 2  # once beside others, once alone
     assert names(run.root / "hashes") == ["a.json", "c.json", "d.json"]
 
 
 @pytest.mark.usefixtures("threads")
-def test_what_is_left_of_absent_and_of_failing_videos_goes(run: Run, calls: Path) -> None:
-    run_jobs(run, STAGE, [job(run, calls, video_id) for video_id in "abc"], workers=1)
-    run_jobs(run, STAGE, [job(run, calls, "a"), job(run, calls, "b", fingerprint="g", deed="raise")], workers=1)
-    assert names(run.root / "hashes") == ["a.json"]
+@pytest.mark.parametrize(("folder", "place"), [(False, "hashes"), (True, "crops")])
+def test_files_of_absent_and_failing_videos_are_deleted(folder: bool, place: str, run: Run, calls: Path) -> None:
+    work(run, [job(run, calls, name, folder=folder) for name in "abc"])
+    failing = job(run, calls, "b", fingerprint="g", action="raise", folder=folder)
+    work(run, [job(run, calls, "a", folder=folder), failing])
+    assert names(run.root / place) == ["a" if folder else "a.json"]
     with pytest.raises(RuntimeError, match="all 1 videos failed"):
-        run_jobs(run, STAGE, [job(run, calls, "a", fingerprint="g", deed="raise")], workers=1)
-    assert names(run.root / "hashes") == []
+        work(run, [failing])
+    assert names(run.root / place) == []
 
 
 @pytest.mark.usefixtures("threads")
-def test_folders_of_absent_and_of_failing_videos_go(run: Run) -> None:
-    run_jobs(run, "02_crop_faces", [folder_job(run, video_id) for video_id in "abc"], workers=1)
-    run_jobs(
-        run, "02_crop_faces", [folder_job(run, "a"), folder_job(run, "b", fingerprint="g", deed="raise")], workers=1
-    )
-    assert names(run.root / "crops") == ["a"]
-    assert names(run.root / "crops" / "a") == ["00000_0.png", "crops.json"]
-
-
-@pytest.mark.usefixtures("threads")
-def test_a_video_may_be_called_like_a_folder_of_the_run(run: Run, calls: Path) -> None:
+def test_a_video_may_be_named_like_a_folder_of_the_run(run: Run, calls: Path) -> None:
     run.write_bytes(run.root / "videos.csv", b"the list of videos")
-    run_jobs(run, STAGE, [job(run, calls, "hashes"), job(run, calls, "z")], workers=1)
-    run_jobs(run, "02_crop_faces", [folder_job(run, "crops"), folder_job(run, "z")], workers=1)
+    work(run, [job(run, calls, "hashes"), job(run, calls, "z")])
+    work(run, [job(run, calls, "crops", folder=True), job(run, calls, "z", folder=True)], stage="02_crop_faces")
     assert names(run.root / "hashes") == ["hashes.json", "z.json"]
     assert names(run.root / "crops") == ["crops", "z"]
     assert names(run.root / "crops" / "crops") == ["00000_0.png", "crops.json"]
     assert (run.root / "videos.csv").read_bytes() == b"the list of videos"
 
 
-def test_failures_are_gathered_from_all_stages(run: Run) -> None:
-    write_failures(run)
-    assert failures(run) == []
-    stages = {
-        "01_detect_faces": [
-            Outcome(video_id="007", status="failed", note="a, b"),
-            Outcome(video_id="b", status="done"),
-        ],
-        "00_videos": [
-            Outcome(video_id="NA", status="failed", note="why"),
-            Outcome(video_id="c", status="failed before", note="no"),
-        ],
-    }
-    for stage, outcomes in stages.items():
-        run.write_table(f"status/{stage}.csv", pd.DataFrame([outcome.model_dump() for outcome in outcomes]))
-    write_failures(run)
+def test_failures_of_all_stages_are_collected(run: Run) -> None:
+    detection = [Outcome(video_id="007", status="failed", note="a, b"), Outcome(video_id="b", status="done")]
+    run.write_table("status/01_detect_faces.csv", pd.DataFrame([outcome.model_dump() for outcome in detection]))
+    videos = [Outcome(video_id="NA", status="failed", note="why"), Outcome(video_id="c", status="failed before")]
+    write_status(run, "00_videos", videos)
     assert failures(run) == [("00_videos", "NA", "why"), ("01_detect_faces", "007", "a, b")]
 
 
-def test_a_run_folder_at_work_is_refused(run: Run, calls: Path) -> None:
-    with (
-        run.lock("stage", "another"),
-        pytest.raises(RuntimeError, match="notebook 04_folds: another process is at work"),
-    ):
-        run_jobs(run, STAGE, [job(run, calls, "a")])
+def test_a_locked_run_folder_is_refused(run: Run, calls: Path) -> None:
+    with run.lock("stage", "another"), pytest.raises(RuntimeError, match="04_folds"):
+        work(run, [job(run, calls, "a")])
     assert call_counts(calls) == {}
 
 
-def test_the_cores_are_shared_among_the_workers() -> None:
-    with worker_pool(core_count()) as executor:
-        assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
-    with worker_pool(1) as executor:
-        assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == str(core_count())
+@pytest.mark.parametrize(("count", "threads_each"), [(core_count(), 1), (1, core_count())])
+def test_workers_share_the_cores(count: int, threads_each: int) -> None:
+    with worker_pool(count) as executor:
+        assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == str(threads_each)
 
 
 def is_running(process_id: int) -> bool:
-    """Tell whether a process lives; one that has ended but that nobody has waited for does not."""
-    stat = Path(f"/proc/{process_id}/stat")
+    """Return whether a process is alive; a zombie is not."""
     try:
-        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux's /proc which processes live")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_workers_end_when_their_parent_is_killed(run: Run, calls: Path) -> None:
-    script = Path(__file__).with_name("pool_work.py")
-    with subprocess.Popen(
-        [sys.executable, str(script), str(run.root), str(calls)], stderr=subprocess.DEVNULL
-    ) as parent:
+    command = [sys.executable, str(Path(__file__).with_name("worker_jobs.py")), str(run.root), str(calls)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as parent:
         give_up = time.monotonic() + PATIENCE_SECONDS
         while sum(call_counts(calls).values()) < 2 and time.monotonic() < give_up:
             time.sleep(0.1)
-        workers = [int(path.read_text()) for path in calls.iterdir()]
-        assert len(set(workers)) == 2
-        assert all(is_running(worker) for worker in workers)
+        process_ids = [int(path.read_text()) for path in calls.iterdir()]
+        assert len(set(process_ids)) == 2 and all(map(is_running, process_ids))
         os.kill(parent.pid, signal.SIGKILL)
-    while any(is_running(worker) for worker in workers) and time.monotonic() < give_up:
+    while any(map(is_running, process_ids)) and time.monotonic() < give_up:
         time.sleep(0.1)
-    assert [worker for worker in workers if is_running(worker)] == []
-    with run.lock("stage", "the next"):  # nobody holds the folder any more
+    assert not any(map(is_running, process_ids))
+    with run.lock("stage", "the next"):  # the lock was released
         pass
 
 
-def test_a_few_tasks_are_done_here_and_an_error_is_a_result() -> None:
+def test_an_error_in_this_process_is_a_result() -> None:
     def refuse() -> int:
         raise ValueError("no\nnumber")
 
-    done = dict(workers.results_here({"a": os.getpid, "b": refuse, "c": lambda: 3}))
-    assert done == {"a": os.getpid(), "b": workers.Failure("ValueError: no number"), "c": 3}
+    results = dict(workers.results_here({"a": os.getpid, "b": refuse}))
+    assert results == {"a": os.getpid(), "b": workers.Failure("ValueError: no number")}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([], {"all": [0, 0]}),
+        ([("done", 3)], {"done": [1, 3], "all": [1, 3]}),
+        ([("done", 3), ("failed", 0), ("done", 4)], {"done": [2, 7], "failed": [1, 0], "all": [3, 7]}),
+    ],
+)
+def test_count_outcomes(outcomes: list[tuple], expected: dict[str, list[int]]) -> None:
+    table = workers.count_outcomes(
+        [Outcome(video_id=str(i), status=status, count=n) for i, (status, n) in enumerate(outcomes)]
+    )
+    assert table.columns.tolist() == ["videos", "made"]
+    assert {status: row.tolist() for status, row in table.iterrows()} == expected
+    assert table.index[-1] == "all"

@@ -12,7 +12,7 @@ import torch
 
 from dfdc_lib.classifier import train
 from dfdc_lib.classifier.presets import TrainSettings
-from dfdc_lib.faces.stages import CROP_COLUMNS
+from dfdc_lib.faces.crop_stage import CROP_COLUMNS
 from dfdc_lib.records import (
     FAKE,
     REAL,

@@ -1,16 +1,19 @@
-"""One thing that training does to a crop, alone and in its place: for the viewer of notebook 05.
+"""Preview the augmentation of training on one crop: all of it, or one transform or cut-out alone.
 
-A crop with its mask and its landmarks in; the square that a network is fed, with its mask, before and after that one thing. Before is what
-validation sees. Source: the slides' transforms and the winner's cut-outs, as `augment` and `cutouts` have them.
+Input: a crop with its mask and landmarks. Output: the pictures of notebook 05.
+Source: the slides' transforms and the winner's cut-outs, as in `transforms` and `cutouts`.
 """
+
+import random
+from typing import Any
 
 import numpy as np
 
-from dfdc_lib.augmentation import cutouts
-from dfdc_lib.augmentation.transforms import InRange, create_train_transforms, create_val_transforms, seed_transform
+from dfdc_lib.augmentation import cutouts, transforms
+from dfdc_lib.records import FaceExample
 
-FITTING = ("IsotropicResize", "PadIfNeeded")  # bring every crop to the network's square
-# What can be looked at → what decides its picture beside the crop: the draw, and the place in the range of what it draws.
+FITTING = ("IsotropicResize", "PadIfNeeded")  # the transforms that fit a crop to the network's square
+# What the viewer offers -> what its picture depends on: the number of the draw, the position in the transform's range.
 CHOICES: dict[str, tuple[str, ...]] = {
     "training": ("draw",),
     "training, hard": ("draw",),
@@ -31,62 +34,99 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+class InRange(random.Random):
+    """Random numbers at a fixed position of every range: 0 = lower end, 1 = upper end."""
+
+    def __init__(self, share: float):
+        super().__init__(0)
+        self._share = share
+
+    def uniform(self, a: float, b: float) -> float:
+        """Return the number at that position from a to b."""
+        return a + self._share * (b - a)
+
+    def randint(self, a: int, b: int) -> int:
+        """Return the nearest integer to that position from a to b."""
+        return round(self.uniform(a, b))
+
+    def gauss(self, mu: float = 0, sigma: float = 1) -> float:
+        """Return the number at that position within two standard deviations."""
+        return self.uniform(mu - 2 * sigma, mu + 2 * sigma)
+
+
+def draw_many(face: FaceExample, size: int, seed: int, count: int) -> list[np.ndarray]:
+    """Return a crop as augmented in `count` epochs of training, (size, size, 3) uint8 RGB each."""
+    transform = transforms.create_train_transforms(size)
+    images = []
+    for epoch in range(count):
+        transforms.seed_transform(transform, seed, epoch, 0)
+        images.append(transforms.transform_face(transform, face).crop)
+    return images
+
+
+def extremes(crop: np.ndarray, size: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return each training transform's image before, at the low end and at the high end of its range.
+
+    IsotropicResize and PadIfNeeded change the image before all later transforms. A transform without a range yields
+    before, before, after; IsotropicResize yields before and the results of the first and last of `RESIZE_PAIRS`.
+    """
+    before, pictures = crop, {}
+    for step in transforms.create_train_transforms(size).transforms:
+        images: dict[str, list[np.ndarray]] = {}
+        for part in getattr(step, "transforms", [step]):  # the alternatives of a OneOf
+            ends = [_apply_at(part, np.random.default_rng(0), share, image=before)["image"] for share in (0, 1)]
+            images.setdefault(type(part).__name__, []).extend(ends[:1] if np.array_equal(ends[0], ends[1]) else ends)
+        for name, results in images.items():
+            pictures[name] = (before, results[0] if len(results) > 1 else before, results[-1])
+            if name in FITTING:
+                before = results[0]
+    return pictures
+
+
 def before_and_after(
-    choice: str,
-    crop: np.ndarray,
-    mask: np.ndarray,
-    landmarks: np.ndarray,
-    size: int,
-    seed: int,
-    draw: int,
-    share: float,
+    choice: str, face: FaceExample, size: int, seeds: tuple[int, int], share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Give what a network is fed without and with one thing that training does.
+    """Return the network's input without and with one kind of augmentation.
 
     Args:
-        choice: of `CHOICES`: "training" is all transforms as drawn, "training, hard" a drawn cut-out before them; a transform or a
-            cut-out alone comes always.
-        crop: (H, W, 3) uint8 RGB.
-        mask: (H, W) uint8.
-        landmarks: (5, 2) x, y in pixels of the crop.
-        size: side of the square, in pixels.
-        seed, draw: decide what is drawn; "training" is what `augment.draw_many` draws at place `draw`.
-        share: place in the range of what a transform draws, 0 = its low end, 1 = its high end; compression is strongest at 0.
+        choice: a key of `CHOICES`: "training" applies all transforms as drawn, "training, hard" a random cut-out first;
+            a single transform or cut-out is always applied.
+        seeds: the run's seed and the number of the draw; "training" equals that element of `draw_many`.
+        share: position in the transform's range, 0 = low end, 1 = high end; 0 is the strongest compression.
     Returns:
-        Square and mask before, square and mask after: (size, size, 3) and (size, size) uint8 each.
-    Raises:
-        ValueError: for an unknown choice.
+        Crop and mask before, crop and mask after: (size, size, 3) and (size, size) uint8.
     """
     if choice not in CHOICES:
-        raise ValueError(f"there is nothing called {choice!r} to look at: choose one of {', '.join(CHOICES)}")
-    fit = create_val_transforms(size)
-    plain = fit(image=crop, mask=mask, keypoints=landmarks)
-    rng = np.random.default_rng([seed, draw, 0])
+        raise ValueError(f"choice must be one of {', '.join(CHOICES)}; got {choice!r}")
+    transform = transforms.create_val_transforms(size)
+    before = transforms.transform_face(transform, face)
+    rng = np.random.default_rng([*seeds, 0])
     if choice == "training, hard":
-        crop, mask = cutouts.apply_cutout(cutouts.draw_cutout(rng), crop, mask, landmarks, rng)
-    elif choice in cutouts.SHARES:
-        crop, mask = cutouts.apply_cutout(choice, crop, mask, landmarks, rng)
+        face = cutouts.cut_out(face, rng)
     if choice.startswith("training"):
-        transform = create_train_transforms(size)
-        seed_transform(transform, seed, draw, 0)
-        changed = transform(image=crop, mask=mask, keypoints=landmarks)
+        transform = transforms.create_train_transforms(size)
+        transforms.seed_transform(transform, *seeds, 0)
     elif choice in cutouts.SHARES:
-        changed = fit(image=crop, mask=mask, keypoints=landmarks)
+        face = cutouts.apply_cutout(choice, face, rng)
     else:
-        changed = _one_transform(choice, crop, mask, size, rng, share)
-    return plain["image"], plain["mask"], changed["image"], changed["mask"]
+        return before.crop, before.mask, *_apply_alone(choice, face, size, rng, share)
+    after = transforms.transform_face(transform, face)
+    return before.crop, before.mask, after.crop, after.mask
 
 
-def _one_transform(
-    name: str, crop: np.ndarray, mask: np.ndarray, size: int, rng: np.random.Generator, share: float
-) -> dict:
-    """Apply one transform of training at a place in its range, where it stands in their order, and otherwise only what fits the crop."""
-    changed = {"image": crop, "mask": mask}
-    for item in create_train_transforms(size).transforms:
-        parts = {
-            type(part).__name__: part for part in reversed(getattr(item, "transforms", [item]))
-        }  # of the three resizes the first
-        for part in (part for kind, part in parts.items() if kind in (name, *FITTING)):
-            part.set_random_state(rng, InRange(share))
-            changed = part(**changed, force_apply=True)
-    return changed
+def _apply_alone(
+    name: str, face: FaceExample, size: int, rng: np.random.Generator, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return crop and mask after one training transform and, in the order of training, those of `FITTING`."""
+    changed = {"image": face.crop, "mask": face.mask}
+    for step in transforms.create_train_transforms(size).transforms:
+        parts = [part for part in getattr(step, "transforms", [step]) if type(part).__name__ in (name, *FITTING)]
+        for part in parts[:1]:  # the first of the three resizes
+            changed = _apply_at(part, rng, share, **changed)
+    return changed["image"], changed["mask"]
+
+
+def _apply_at(part: Any, rng: np.random.Generator, share: float, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+    """Apply one transform unconditionally, with its parameters at a position of their ranges."""
+    part.set_random_state(rng, InRange(share))
+    return part(**arrays, force_apply=True)

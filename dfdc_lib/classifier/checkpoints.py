@@ -1,13 +1,15 @@
-"""Models as files: weights and, beside them, the card that says what they are and how crops are made for them.
+"""Models as files: weights, and a card that describes them and how their crops are made.
 
-The kit's own form is a folder with `weights.safetensors` and `model.json` (a `ModelCard`). The winner's released checkpoints are pickles of
-torch; they are read without running anything in them, under the recipe of his inference. Loading is strict: a missing, unexpected or
-misshapen weight is an error that names it.
+A model folder has `weights.safetensors` and `model.json` (a `ModelCard`). The winner's released checkpoints are pickles
+of torch; they are read without running code in them, and get the recipe of the winner's inference. Loading is strict: a
+missing, unexpected or misshapen weight is an error.
 Source: S. Seferbekov 2020 for the form of the released files.
 """
 
+import json
 import re
 import struct
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -22,12 +24,11 @@ from safetensors.torch import load_file, save_file
 from dfdc_lib.classifier import released
 from dfdc_lib.classifier.model import Classifier, create_model
 from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe
-from dfdc_lib.run_folder import Run, project_path
+from dfdc_lib.run_folder import Run, atomic_path, project_path
 
-WEIGHTS_FILE, CARD_FILE, CALIBRATION_FILE = "weights.safetensors", "model.json", "calibration.json"
-KEYS_SHOWN = 4  # in an error message
+WEIGHTS_FILE, CARD_FILE, TEST_METRICS_FILE = "weights.safetensors", "model.json", "test_metrics.json"
 
-# Winner's inference: his thresholds there, every video halved, a third of the face on each side, 380 pixels, by area or cubic.
+# The winner's inference: lower thresholds, frames at half size, a third of the face as margin, 380 pixels.
 WINNER_RECIPE = Recipe(
     detector=DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="half"),
     margin=1 / 3,
@@ -36,10 +37,10 @@ WINNER_RECIPE = Recipe(
     interpolation_up="cubic",
 )
 RELEASED_NAME = re.compile(r"DeepFakeClassifier_(?P<encoder>[\w.]+)_(?P<fold>\d+)_(?P<epoch>\d+)$")
-RELEASED_PREFIX = "module."  # DistributedDataParallel's
+RELEASED_PREFIX = "module."  # of DistributedDataParallel
 
-# A NumPy number, such as the log loss that the winner's training stored beside the weights: data, and all that may be in a pickle besides
-# tensors. The first two are one function, by its name in NumPy 1 and in NumPy 2.
+# Allowed in a pickle besides tensors: a NumPy number, such as the log loss that the winner stored beside the weights.
+# The first two entries are one function, under its names in NumPy 1 and NumPy 2.
 _SCALAR: Any = np.float64(0).__reduce__()[0]
 HARMLESS: list[Callable | tuple[Callable, str]] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
@@ -51,126 +52,121 @@ HARMLESS: list[Callable | tuple[Callable, str]] = [
 
 
 def save_model(folder: Path, model: Classifier, card: ModelCard) -> None:
-    """Write a model folder; made if absent, a model in it is replaced.
+    """Write the model folder `<run>/models/<name>`, or replace the model in it.
 
-    The card comes last: a folder with a card holds the weights that belong to it, whatever was killed when. A calibration belongs to the
-    weights it was fitted for and goes with them; notebook 08 writes the next one.
+    The card is written last, so a folder with a card always holds the weights that belong to it. The calibration and
+    the test metrics of replaced weights are deleted.
 
     Args:
         folder: `models/<name>` of a run folder.
         model: on any device, in any mode; not wrapped in DistributedDataParallel.
-        card: what the model is; its numbers must be finite.
-    Raises:
-        ValueError: if the card would not read back.
+        card: its description; numbers that are not finite are a ValueError, because JSON has none.
     """
     text = card.model_dump_json(indent=1, exclude={"calibration"})
     _parse_card(text, f"the card of {card.name}")
-    folder.mkdir(parents=True, exist_ok=True)
-    partial_weights, partial_card = folder / f".{WEIGHTS_FILE}.partial", folder / f".{CARD_FILE}.partial"
-    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}, partial_weights)
-    partial_card.write_text(text)
-    for name in (CARD_FILE, CALIBRATION_FILE):
-        (folder / name).unlink(missing_ok=True)
-    partial_weights.replace(folder / WEIGHTS_FILE)
-    partial_card.replace(folder / CARD_FILE)
+    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    # The inner context ends first: the weights are renamed before the card.
+    with atomic_path(folder / CARD_FILE) as new_card, atomic_path(folder / WEIGHTS_FILE) as new_weights:
+        new_card.write_text(text)
+        save_file(weights, new_weights)
+        for path in (folder / CARD_FILE, folder / TEST_METRICS_FILE, _calibration_path(folder)):
+            path.unlink(missing_ok=True)
 
 
 def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
-    """Read a model folder; the classifier is on the CPU and in evaluation mode.
+    """Read a model folder; return the classifier, on the CPU and in eval mode, and its card.
+
+    The card includes the test metrics and the calibration, `calibrations/<name>.json` of the run folder, if they exist.
 
     Raises:
         FileNotFoundError: if the card or the weights are missing.
-        ValueError: if the card cannot be read, or the weights are damaged or not those of the card's encoder.
+        ValueError: if a file is damaged, or the weights do not fit the card's encoder.
     """
-    card_path, weights_path = folder / CARD_FILE, folder / WEIGHTS_FILE
-    for path in (card_path, weights_path):
+    weights = folder / WEIGHTS_FILE
+    for path in (folder / CARD_FILE, weights):
         if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing: {folder} is no model folder, or its training did not get as far; run notebook 06"
-            )
-    card = _parse_card(card_path.read_text(), str(card_path))
+            raise FileNotFoundError(f"{path} is missing: {folder} holds no trained model; run notebook 06")
+    card = read_card(folder / CARD_FILE)
     try:
-        tensors = load_file(weights_path)
+        tensors = load_file(weights)
     except SafetensorError as error:
-        raise ValueError(
-            f"{weights_path} is damaged or no safetensors file ({error}): train the model again, or copy the file again"
-        ) from error
+        raise ValueError(f"{weights} is damaged ({error}): copy it again, or train the model again") from error
     model = create_model(card.encoder, pretrained=False, drop_path=0, noise=card.noise)
-    _load_strict(model, tensors, weights_path)
-    return model.eval(), card.model_copy(update={"calibration": _read_calibration(folder / CALIBRATION_FILE)})
+    _load_weights(model, tensors, weights)
+    metrics = folder / TEST_METRICS_FILE
+    tested = json.loads(metrics.read_bytes()) if metrics.is_file() else {}
+    later = {"metrics": card.metrics | tested, "calibration": _read_calibration(_calibration_path(folder))}
+    return model, card.model_copy(update=later)
 
 
 def load_released(path: Path) -> tuple[Classifier, ModelCard]:
-    """Read a checkpoint of the winner's form, on the CPU and in evaluation mode, under the recipe of the winner's inference.
+    """Read a checkpoint of the winner; return the classifier, on the CPU and in eval mode, and a card with his recipe.
 
-    The encoder is read from the file name, `…DeepFakeClassifier_<timm name>_<fold>_<epoch>`. Nothing in the file is run: a pickled object
-    other than a tensor or a number is refused.
+    The encoder is taken from the file name, `...DeepFakeClassifier_<timm name>_<fold>_<epoch>`.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the name does not say the encoder, the file is damaged or holds other objects, or its weights are not the encoder's.
+        ValueError: if the name has another form, the file is damaged or contains anything but tensors and numbers, or
+            its weights do not fit the encoder.
     """
-    named = RELEASED_NAME.search(path.name)
-    if not named:
-        raise ValueError(
-            f"a checkpoint of the winner's form is called …DeepFakeClassifier_<encoder>_<fold>_<epoch>, got {path.name}"
-        )
+    parts = RELEASED_NAME.search(path.name)
+    if not parts:
+        raise ValueError(f"expected a name like ...DeepFakeClassifier_<encoder>_<fold>_<epoch>, got {path.name}")
     card = ModelCard(
         name=path.name,
-        encoder=named["encoder"],
+        encoder=parts["encoder"],
         recipe=WINNER_RECIPE,
-        training={"epoch": int(named["epoch"])},
+        training={"epoch": int(parts["epoch"])},
         data="DFDC",
-        validation_fold=int(named["fold"]),
+        validation_fold=int(parts["fold"]),
     )
-    tensors = _read_state_dict(path)
+    tensors = {key.removeprefix(RELEASED_PREFIX): tensor for key, tensor in _read_state_dict(path).items()}
     model = create_model(card.encoder, pretrained=False, drop_path=0)
-    _load_strict(model, tensors, path, RELEASED_PREFIX)
-    return model.eval(), card
+    _load_weights(model, tensors, path)
+    return model, card
 
 
 def load_any(name: str, run: Run) -> tuple[Classifier, ModelCard]:
-    """Find a model by what a user calls it, and load it.
+    """Load a model by its name in the run folder, a released checkpoint's name, or a path, in this order.
 
-    Args:
-        name: of a model in the run folder, or of a released checkpoint in the cache folder; or the path of a model folder or of a file of
-            the winner's form, a relative one starting at the project folder. A name goes before a path.
-        run: whose `models/` is looked in.
-    Raises:
-        FileNotFoundError: if there is no such model; the message lists what there is.
-        ValueError: if it cannot be loaded as it should be.
+    The path is that of a model folder or of a checkpoint of the winner; a relative one starts at the project folder.
     """
-    own, path, checkpoint = (
-        run.root / "models" / name,
-        project_path(name),
-        {item.name: item for item in released.RELEASED}.get(name),
-    )
-    if (own / CARD_FILE).is_file():
-        return load_model(own)
+    in_run, path = run.root / "models" / name, project_path(name)
+    checkpoint = next((checkpoint for checkpoint in released.RELEASED if checkpoint.name == name), None)
+    if (in_run / CARD_FILE).is_file():
+        return load_model(in_run)
     if checkpoint:
-        return load_released(_checked_release(checkpoint))
+        return load_released(_verified(checkpoint))
     if path.is_dir():
         return load_model(path)
     if path.is_file():
         return load_released(path)
+    cache = released.cache_folder()
     trained = sorted(card.parent.name for card in run.root.glob(f"models/*/{CARD_FILE}"))
-    cached = [item.name for item in released.RELEASED if (released.cache_folder() / item.name).is_file()]
+    cached = [checkpoint.name for checkpoint in released.RELEASED if (cache / checkpoint.name).is_file()]
     raise FileNotFoundError(
-        f"there is no model {name!r}; trained in {run.root}: {', '.join(trained) or 'none'}; "
-        f"released, in {released.cache_folder()}: {', '.join(cached) or 'none, see `dfdc weights download`'}; or give a model folder's path"
+        f"there is no model {name!r}; trained in {run.root}: {', '.join(trained) or 'none'}; released, in {cache}: "
+        f"{', '.join(cached) or 'none (`dfdc weights download` fetches them)'}; the path of a model folder works too"
     )
 
 
-def _checked_release(checkpoint: released.Released) -> Path:
-    path = released.cache_folder() / checkpoint.name
-    state = released.verify(checkpoint, released.cache_folder())
-    if state == "missing":
-        raise FileNotFoundError(f"{path} is missing: run `dfdc weights download {checkpoint.name}`")
-    if state == "wrong":
-        raise ValueError(
-            f"{path} is not the released file (its SHA-256 differs): run `dfdc weights download {checkpoint.name}`"
-        )
-    return path
+def read_card(path: Path) -> ModelCard:
+    """Return a model card as it was written by `save_model`; raise ValueError if it is invalid."""
+    return _parse_card(path.read_text(), str(path))
+
+
+def _parse_card(text: str, source: str) -> ModelCard:
+    try:
+        return ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = ".".join(map(str, fault["loc"])) or "JSON"
+        raise ValueError(f"{source} is not a valid model card: {field}: {fault['msg']}") from error
+
+
+def _calibration_path(folder: Path) -> Path:
+    """Return where the calibration of the model folder `<run>/models/<name>` is stored."""
+    folder = folder.absolute()
+    return Run(folder.parents[1]).calibration_path(folder.name)
 
 
 def _read_calibration(path: Path) -> Calibration | None:
@@ -179,53 +175,44 @@ def _read_calibration(path: Path) -> Calibration | None:
     try:
         return Calibration.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ValueError(
-            f"{path} is no calibration: {error.errors()[0]['msg']}; delete it, or run notebook 08 again"
-        ) from error
+        reason = error.errors()[0]["msg"]
+        raise ValueError(f"{path} is not a valid calibration: {reason}; delete it, or rerun notebook 08") from error
 
 
-def _parse_card(text: str, source: str) -> ModelCard:
-    try:
-        return ModelCard.model_validate_json(text)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "the whole"
-        raise ValueError(f"{source} is no model card: {where}: {fault['msg']}") from error
+def _verified(checkpoint: released.Released) -> Path:
+    """Return the file of a released checkpoint; raise an error unless its SHA-256 is right."""
+    path, remedy = released.cache_folder() / checkpoint.name, f"run `dfdc weights download {checkpoint.name}`"
+    state = released.verify(checkpoint, path.parent)
+    if state == "missing":
+        raise FileNotFoundError(f"{path} is missing: {remedy}")
+    if state == "wrong":
+        raise ValueError(f"{path} is not the released file, its SHA-256 differs: {remedy}")
+    return path
 
 
 def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """Read the `state_dict` of a pickle of torch, allowing tensors and numbers only."""
+    """Return the `state_dict` in a pickle of torch; only tensors and numbers are allowed in it."""
     try:
         with torch.serialization.safe_globals(HARMLESS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, IndexError, struct.error) as error:
-        refused = re.search(r"GLOBAL (\S+)", str(error))  # how torch words it
+        refused = re.search(r"GLOBAL (\S+)", str(error))  # torch's wording
         if refused:
-            raise ValueError(
-                f"{path} holds a Python object ({refused[1]}) and was not loaded: loading it could run anything"
-            ) from error
-        raise ValueError(f"{path} is damaged, cut short or no checkpoint of torch: fetch it again") from error
+            raise ValueError(f"{path} was not loaded, it contains the Python object {refused[1]}") from error
+        raise ValueError(f"{path} is damaged or not a checkpoint of torch: download it again") from error
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise ValueError(
-            f"{path} must hold a dict with a state_dict of tensors, got {type(content).__name__} without one"
-        )
+        raise ValueError(f"{path} must contain a dict with a state_dict of tensors, got {type(content).__name__}")
     return state
 
 
-def _load_strict(model: Classifier, tensors: Mapping[str, torch.Tensor], source: Path, prefix: str = "") -> None:
-    """Load weights whose names, less the prefix, and shapes are exactly the model's."""
-    expected = {prefix + key: tensor.shape for key, tensor in model.state_dict().items()}
-    misshapen = [key for key in expected.keys() & tensors.keys() if tensors[key].shape != expected[key]]
-    faults = [
-        ("missing", sorted(expected.keys() - tensors.keys())),
-        ("unexpected", sorted(tensors.keys() - expected.keys())),
-        (
-            "of wrong shape",
-            [f"{key} {tuple(tensors[key].shape)} and not {tuple(expected[key])}" for key in sorted(misshapen)],
-        ),
-    ]
-    if any(keys for _, keys in faults):
-        listed = "; ".join(f"{len(keys)} {fault}: {', '.join(keys[:KEYS_SHOWN])}" for fault, keys in faults if keys)
-        raise ValueError(f"{source} does not hold the weights of this encoder: {listed}")
-    model.load_state_dict({key.removeprefix(prefix): tensor for key, tensor in tensors.items()}, strict=True)
+def _load_weights(model: Classifier, tensors: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Load weights with exactly the names and shapes of the model, and set it to eval mode."""
+    try:
+        model.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        faults = [line.strip() for line in str(error).splitlines()[1:]]  # names are in quotes; one line per wrong shape
+        count = sum(max(1, line.count('"') // 2) for line in faults)
+        listed = textwrap.shorten("; ".join(faults), 300)
+        raise ValueError(f"{source} does not fit this encoder, {count} weights differ: {listed}") from error
+    model.eval()

@@ -1,12 +1,13 @@
-"""Crops, masks and labels of a run → training samples.
+"""Read the crops, masks and labels of a run as training samples.
 
-The index is one table, read once from the run folder: columns, not objects, so that millions of crops fit. What a sample looks like depends
-on (seed, epoch, position) alone: not on the number of workers, nor on the number of processes that share the work.
-Source: the slides (fakes drawn down to the number of reals), the winner's code (validation on every 20th frame).
-Departs from the winner's code: the draw does not crash where fakes are fewer than reals; and a face of a fake that its mask shows to be
-untouched (a second person in the picture) is left out, there it was trained on as a fake.
+Input: the run folder. Output: an index of the labelled crops (a table: millions of crops fit in memory), a sampler and
+data sets. A sample depends only on (seed, epoch, position), not on the number of workers or processes.
+Source: the slides (fakes are drawn down to the number of reals); the winner's code (validation on every 20th frame).
+Departs from the winner's code: the draw does not fail if there are fewer fakes than reals, and an unchanged face of a
+fake (its mask shows a second, real person) is left out; there it is trained on as a fake.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,16 +18,17 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from dfdc_lib.augmentation import cutouts, transforms
-from dfdc_lib.faces.feed import fit_to_square
-from dfdc_lib.records import FAKE, REAL, FaceKey, Recipe
+from dfdc_lib.classifier.preprocess import fit_to_square
+from dfdc_lib.records import FAKE, REAL, FaceExample, FaceKey, Recipe
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 
-UNTOUCHED_SHARE = 0.002  # a fake's crop with less changed pixels shows a face that was not forged
+UNTOUCHED_SHARE = 0.002  # a fake's crop with a smaller changed share shows a face that was not forged
 VALIDATION_STRIDE = 20  # winner: every 20th frame
+KEY_COLUMNS = list(FaceKey._fields)
 
 
 class Sample(NamedTuple):
-    """One crop as a model is fed with it."""
+    """One crop, ready for the model."""
 
     image: torch.Tensor  # (3, size, size) uint8 RGB
     label: float  # 1 = fake
@@ -34,20 +36,17 @@ class Sample(NamedTuple):
 
 
 def read_index(run: Run) -> pd.DataFrame:
-    """Read all labelled crops of a run.
+    """Return one row per labelled crop of a run; raise ValueError if there is none.
 
-    Returns:
-        One row a crop: video_id (categorical), frame_index, face_index, label, fold, has_mask, and the landmarks in crop pixels.
-    Raises:
-        ValueError: if no crop has a label.
+    Columns: video_id (categorical), frame_index, face_index, landmarks in pixels of the crop, label, fold, has_mask.
     """
-    crops = run.read_table("crops.parquet")[["video_id", "frame_index", "face_index", *LANDMARK_COLUMNS]]
+    crops = run.read_table("crops.parquet")[[*KEY_COLUMNS, *LANDMARK_COLUMNS]]
     folds = run.read_table("folds.csv").dropna(subset=["label"])[["video_id", "label", "fold"]]
-    masks = run.read_table("masks.csv")[["video_id", "frame_index", "face_index", "changed_share"]]
-    table = crops.merge(folds, on="video_id").merge(masks, on=["video_id", "frame_index", "face_index"], how="left")
+    masks = run.read_table("masks.csv")[[*KEY_COLUMNS, "changed_share"]]
+    table = crops.merge(folds, on="video_id").merge(masks, on=KEY_COLUMNS, how="left")
     if table.empty:
         raise ValueError(
-            f"{run.root} holds no labelled crops: training needs videos that are known to be real or fake; "
+            f"{run.root} has no labelled crops: training needs videos that are known to be real or fake; "
             "without labels, stop at the faces with `dfdc run --to 02`"
         )
     table["has_mask"] = table["changed_share"].notna()
@@ -56,68 +55,53 @@ def read_index(run: Run) -> pd.DataFrame:
 
 
 def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
-    """Give the rows of the training folds.
-
-    Raises:
-        ValueError: if these folds lack real or fake crops.
-    """
+    """Return the rows of the training folds; raise ValueError if these folds have no real or no fake crops."""
     chosen = index["fold"].isin(folds).to_numpy()
     for label, name in ((REAL, "real"), (FAKE, "fake")):
         if not (chosen & (index["label"] == label)).any():
-            raise ValueError(
-                f"the training folds {list(folds)} hold no {name} crop: choose other folds, or fewer of them in 04_folds"
-            )
+            remedy = "choose other folds, or fewer of them in 04_folds"
+            raise ValueError(f"the training folds {list(folds)} have no {name} crop: {remedy}")
     return np.flatnonzero(chosen)
 
 
 def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
-    """Give the rows of one fold's every 20th frame.
-
-    Raises:
-        ValueError: if there are none.
-    """
+    """Return the rows of every 20th frame of one fold; raise ValueError if there are none."""
     rows = np.flatnonzero((index["fold"] == fold) & (index["frame_index"] % VALIDATION_STRIDE == 0))
     if not len(rows):
-        remedy = "choose another fold, or a FRAME_STRIDE in 01_detect_faces that divides it"
-        raise ValueError(
-            f"fold {fold} holds no crop of a frame whose number {VALIDATION_STRIDE} divides, for validation: {remedy}"
-        )
+        remedy = f"choose another fold, or a FRAME_STRIDE in 01_detect_faces that divides {VALIDATION_STRIDE}"
+        raise ValueError(f"fold {fold} has no crop of every {VALIDATION_STRIDE}th frame, for validation: {remedy}")
     return rows
 
 
 def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.ndarray:
-    """Draw one turn through the training crops: all reals, and as many fakes, shuffled.
+    """Draw one pass over the training crops: all reals and as many fakes, shuffled.
 
     Args:
         labels: (n,) of the training rows.
-        seed, epoch, turn: decide the draw.
+        seed, epoch, turn: seed of the draw.
     Returns:
-        Positions in `labels`; all fakes, with a warning, where there are fewer fakes than reals.
+        Positions in `labels`; with fewer fakes than reals, all of them (and a warning in the first pass).
     Source:
-        Slides: `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs: the draw differs from epoch to epoch also for seed 0.
+        Slides: `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs: epochs differ, also for seed 0.
     """
     rng = np.random.default_rng([seed, epoch, turn])
     reals, fakes = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
     if len(fakes) > len(reals):
         fakes = rng.choice(fakes, size=len(reals), replace=False)
     elif len(fakes) < len(reals) and epoch == turn == 0:
-        warnings.warn(
-            f"{len(fakes)} fake crops, fewer than the {len(reals)} real ones: every turn uses all of them", stacklevel=2
-        )
+        warnings.warn(f"{len(fakes)} fake crops, fewer than the {len(reals)} real ones: all are used", stacklevel=2)
     return rng.permutation(np.concatenate([reals, fakes]))
 
 
 class EpochSampler(Sampler[tuple[int, int, int]]):
-    """The crops of one epoch, in order: as many turns through the training crops as `count` needs.
+    """Yield (epoch, position in the epoch, row of the index) for the crops of one epoch.
 
     Args:
-        rows: of the index, that may be trained on.
-        labels: of these rows.
-        count: crops of one epoch, of all processes together.
-        seed, epoch: decide the draw.
-        rank, processes: this process takes every `processes`-th crop from `rank` on.
-    Yields:
-        (epoch, position in the epoch, row of the index).
+        rows, labels: rows of the index to train on, and their labels.
+        count: crops in the epoch, over all processes; the training crops are drawn again until it is reached.
+        seed, epoch: seed of the draw.
+        start: first position, to resume an epoch.
+        rank, processes: this process takes every `processes`-th crop, starting with `rank`.
     """
 
     def __init__(
@@ -132,8 +116,10 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        turns = [draw_rows(labels, seed, epoch, turn) for turn in range(-(-count // _turn_length(labels)))]
-        self._rows = rows[np.concatenate(turns)[:count]]
+        reals = np.count_nonzero(labels == REAL)
+        pass_length = reals + min(reals, len(labels) - reals)
+        passes = [draw_rows(labels, seed, epoch, turn) for turn in range(math.ceil(count / pass_length))]
+        self._rows = rows[np.concatenate(passes)[:count]]
         self._epoch = epoch
         self._positions = range(start + rank, count, processes)
 
@@ -145,7 +131,7 @@ class EpochSampler(Sampler[tuple[int, int, int]]):
 
 
 class TrainingCrops(Dataset[Sample]):
-    """Augmented crops, asked for by `EpochSampler`'s keys."""
+    """Augmented crops, indexed by the keys of `EpochSampler`."""
 
     def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe, *, hard: bool, seed: int) -> None:
         self._run, self._index, self._hard, self._seed = run, index, hard, seed
@@ -155,23 +141,20 @@ class TrainingCrops(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int, int]) -> Sample:
         epoch, position, row = key
         crop = self._index.iloc[row]
-        place = (str(crop["video_id"]), int(crop["frame_index"]), int(crop["face_index"]))
-        image = self._run.read_image(self._run.crop_path(FaceKey(*place)))
-        mask = (
-            self._run.read_image(self._run.mask_path(FaceKey(*place)))
-            if crop["has_mask"]
-            else np.zeros(image.shape[:2], np.uint8)
-        )
-        landmarks = self._landmarks[row]
+        image = self._run.read_image(self._run.crop_path(_face_key(crop)))
+        mask = np.zeros(image.shape[:2], np.uint8)
+        if crop["has_mask"]:
+            mask = self._run.read_image(self._run.mask_path(_face_key(crop)))
+        face = FaceExample(image, mask, self._landmarks[row])
         if self._hard:
-            image = cutouts.cut_out(image, mask, landmarks, np.random.default_rng([self._seed, epoch, position]))
+            face = cutouts.cut_out(face, np.random.default_rng([self._seed, epoch, position]))
         transforms.seed_transform(self._transform, self._seed, epoch, position)
-        drawn = self._transform(image=image, mask=mask, keypoints=landmarks)
-        return Sample(torch.from_numpy(drawn["image"]).permute(2, 0, 1), float(crop["label"]), row)
+        augmented = transforms.transform_face(self._transform, face).crop
+        return Sample(torch.from_numpy(augmented).permute(2, 0, 1), float(crop["label"]), row)
 
 
 class PlainCrops(Dataset[Sample]):
-    """Crops as they are, brought to the model's size; for validation."""
+    """Crops without augmentation, resized to the model's input; for validation."""
 
     def __init__(self, run: Run, index: pd.DataFrame, rows: np.ndarray, recipe: Recipe) -> None:
         self._run, self._index, self._rows, self._recipe = run, index, rows, recipe
@@ -182,13 +165,10 @@ class PlainCrops(Dataset[Sample]):
     def __getitem__(self, position: int) -> Sample:
         row = int(self._rows[position])
         crop = self._index.iloc[row]
-        image = self._run.read_image(
-            self._run.crop_path(FaceKey(str(crop["video_id"]), int(crop["frame_index"]), int(crop["face_index"])))
-        )
-        fed = fit_to_square(image, self._recipe)
-        return Sample(torch.from_numpy(fed).permute(2, 0, 1), float(crop["label"]), row)
+        image = self._run.read_image(self._run.crop_path(_face_key(crop)))
+        square = fit_to_square(image, self._recipe)
+        return Sample(torch.from_numpy(square).permute(2, 0, 1), float(crop["label"]), row)
 
 
-def _turn_length(labels: np.ndarray) -> int:
-    reals, fakes = int((labels == REAL).sum()), int((labels == FAKE).sum())
-    return reals + min(reals, fakes)
+def _face_key(crop: pd.Series) -> FaceKey:
+    return FaceKey(str(crop["video_id"]), int(crop["frame_index"]), int(crop["face_index"]))

@@ -1,7 +1,8 @@
-"""What training minimises and how it steps: the balanced loss, the optimizer, the learning rate over time.
+"""The training objective: balanced loss, optimizer and learning-rate schedule.
 
-Source: the slides (SGD, weight decay, label smoothing), the winner's code (Nesterov, PolyLR's power, loss balanced over real and fake).
-Departs from the winner's code: PolyLR does not move when a progress bar asks for its rate.
+Source: the slides (SGD, weight decay, label smoothing); the winner's code (Nesterov momentum, power of the polynomial
+schedule, loss balanced over real and fake).
+Departs from the winner's code: the schedule does not advance when a progress bar reads the learning rate.
 """
 
 import torch
@@ -18,32 +19,29 @@ LABEL_SMOOTHING = 0.01  # slides
 
 
 def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:
-    """Weigh real and fake alike: the mean of (mean cross-entropy over fakes, mean over reals), of the whole batch.
+    """Return the mean of the fakes' and the reals' mean cross-entropy, over the whole batch.
 
     Args:
-        logits: (n,) of this process's share of the batch.
-        targets: (n,) 1 = fake, 0 = real.
-        processes: that share the batch.
+        logits, targets: (n,) this process's share of the batch; targets: 1 = fake, 0 = real.
+        processes: number of processes that share the batch.
     Returns:
-        A scalar whose gradient, averaged over the processes, is that of the whole batch. A batch of one kind counts that kind alone.
-    Source:
-        The winner's code; label smoothing from the slides, as the winner did it: targets are clipped to 0.01…0.99.
+        A scalar. Averaged over the processes, its gradient is that of the whole batch. For a batch of a single class it
+        is the mean of that class. Labels are smoothed as in the winner's code: clipped to 0.01-0.99.
     """
-    each = F.binary_cross_entropy_with_logits(
-        logits, targets.clamp(LABEL_SMOOTHING, 1 - LABEL_SMOOTHING), reduction="none"
-    )
+    smoothed = targets.clamp(LABEL_SMOOTHING, 1 - LABEL_SMOOTHING)
+    each = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
     total = logits.new_zeros(())
-    kinds = 0
-    for kind in (targets > 0.5, targets <= 0.5):
-        count = sum_over_processes(kind.sum(), processes)
+    classes = 0
+    for of_class in (targets > 0.5, targets <= 0.5):
+        count = sum_over_processes(of_class.sum(), processes)
         if count:
-            total = total + each[kind].sum() * processes / count
-            kinds += 1
-    return total / kinds
+            total = total + each[of_class].sum() * processes / count
+            classes += 1
+    return total / classes
 
 
 def sum_over_processes(value: torch.Tensor, processes: int) -> float:
-    """Sum a scalar over the processes."""
+    """Return the sum of a scalar over the processes."""
     if processes > 1:
         value = value.clone().float()
         dist.all_reduce(value)
@@ -51,17 +49,16 @@ def sum_over_processes(value: torch.Tensor, processes: int) -> float:
 
 
 def create_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Make the optimizer that the settings name, for all parameters that are trained."""
+    """Return the optimizer named in the settings, for all parameters that are trained."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, settings.learning_rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
-        )
-    return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=WEIGHT_DECAY)
+    rate = settings.learning_rate
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, rate, weight_decay=WEIGHT_DECAY)
+    return torch.optim.SGD(parameters, rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
 
 
 def create_scheduler(optimizer: torch.optim.Optimizer, settings: TrainSettings) -> LRScheduler:
-    """Fall from the learning rate to 0 over all iterations, by a polynomial; where asked, rise to it first."""
+    """Return a schedule that falls to 0 over all iterations by a polynomial, after a linear warm-up if there is one."""
     total, warmup = settings.epochs * settings.iterations, settings.warmup_iterations
     falling = PolynomialLR(optimizer, total - warmup, power=POLY_POWER)
     if not warmup:

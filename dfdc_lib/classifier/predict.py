@@ -1,10 +1,11 @@
-"""Video → frame scores: 32 frames, their faces, and what each model makes of every face.
+"""Score the faces of videos with one or several models.
 
-A video is decoded and searched once, however many models look at it; batches are filled across videos. Workers find the faces, this process
-runs the models, and every video's scores are written as soon as they are complete, so that a killed run goes on where it stopped.
-Source: the slides (32 evenly spaced frames), the winner's inference (0.5 where there is no face, models averaged).
-Departs from the winner's code: one face in a video is a face; an unreadable video is listed with its reason and not only scored 0.5;
-detector, margin and size are those the model was trained with, by its recipe; faces are linked to people.
+Input: videos.csv and models. Output: scores/<model>.parquet (one row per face) and submission.csv (one row per video).
+Each video is decoded once, and its faces are detected once for all models with the same detector settings and margin.
+Worker processes find the faces; this process runs the models, in batches that span videos.
+Source: the slides (32 evenly spaced frames); the winner's inference (0.5 if there is no face, models averaged).
+Departs from the winner's code: one face in a video is enough; an unreadable video is listed with its reason, not only
+scored 0.5; detector, margin and size come from the model's recipe; faces are linked to people.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,260 +15,202 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import ValidationError
 from scipy.special import expit
-from tqdm.std import tqdm
 
-import dfdc_lib
 from dfdc_lib.classifier.checkpoints import load_any
-from dfdc_lib.classifier.inference import autocast_dtype, choose_device, logits_of, weights_fingerprint
+from dfdc_lib.classifier.inference import autocast_dtype, logits_of, weights_fingerprint
 from dfdc_lib.classifier.model import Classifier
+from dfdc_lib.classifier.preprocess import fit_to_square
 from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
-from dfdc_lib.faces.extract import FoundFace, find_faces, view_of
-from dfdc_lib.faces.feed import fit_to_square
+from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, roles
+from dfdc_lib.faces.device import choose_device
+from dfdc_lib.faces.extract import FoundFace, View, find_faces, view_of
 from dfdc_lib.records import BOX_COLUMNS, FaceScore, ModelCard, Outcome, Video, VideoScores
 from dfdc_lib.run_folder import Run, project_path
-from dfdc_lib.staleness import file_fingerprint, fingerprint
-from dfdc_lib.workers import Failure, each_result, results_here, write_status
+from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
+from dfdc_lib.workers import Failure, Job, done_videos, each_result, result_outcome, results_here, run_jobs
 
+STAGE = "07_predict"
 CROPS_PER_BATCH = {"cpu": 8, "cuda": 64}
 NO_FACE_SCORE = 0.5  # winner
-SCORE_COLUMNS = [
-    *("video_id", "frame_index", "time_seconds", "face_index", "track"),
-    *(*BOX_COLUMNS, "confidence", "sharpness", "turn", "logit", "score"),
-]
-
-
-class _Queue:
-    """The crops that wait for one model, of several videos; they leave in full batches."""
-
-    def __init__(self, model: Classifier, card: ModelCard, device: torch.device) -> None:
-        self.model = model.to(device).eval()
-        self.card, self.batch = card, CROPS_PER_BATCH[device.type]
-        self.dtype = autocast_dtype("auto", device)
-        self.images: list[np.ndarray] = []
-        self.keys: list[tuple[str, int]] = []  # video_id and place among its faces
-        self.logits: dict[str, dict[int, float]] = {}
-
-    def put(self, video_id: str, faces: Sequence[FoundFace]) -> None:
-        self.logits[video_id] = {}
-        for place, face in enumerate(faces):
-            self.images.append(fit_to_square(face.crop, self.card.recipe))
-            self.keys.append((video_id, place))
-
-    def work(self, *, all_of_it: bool) -> None:
-        while len(self.images) >= (1 if all_of_it else self.batch):
-            images = torch.from_numpy(np.stack(self.images[: self.batch])).permute(0, 3, 1, 2)
-            for (video_id, place), logit in zip(
-                self.keys, logits_of(self.model, images, self.card.recipe, self.dtype), strict=False
-            ):
-                self.logits[video_id][place] = float(logit)
-            del self.images[: self.batch], self.keys[: self.batch]
-
-
-def score_videos(
-    run: Run,
-    videos: Sequence[Video],
-    models: Mapping[str, tuple[Classifier, ModelCard]],
-    fingerprints: Mapping[tuple[str, str], str],
-    most_frames: int,
-    device: torch.device,
-    workers: int,
-) -> Iterator[Outcome]:
-    """Score every face of every video with every model, and write scores/<model>/<video_id>.json.
-
-    Args:
-        run: the run folder.
-        videos: to score.
-        models: name → model and card.
-        fingerprints: (model, video_id) → of all that its scores depend on.
-        most_frames: per video, evenly spaced.
-        device: of the models.
-        workers: processes that find faces.
-    Yields:
-        One outcome per video, when its scores are written.
-    """
-    views = list(dict.fromkeys(view_of(card.recipe) for _, card in models.values()))
-    queues = {name: _Queue(model, card, device) for name, (model, card) in models.items()}
-    waiting: dict[str, list[list[FoundFace]]] = {}
-    tasks = {item.video_id: partial(find_faces, item.path, views, most_frames, device.type) for item in videos}
-
-    def finished(*, all_of_it: bool) -> Iterator[Outcome]:
-        for queue in queues.values():
-            queue.work(all_of_it=all_of_it)
-        for video_id in list(waiting):
-            found = {name: waiting[video_id][views.index(view_of(queue.card.recipe))] for name, queue in queues.items()}
-            if all(len(queue.logits[video_id]) == len(found[name]) for name, queue in queues.items()):
-                del waiting[video_id]
-                records = []
-                for name, queue in queues.items():
-                    records.append(
-                        _record(video_id, found[name], queue.logits.pop(video_id), fingerprints[name, video_id])
-                    )
-                    run.write_record(run.scores_record_path(name, video_id), records[-1])
-                yield scores_outcome(max(records, key=lambda record: len(record.faces)))
-
-    with tqdm(total=len(tasks), desc="07_predict", unit="video", mininterval=0.5, disable=not tasks) as progress:
-        for video_id, result in each_result(tasks, workers) if len(tasks) > 1 else results_here(tasks):
-            progress.update()
-            if isinstance(result, Failure):
-                yield Outcome(video_id=video_id, status="failed", note=result.reason)
-                continue
-            waiting[video_id] = result
-            for queue in queues.values():
-                queue.put(video_id, result[views.index(view_of(queue.card.recipe))])
-            yield from finished(all_of_it=False)
-        yield from finished(all_of_it=True)
-
-
-def scores_outcome(record: VideoScores) -> Outcome:
-    """Count the scored faces."""
-    count = len(record.faces)
-    note = "" if count else "no face found: 0.5 in the submission"
-    return Outcome(
-        video_id=record.video_id,
-        status="done" if count else "nothing",
-        count=count,
-        note=note,
-        fingerprint=record.fingerprint,
-    )
-
-
-def _record(video_id: str, found: Sequence[FoundFace], logits: Mapping[int, float], mark: str) -> VideoScores:
-    faces = []
-    for place, face in enumerate(found):
-        known = {name: value for name, value in face._asdict().items() if name != "crop"}
-        faces.append(FaceScore(**known, logit=round(logits[place], 5), score=round(float(expit(logits[place])), 6)))
-    return VideoScores(video_id=video_id, faces=tuple(faces), fingerprint=mark)
+FACE_COLUMNS = ["frame_index", "time_seconds", "face_index", "track"]
+SCORE_COLUMNS = ["video_id", *FACE_COLUMNS, *BOX_COLUMNS, "confidence", "sharpness", "turn", "logit", "score"]
 
 
 def predict(
     run: Run, names: Sequence[str], which: str, most_frames: int, strategy: str, device: str = "auto", workers: int = 0
 ) -> list[Outcome]:
-    """Score a run's videos with one or several models: writes scores/<model>.parquet and submission.csv.
+    """Score a run's videos and write scores/<model>.parquet and submission.csv.
 
     Args:
         run: the run folder, with videos.csv.
-        names: of models, as `load_any` takes them.
-        which: "held-out" (videos of folds that no model of this run was trained on) or "all".
-        most_frames: of each video, evenly spaced.
-        strategy: name in `STRATEGIES`; turns a video's frame scores into its score. Models are averaged.
+        names: the models, see `load_any`.
+        which: "all", or "held-out": without the videos that a model was trained on or chosen by, see `unseen.roles`.
+        most_frames: number of evenly spaced frames per video.
+        strategy: a key of `STRATEGIES`, for the submission; the video scores of several models are averaged.
         device: "auto", "cpu" or "cuda".
         workers: processes that find faces; 0 = one per core.
     Returns:
         One outcome per video of the run; "not needed" = not held out.
     Raises:
-        ValueError: for an unknown strategy or choice of videos, no model, two of one name, or a namesake of a model of this run.
-        FileNotFoundError: for a model that is not there.
+        ValueError: for an unknown strategy or choice of videos, or for model names that are missing or ambiguous.
+        FileNotFoundError: for a model that does not exist.
+        RuntimeError: if every video failed.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"there is no strategy {strategy!r}: choose one of {', '.join(STRATEGIES)}")
-    if not names:
-        raise ValueError("MODELS is empty: name at least one model")
-    if len({model_name(name) for name in names}) < len(names):
-        raise ValueError(
-            f"MODELS must differ in the last part of their names, under which scores are kept, got {', '.join(names)}"
-        )
-    _refuse_namesakes(run, names)
-    models = {model_name(name): load_any(name, run) for name in names}
-    videos, decided = _chosen(run, which, [card for _, card in models.values()])
-    same = {
-        name: fingerprint(dfdc_lib.__version__, _as_made(card), weights_fingerprint(model), most_frames)
-        for name, (model, card) in models.items()
-    }
-    # A file that has gone is found out when it is to be read.
-    contents = {item.video_id: file_fingerprint(item.path) if item.path.is_file() else "" for item in videos}
-    marks = {
-        (name, video_id): fingerprint(same[name], content) for name in models for video_id, content in contents.items()
-    }
-    with run.lock("stage", "notebook 07_predict"):
-        made = {
-            item.video_id: scores_outcome(record)
-            for item in videos
-            for record in _finished(run, item.video_id, marks, list(models))
-        }
-        waiting = [item for item in videos if item.video_id not in made]
-        for outcome in score_videos(run, waiting, models, marks, most_frames, choose_device(device), workers):
-            made[outcome.video_id] = outcome
-        outcomes = sorted([*decided, *made.values()], key=lambda outcome: outcome.video_id)
-        write_status(run, "07_predict", outcomes)
-        scored = [outcome.video_id for outcome in outcomes if outcome.status == "done"]
-        tables = {name: _score_table(run, name, scored) for name in models}
-        for name, table in tables.items():
-            run.write_table(f"scores/{name}.parquet", table)
-        run.write_table("submission.csv", _submission(videos, tables, strategy))
+    _check_arguments(run, names, which, strategy)
+    scorers = [_Scorer(model_name(name), *load_any(name, run), choose_device(device)) for name in names]
+    videos, left_out = _choose_videos(run, which, [scorer.card for scorer in scorers])
+    jobs = _jobs(run, videos, scorers, most_frames)
+    outcomes = run_jobs(run, STAGE, jobs, left_out, partial(_score, run=run, scorers=scorers, workers=workers))
+    tables = {scorer.name: _score_table(run, scorer.name, done_videos(outcomes)) for scorer in scorers}
+    for name, table in tables.items():
+        run.write_table(f"scores/{name}.parquet", table)
+    run.write_table("submission.csv", _submission(videos, tables, strategy))
     return outcomes
 
 
-def _as_made(card: ModelCard) -> ModelCard:
-    """Leave out what came after the scores and changes none."""
-    return card.model_copy(update={"calibration": None})
-
-
 def model_name(name: str) -> str:
-    """Give the short name under which a model's scores are kept: the last part of its path."""
+    """Return the short name under which a model's scores are stored: the last part of its path."""
     return Path(name).name
 
 
-def _refuse_namesakes(run: Run, names: Sequence[str]) -> None:
-    """Let no other model's scores be taken for those of a model of this run: notebook 08 would calibrate the wrong one."""
-    for name in names:
-        own, given = run.root / "models" / model_name(name), project_path(name).resolve()
-        if name != own.name and own.is_dir() and given != own.resolve():
-            raise ValueError(
-                f"{run.root} has a model {own.name} of its own: rename the folder of the other one, {name}"
-            )
-
-
-def _chosen(run: Run, which: str, cards: Sequence[ModelCard]) -> tuple[list[Video], list[Outcome]]:
-    """Choose the videos to score, and say which are left out."""
+def _check_arguments(run: Run, names: Sequence[str], which: str, strategy: str) -> None:
+    if strategy not in STRATEGIES:
+        raise ValueError(f"unknown strategy {strategy!r}: choose one of {', '.join(STRATEGIES)}")
     if which not in ("held-out", "all"):
         raise ValueError(f'VIDEOS must be "held-out" or "all", got {which!r}')
-    trained_on: set[str] = set()
-    if which == "held-out" and (run.root / "folds.csv").exists():
-        own = {fold for card in cards if card.run == run.root.name for fold in card.train_folds}
-        folds = run.read_table("folds.csv")
-        trained_on = set(folds.loc[folds["fold"].isin(own), "video_id"])
-    videos = run.read_videos()
+    if not names:
+        raise ValueError("MODELS is empty: name at least one model")
+    if len({model_name(name) for name in names}) < len(names):
+        raise ValueError(f"the models must differ in the last part of their paths, got {', '.join(names)}")
+    for name in names:  # notebook 08 would take the scores for those of the run's model
+        in_run = run.root / "models" / model_name(name)
+        if name != in_run.name and in_run.is_dir() and project_path(name) != in_run.resolve():
+            raise ValueError(f"{run.root} has another model named {in_run.name}: rename the folder of {name}")
+
+
+def _choose_videos(run: Run, which: str, cards: Sequence[ModelCard]) -> tuple[list[Video], list[Outcome]]:
+    """Return the videos to score, and outcomes for the others."""
+    seen = {}
+    if which == "held-out":
+        seen = {str(name): role for name, role in roles(run, cards).items() if role in (TRAINED_ON, CHOSEN_BY)}
     left_out = [
-        Outcome(video_id=v.video_id, status="not needed", note="a model was trained on it")
-        for v in videos
-        if v.video_id in trained_on
+        Outcome(video_id=name, status="not needed", note=f"a model was {role} it") for name, role in seen.items()
     ]
-    return [item for item in videos if item.video_id not in trained_on], left_out
+    return [video for video in run.read_videos() if video.video_id not in seen], left_out
 
 
-def _finished(
-    run: Run, video_id: str, marks: Mapping[tuple[str, str], str], models: Sequence[str]
-) -> list[VideoScores]:
-    """Give a video's record, the one with most faces, where every model has scored it; [] otherwise."""
-    paths = [run.scores_record_path(name, video_id) for name in models]
-    try:
-        records = [run.read_record(path, VideoScores) for path in paths if path.exists()]
-    except ValidationError:  # another version of the kit wrote it
-        return []
-    complete = [record.fingerprint for record in records] == [marks[name, video_id] for name in models]
-    return [max(records, key=lambda record: len(record.faces))] if complete else []
+# Scoring ------------------------------------------------------------------------------------------------------------
+class _Scorer:
+    """A model and the crops that wait for it; they are scored in order and in full batches, across videos."""
+
+    def __init__(self, name: str, model: Classifier, card: ModelCard, device: torch.device) -> None:
+        self.fingerprint = fingerprint(card.encoder, card.noise, card.recipe, weights_fingerprint(model))
+        self.name, self.model, self.card, self.device = name, model.to(device), card, device
+        self.view, self.dtype = view_of(card.recipe), autocast_dtype("auto", device)
+        self.waiting: list[tuple[str, np.ndarray]] = []  # video_id and square
+        self.faces: dict[str, list[FoundFace]] = {}
+        self.logits: dict[str, list[float]] = {}
+
+    def add(self, video_id: str, faces: list[FoundFace]) -> None:
+        self.faces[video_id], self.logits[video_id] = faces, []
+        self.waiting += [(video_id, fit_to_square(face.crop, self.card.recipe)) for face in faces]
+
+    def score(self, *, partial_batch: bool) -> None:
+        size = CROPS_PER_BATCH[self.device.type]
+        while len(self.waiting) >= (1 if partial_batch else size):
+            batch, self.waiting = self.waiting[:size], self.waiting[size:]
+            images = torch.from_numpy(np.stack([square for _, square in batch])).permute(0, 3, 1, 2)
+            logits = logits_of(self.model, images, self.card.recipe, self.dtype)
+            for (video_id, _), logit in zip(batch, logits, strict=True):
+                self.logits[video_id].append(float(logit))
+
+    def is_complete(self, video_id: str) -> bool:
+        return len(self.logits[video_id]) == len(self.faces[video_id])
+
+    def take(self, video_id: str) -> tuple[FaceScore, ...]:
+        """Return the scores of a complete video and forget its crops."""
+        pairs = zip(self.faces.pop(video_id), self.logits.pop(video_id), strict=True)
+        return tuple(_face_score(face, logit) for face, logit in pairs)
 
 
+def _jobs(run: Run, videos: Sequence[Video], scorers: Sequence[_Scorer], most_frames: int) -> list[Job]:
+    """Return one job per video; its `make` only finds the faces, see `_score`."""
+    code = code_fingerprint("dfdc_lib.faces.extract", "dfdc_lib.classifier.inference")
+    jobs = []
+    for video in videos:
+        parts = code, most_frames, input_fingerprint(video.path)
+        paths = [run.scores_record_path(scorer.name, video.video_id) for scorer in scorers]
+        records = {path: fingerprint(*parts, scorer.fingerprint) for path, scorer in zip(paths, scorers, strict=True)}
+        find = partial(find_faces, video.path, _views(scorers), most_frames, scorers[0].device.type)
+        jobs.append(Job(video.video_id, records, VideoScores, find, _outcome))
+    return jobs
+
+
+def _score(
+    jobs: Sequence[Job], run: Run, scorers: Sequence[_Scorer], workers: int
+) -> Iterator[tuple[str, Outcome | Failure]]:
+    """Find the faces of videos in worker processes, score them in this process, and write each complete video."""
+    views, pending = _views(scorers), {job.video_id: job for job in jobs}
+    tasks = {job.video_id: job.make for job in jobs}
+    for video_id, faces in each_result(tasks, workers) if len(tasks) > 1 else results_here(tasks):
+        if isinstance(faces, Failure):
+            del pending[video_id]
+            yield video_id, faces
+            continue
+        for scorer in scorers:
+            scorer.add(video_id, faces[views.index(scorer.view)])
+        yield from _write_complete(run, pending, scorers, partial_batch=False)
+    yield from _write_complete(run, pending, scorers, partial_batch=True)
+
+
+def _write_complete(
+    run: Run, pending: dict[str, Job], scorers: Sequence[_Scorer], *, partial_batch: bool
+) -> Iterator[tuple[str, Outcome]]:
+    """Score the waiting crops; write and yield the pending videos that every model has scored."""
+    for scorer in scorers:
+        scorer.score(partial_batch=partial_batch)
+    added = [video_id for video_id in scorers[0].faces if all(scorer.is_complete(video_id) for scorer in scorers)]
+    for video_id in added:
+        records = []
+        for (path, expected), scorer in zip(pending.pop(video_id).fingerprints.items(), scorers, strict=True):
+            records.append(VideoScores(video_id=video_id, faces=scorer.take(video_id), fingerprint=expected))
+            run.write_record(path, records[-1])
+        yield video_id, _outcome(*records)
+
+
+def _views(scorers: Sequence[_Scorer]) -> list[View]:
+    return list(dict.fromkeys(scorer.view for scorer in scorers))
+
+
+def _face_score(face: FoundFace, logit: float) -> FaceScore:
+    fields = {name: value for name, value in face._asdict().items() if name != "crop"}
+    return FaceScore(**fields, logit=round(logit, 5), score=round(float(expit(logit)), 6))
+
+
+def _outcome(*records: VideoScores) -> Outcome:
+    """Return the outcome of a video from its record of every model; models with another recipe may find other faces."""
+    record = max(records, key=lambda record: len(record.faces))
+    return result_outcome(record, len(record.faces), () if record.faces else ("no face found: 0.5 in the submission",))
+
+
+# Tables -------------------------------------------------------------------------------------------------------------
 def _score_table(run: Run, model: str, video_ids: Sequence[str]) -> pd.DataFrame:
-    """Gather a model's scores of all videos, one row a face."""
-    rows = [
-        (video_id, *(value for name, value in face if name != "box"), *face.box)
-        for video_id in video_ids
-        for face in run.read_record(run.scores_record_path(model, video_id), VideoScores).faces
-    ]
-    fields = [name for name in FaceScore.model_fields if name != "box"]
-    return pd.DataFrame(rows, columns=["video_id", *fields, *BOX_COLUMNS])[SCORE_COLUMNS]
+    """Return a model's scores of all videos, one row per face."""
+    rows = []
+    for video_id in video_ids:
+        for face in run.read_record(run.scores_record_path(model, video_id), VideoScores).faces:
+            box = dict(zip(BOX_COLUMNS, face.box, strict=True))
+            rows.append({"video_id": video_id} | face.model_dump(exclude={"box"}) | box)
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def _submission(videos: Sequence[Video], tables: Mapping[str, pd.DataFrame], strategy: str) -> pd.DataFrame:
-    """Give every video one score: the strategy's, averaged over models; 0.5 where no face was scored (winner)."""
-    scores = pd.DataFrame(
-        {name: video_scores(table, STRATEGIES[strategy]) for name, table in tables.items() if len(table)}
-    ).mean(axis=1)
-    names = {item.video_id: item.path.name for item in videos}
-    if len(set(names.values())) < len(names):  # the data set uses one name for several files
-        names = {item.video_id: item.video_id for item in videos}
+    """Return one score per video, averaged over the models; 0.5 for a video without scored faces (winner)."""
+    by_model = {name: video_scores(table, STRATEGIES[strategy]) for name, table in tables.items() if len(table)}
+    scores = pd.DataFrame(by_model).mean(axis=1)
+    names = {video.video_id: video.path.name for video in videos}
+    if len(set(names.values())) < len(names):  # several files have the same name
+        names = {video.video_id: video.video_id for video in videos}
     labels = [float(scores.get(video_id, NO_FACE_SCORE)) for video_id in names]
     return pd.DataFrame({"filename": list(names.values()), "label": labels})

@@ -1,27 +1,30 @@
-"""What decides how a model is trained, and the presets: the slides' B5 and B7, and one that learns the built-in sample in a minute.
+"""The settings of a training run, and presets: the slides' B5 and B7, and one for the built-in sample (a minute).
 
-A settings record travels with the checkpoint (in its card), so that a training run can be told and repeated.
+The settings are stored in the model card, so a training run can be described and repeated.
+Source: the slides: 2,500 iterations per epoch; B5: 30 epochs, 16 x 4 crops per batch; B7: 40 epochs, 12 x 4 crops.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from dfdc_lib.classifier.encoders import ENCODERS
+from dfdc_lib.classifier.inference import Precision
 from dfdc_lib.records import Record
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Count = Annotated[int, Field(ge=1)]
 
 
 class TrainSettings(Record):
-    """All that decides what a training run gives."""
+    """Everything that determines the result of a training run, besides the crops and the code."""
 
-    name: str  # of the model: its folder in models/
-    encoder: str  # of timm
-    noise: bool = False  # SRM noise residual instead of the picture
+    name: str  # of the model and its folder in models/
+    encoder: str  # timm name
+    noise: bool = False  # SRM noise residual instead of the image
     pretrained: bool = True
+    weights_file: str = ""  # file with the encoder's published weights; "" = download them
     size: Count  # pixels
-    batch: Count  # of all processes together
+    batch: Count  # crops, over all processes
     epochs: Count
     iterations: Count  # per epoch
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -36,7 +39,6 @@ class TrainSettings(Record):
     save_every: Count = 100  # iterations between two saved states
 
 
-# Slides: 2,500 iterations per epoch; 75,000 in all (30 epochs) for B5, 16 × 4 crops a batch; 40 epochs, 12 × 4 crops for B7.
 PRESETS = {
     "b5": TrainSettings(name="b5", encoder="tf_efficientnet_b5_ns", size=380, batch=64, epochs=30, iterations=2500),
     "b7": TrainSettings(
@@ -61,19 +63,19 @@ PRESETS = {
 
 
 def settings_of(preset: str, *, pretrained: bool = True, **changes: int | float | str) -> TrainSettings:
-    """Take a preset and change what is given.
+    """Return the settings of a preset with some of them changed.
 
     Args:
-        preset: name in `PRESETS`.
-        pretrained: False starts from random weights where the preset would not.
-        changes: fields of `TrainSettings`; "" and -1 leave the preset's value.
-    Returns:
-        The settings; the model is called after the preset unless `name` is given.
-    Raises:
-        ValueError: for an unknown preset or an unfit value.
+        preset: a key of `PRESETS`.
+        pretrained: False = random weights, even if the preset starts from published ones.
+        changes: fields of `TrainSettings`; "" and -1 mean the preset's value. An encoder in `ENCODERS` sets its listed
+            size unless a size is given. A weights_file is also used if the preset starts from random weights.
     """
     if preset not in PRESETS:
-        raise ValueError(f"there is no preset {preset!r}: choose one of {', '.join(PRESETS)}")
-    chosen = {name: value for name, value in changes.items() if value not in ("", -1)}
+        raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(PRESETS)}")
     base = PRESETS[preset].model_dump()
-    return TrainSettings.model_validate(base | {"pretrained": base["pretrained"] and pretrained} | chosen)
+    changed = {name: value for name, value in changes.items() if value not in ("", -1)}
+    if changed.get("encoder") in ENCODERS:
+        base["size"] = ENCODERS[str(changed["encoder"])]
+    base["pretrained"] = pretrained and (base["pretrained"] or "weights_file" in changed)
+    return TrainSettings.model_validate(base | changed)

@@ -1,20 +1,14 @@
-"""Training, read from top to bottom: settings and a run folder in, the best checkpoint and its history out.
+"""Train a classifier: settings and a run folder in; the best checkpoint, its card and its history out.
 
-One process, or several that torchrun starts; with several, each takes its share of every batch and the loss is that of the whole batch, so
-that two processes train what one would. Everything random depends on (seed, epoch, iteration): a run that was killed goes on from its last
-saved state and ends with the weights of an undisturbed one.
-Source: the slides (2,500 iterations per epoch), the winner's code (gradient clipping); see objective.py for loss and steps.
-Departs from the winner's code: the seed seeds everything; a fold of its own,
-which no checkpoint was chosen on, says how good the model is.
+Training runs in one process, or in several that torchrun starts; they share every batch and its loss, so they train the
+same model as one. Everything random depends on (seed, epoch, iteration): an interrupted run resumes from its last saved
+state and ends with the same weights as an uninterrupted one.
+Source: the slides (2,500 iterations per epoch); the winner's code (gradient clipping); see objective.py for the loss.
+Departs from the winner's code: the seed determines everything; a test fold, which chose no checkpoint, is measured.
 """
 
-import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -27,270 +21,178 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.std import tqdm
 
-import dfdc_lib
-from dfdc_lib.classifier.checkpoints import load_model, save_model
+from dfdc_lib.classifier.checkpoints import TEST_METRICS_FILE, load_model, save_model
 from dfdc_lib.classifier.crop_dataset import EpochSampler, TrainingCrops, read_index, training_rows, validation_rows
-from dfdc_lib.classifier.inference import autocast_dtype, choose_device, feed
-from dfdc_lib.classifier.model import Classifier, create_model
-from dfdc_lib.classifier.objective import balanced_loss, create_optimizer, create_scheduler, sum_over_processes
+from dfdc_lib.classifier.inference import autocast_dtype
+from dfdc_lib.classifier.model import create_model
+from dfdc_lib.classifier.objective import balanced_loss, sum_over_processes
+from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.classifier.presets import TrainSettings
+from dfdc_lib.classifier.training_plan import TRAINING_CODE, Plan, card_metrics, is_finished, make_card, make_plan
 from dfdc_lib.classifier.training_state import TrainingState
 from dfdc_lib.classifier.validate import judge
-from dfdc_lib.data.sample import is_of_sample
-from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Recipe
-from dfdc_lib.run_folder import Run, open_run
-from dfdc_lib.staleness import fingerprint
+from dfdc_lib.faces.device import choose_device
+from dfdc_lib.records import FaceKey, ModelCard
+from dfdc_lib.run_folder import Run, open_run, project_path
+from dfdc_lib.staleness import code_fingerprint
 
 GRADIENT_NORM = 1.0  # winner
-LONGEST_WAIT = timedelta(
-    hours=2
-)  # of processes for the first, which judges alone: NCCL gives up after 10 minutes by default
 
 
 def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0) -> Path:
-    """Train in this process, or in `processes` of them by torchrun.
+    """Train a classifier; return at once if it has been trained with these settings and crops before.
 
     Args:
         run: a run folder with crops, masks and folds.
         settings: what to train.
-        processes: 1 = here; more = one per GPU, or per share of the CPU's cores.
-        workers: that load crops, of each process; 0 = none.
+        processes: 1 = this process; more = started by torchrun, one per GPU or per share of the CPU cores.
+        workers: processes that load crops, per training process; 0 = none.
     Returns:
-        models/<name>/: weights.safetensors, model.json, history.csv (one row an epoch), losses.csv (one row an iteration), tensorboard/.
+        models/<name>/: weights.safetensors, model.json, history.csv (one row per epoch), losses.csv (per iteration).
     Raises:
-        RuntimeError: if a torchrun process failed, memory ran out, or the loss became NaN.
+        RuntimeError: if a process failed, memory ran out, or the loss became NaN.
     """
     if processes == 1:
         return fit(run, settings, workers)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc_per_node={processes}",
-        "-m",
-        "dfdc_lib.classifier.train",
-    ]
-    done = subprocess.run([*command, str(run.root), settings.model_dump_json(), str(workers)], check=False)
-    if done.returncode:
-        raise RuntimeError(f"torchrun ended with code {done.returncode}: its message stands above")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    arguments = ["-m", TRAINING_CODE, str(run.root), settings.model_dump_json(), str(workers)]
+    code = subprocess.run([*torchrun, *arguments], check=False).returncode
+    if code:
+        raise RuntimeError(f"torchrun failed with exit code {code}: see its message above")
     return run.root / "models" / settings.name
 
 
 def fit(run: Run, settings: TrainSettings, workers: int = 0) -> Path:
-    """Train a classifier; called once in every process. Arguments and result as of `train`."""
-    rank, processes, device = _begin_process(settings)
-    folder = run.root / "models" / settings.name
-    index, recipe = read_index(run), recipe_of(run, settings.size)
-    train_folds = _train_folds(index, settings)
-    rows = training_rows(index, train_folds)
-    labels, judged = index["label"].to_numpy()[rows], validation_rows(index, settings.validation_fold)
-    crops = TrainingCrops(run, index, recipe, hard=settings.hard, seed=settings.seed)
-
-    torch.manual_seed(settings.seed)
-    model = create_model(
-        settings.encoder, pretrained=settings.pretrained, drop_path=settings.drop_path, noise=settings.noise
-    )
-    if (
-        processes > 1 and device.type == "cuda"
-    ):  # torch has no SyncBN for CPUs: there, batch statistics are those of each process
-        model = share_statistics(model)
-    model = model.to(device)
-    shared: torch.nn.Module = DistributedDataParallel(model) if processes > 1 else model
-    optimizer = create_optimizer(model, settings)
-    scheduler = create_scheduler(optimizer, settings)
-    dtype = autocast_dtype(settings.precision, device)
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-    mark = fingerprint(settings, recipe, fingerprint(index.to_csv()))
-    state = TrainingState(
-        folder / "state.pt", mark, model=model, optimizer=optimizer, scheduler=scheduler, scaler=scaler
-    )
-    state.load()
-
+    """Train in this process, which may be one of several; see `train`."""
+    plan = make_plan(run, settings, workers)
+    if is_finished(plan):
+        return plan.folder
+    crops = TrainingCrops(run, plan.index, plan.recipe, hard=settings.hard, seed=settings.seed)
+    state, is_first = _create_state(plan), plan.rank == 0
+    if not state.load() and is_first:
+        (plan.folder / "history.csv").unlink(missing_ok=True)  # of another training
     while state.epoch < settings.epochs:
-        count, start = settings.iterations * settings.batch, state.iteration * settings.batch
-        sampler = EpochSampler(
-            rows, labels, count, settings.seed, state.epoch, start=start, rank=rank, processes=processes
-        )
-        shared.train()
-        with _progress(settings, state, rank) as progress:
-            for images, targets, places in DataLoader(
-                crops, settings.batch // processes, sampler=sampler, num_workers=workers
-            ):
-                torch.manual_seed(
-                    _step_seed(settings, state)
-                )  # for drop-path: a resumed run draws what an undisturbed one draws
-                with _memory_advice(settings), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                    logits = shared(feed(images, recipe, device))  # (batch / processes,)
-                    loss = balanced_loss(logits.float(), targets.to(device, torch.float32), processes)
-                    scaler.scale(loss).backward()
-                state.losses.append(sum_over_processes(loss.detach(), processes) / processes)
-                if not np.isfinite(state.losses[-1]):
-                    raise RuntimeError(
-                        f"the loss is {state.losses[-1]} in {state.moment}, on {_names(index, places)}: a lower rate may help"
-                    )
-                scaler.unscale_(optimizer)
-                torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
-                scaler.step(optimizer)
-                scaler.update()
-                optimizer.zero_grad(set_to_none=True)
-                scheduler.step()
-                state.iteration += 1
-                progress.set_postfix(
-                    loss=f"{np.mean(state.losses[-20:]):.4f}", rate=f"{scheduler.get_last_lr()[0]:.1e}"
-                )
-                progress.update(settings.batch)
-                if rank == 0 and state.iteration % settings.save_every == 0 and state.iteration < settings.iterations:
-                    state.save(run)
-        if rank == 0:
-            found = judge(model, run, index, judged, recipe, workers, dtype)
-            if state.end_epoch(
-                found, float(np.mean(state.losses[-settings.iterations :])), float(scheduler.get_last_lr()[0])
-            ):
-                save_model(folder, model, _card(run, settings, recipe, train_folds, mark, found))
-            _write_history(run, folder, state, settings.iterations)
+        try:
+            _train_epoch(plan, state, crops)
+        except torch.OutOfMemoryError as error:
+            batch = f"batches of {settings.batch} crops of {settings.size} pixels"
+            raise RuntimeError(f"out of memory with {batch}: lower BATCH or SIZE, or use more processes") from error
+        if is_first:
+            _validate(plan, state)
         state.epoch, state.iteration = state.epoch + 1, 0
-        if rank == 0:
+        if is_first:
             state.save(run)
-        if processes > 1:
+        if plan.processes > 1:
             dist.barrier()
-    return folder
+    return plan.folder
 
 
 def test(run: Run, folder: Path, workers: int = 0) -> dict[str, float]:
-    """Measure the chosen checkpoint on the fold that nothing was chosen on, and write what comes out into its card.
-
-    Returns:
-        As of `judge`.
-    """
+    """Measure a trained model on its test fold with `judge`, and write test_metrics.json beside its weights."""
     model, card = load_model(folder)
-    device = choose_device()
+    device, index = choose_device(), read_index(run)
+    crops = index[index["fold"] == card.test_fold]
+    measured = judge(model.to(device), run, crops, card.recipe, autocast_dtype("auto", device), workers)
+    run.write_json(folder / TEST_METRICS_FILE, card_metrics("test", measured))
+    return measured
+
+
+def code_note(card: ModelCard) -> str:
+    """Return one line about the code that trained a model: the current code, or an older version."""
+    if card.code_fingerprint == code_fingerprint(TRAINING_CODE):
+        return "trained by the current code"
+    return f"trained by older code (kit {card.kit_version or 'unknown'}, commit {card.commit or 'unknown'})"
+
+
+def _create_state(plan: Plan) -> TrainingState:
+    settings, device = plan.settings, plan.device
+    torch.manual_seed(settings.seed)
+    file = project_path(settings.weights_file) if settings.weights_file else None
+    options = settings.model_dump(include={"encoder", "pretrained", "drop_path", "noise"})
+    model = create_model(**options, weights_file=file)
+    if plan.processes > 1 and device.type == "cuda":  # on CPUs, batch statistics are those of each process
+        model = convert_sync_batchnorm(model)  # torch's function drops the activation in an EfficientNet's BatchNorm
     model = model.to(device)
-    index = read_index(run)
-    found = judge(
-        model,
-        run,
-        index,
-        np.flatnonzero(index["fold"] == card.test_fold),
-        card.recipe,
-        workers,
-        autocast_dtype("auto", device),
-    )
-    save_model(folder, model, card.model_copy(update={"metrics": card.metrics | _card_metrics("test", found)}))
-    return found
+    network = DistributedDataParallel(model) if plan.processes > 1 else model
+    scaler = torch.amp.GradScaler(device.type, enabled=plan.dtype == torch.float16)
+    return TrainingState(plan.folder / "state.pt", plan.fingerprint, network, settings, scaler)
 
 
-def share_statistics(model: Classifier) -> Classifier:
-    """Make every BatchNorm take its statistics from the batches of all processes; what the model computes stays the same.
-
-    timm's own function: torch's drops the activation that timm's BatchNorm of an EfficientNet holds.
-    """
-    return convert_sync_batchnorm(model)
-
-
-def recipe_of(run: Run, size: int) -> Recipe:
-    """Say how the crops of a run were made, for a model of this input size."""
-    first = next(outcome.video_id for outcome in run.read_status("02_crop_faces") if outcome.status == "done")
-    crops = run.read_crops(first)
-    return Recipe(detector=run.read_faces(crops.boxes_from).settings, margin=crops.margin, size=size)
-
-
-def _begin_process(settings: TrainSettings) -> tuple[int, int, torch.device]:
-    """Join the other processes, where torchrun has started several."""
-    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if settings.batch % processes:
-        raise ValueError(
-            f"a batch of {settings.batch} cannot be shared evenly by {processes} processes: choose a multiple of {processes}"
-        )
-    device = (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-    )
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    if processes > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
-    return rank, processes, device
+# One epoch ----------------------------------------------------------------------------------------------------------
+def _train_epoch(plan: Plan, state: TrainingState, crops: TrainingCrops) -> None:
+    """Train until the end of the epoch, from the iteration that the state has reached."""
+    settings, device = plan.settings, plan.device
+    state.network.train()
+    with _progress(plan, state) as progress:
+        for images, labels, rows in _loader(plan, state, crops):
+            seed = np.random.SeedSequence([settings.seed, state.epoch, state.iteration]).generate_state(1)[0]
+            torch.manual_seed(int(seed))  # for drop-path: a resumed run draws what an uninterrupted one draws
+            loss = _step(plan, state, normalize(images, plan.recipe, device), labels.to(device, torch.float32))
+            if not np.isfinite(loss):
+                keys = plan.index.loc[rows.tolist(), list(FaceKey._fields)].itertuples(index=False, name=None)
+                files = ", ".join(f"{key.video_id}/{key.name}.png" for key in map(FaceKey._make, keys))
+                where = f"epoch {state.epoch}, iteration {state.iteration}, on {files}"
+                raise RuntimeError(f"the loss is {loss} in {where}: try a lower LEARNING_RATE")
+            state.iteration += 1
+            rate = state.scheduler.get_last_lr()[0]
+            progress.set_postfix(loss=f"{np.mean(state.losses[-20:]):.4f}", rate=f"{rate:.1e}")
+            progress.update(settings.batch)
+            is_last = state.iteration == settings.iterations
+            if plan.rank == 0 and state.iteration % settings.save_every == 0 and not is_last:
+                state.save(plan.run)
 
 
-def _train_folds(index: pd.DataFrame, settings: TrainSettings) -> list[int]:
-    folds = set(index["fold"])
-    held_out = {settings.validation_fold, settings.test_fold}
-    if len(held_out) < 2 or not held_out < folds:
-        raise ValueError(
-            f"training needs a validation fold, a test fold and at least one more, got validation {settings.validation_fold} and "
-            f"test {settings.test_fold} of the folds {sorted(folds)}: see FOLD_COUNT in 04_folds"
-        )
-    return sorted(folds - held_out)
+def _step(plan: Plan, state: TrainingState, images: torch.Tensor, targets: torch.Tensor) -> float:
+    """Update the weights once; return the loss of the whole batch."""
+    with torch.autocast(plan.device.type, plan.dtype, enabled=plan.dtype != torch.float32):
+        logits = state.network(images)  # (batch / processes,)
+        loss = balanced_loss(logits.float(), targets, plan.processes)
+        state.scaler.scale(loss).backward()
+    state.scaler.unscale_(state.optimizer)
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_NORM)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scheduler.step()
+    state.losses.append(sum_over_processes(loss.detach(), plan.processes) / plan.processes)
+    return state.losses[-1]
 
 
-def _step_seed(settings: TrainSettings, state: TrainingState) -> int:
-    return int(np.random.SeedSequence([settings.seed, state.epoch, state.iteration]).generate_state(1)[0])
+def _loader(plan: Plan, state: TrainingState, crops: TrainingCrops) -> DataLoader:
+    settings = plan.settings
+    rows = training_rows(plan.index, plan.train_folds)
+    labels, count = plan.index["label"].to_numpy()[rows], settings.iterations * settings.batch
+    part = {"start": state.iteration * settings.batch, "rank": plan.rank, "processes": plan.processes}
+    sampler = EpochSampler(rows, labels, count, settings.seed, state.epoch, **part)
+    return DataLoader(crops, settings.batch // plan.processes, sampler=sampler, num_workers=plan.workers)
 
 
-def _progress(settings: TrainSettings, state: TrainingState, rank: int) -> tqdm:
-    title = f"epoch {state.epoch + 1}/{settings.epochs}"
-    total, done = settings.iterations * settings.batch, state.iteration * settings.batch
-    return tqdm(total=total, initial=done, desc=title, unit="img", mininterval=0.5, disable=rank > 0)
+def _progress(plan: Plan, state: TrainingState) -> tqdm:
+    title, batch = f"epoch {state.epoch + 1}/{plan.settings.epochs}", plan.settings.batch
+    total, start, hidden = plan.settings.iterations * batch, state.iteration * batch, plan.rank > 0
+    return tqdm(desc=title, total=total, initial=start, unit="img", mininterval=0.5, disable=hidden)
 
 
-@contextmanager
-def _memory_advice(settings: TrainSettings) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise RuntimeError(
-            f"out of memory with batches of {settings.batch} crops of {settings.size} pixels: lower BATCH, or SIZE, or use more processes"
-        ) from error
+# After an epoch -----------------------------------------------------------------------------------------------------
+def _validate(plan: Plan, state: TrainingState) -> None:
+    """Validate the model, save it if it is the best so far, and write the history."""
+    crops = plan.index.iloc[validation_rows(plan.index, plan.settings.validation_fold)]
+    measured = judge(state.model, plan.run, crops, plan.recipe, plan.dtype, plan.workers)
+    if state.end_epoch(measured, float(np.mean(state.losses[-plan.settings.iterations :]))):
+        save_model(plan.folder, state.model, make_card(plan, measured))
+    _write_history(plan, state)
 
 
-def _names(index: pd.DataFrame, places: Sequence[int]) -> str:
-    rows = index.iloc[[int(place) for place in places]]
-    return ", ".join(
-        f"{v}/{frame:05d}_{face}.png"
-        for v, frame, face in zip(rows["video_id"], rows["frame_index"], rows["face_index"], strict=True)
-    )
-
-
-def _card(
-    run: Run, settings: TrainSettings, recipe: Recipe, train_folds: Sequence[int], mark: str, found: dict[str, float]
-) -> ModelCard:
-    manifest = json.loads((run.root / "run.json").read_bytes()) if (run.root / "run.json").exists() else {}
-    of_sample = all(
-        is_of_sample(item.path) for item in run.read_videos()
-    )  # also where the notebooks were worked by hand
-    return ModelCard(
-        name=settings.name,
-        encoder=settings.encoder,
-        noise=settings.noise,
-        recipe=recipe,
-        training=settings.model_dump(),
-        metrics=_card_metrics("validation", found),
-        data=BUILT_IN_SAMPLE if of_sample else manifest.get("data", run.root.name),
-        run=run.root.name,
-        train_folds=tuple(train_folds),
-        validation_fold=settings.validation_fold,
-        test_fold=settings.test_fold,
-        data_fingerprint=mark,
-        commit=manifest.get("commit", ""),
-        kit_version=dfdc_lib.__version__,
-    )
-
-
-def _card_metrics(fold: str, found: dict[str, float]) -> dict[str, float]:
-    """Name what `judge` found after its fold; an AUC of one kind alone is no number, and JSON has none for it."""
-    return {f"{fold} {name}": value for name, value in found.items() if np.isfinite(value)}
-
-
-def _write_history(run: Run, folder: Path, state: TrainingState, iterations: int) -> None:
-    """Write history.csv and losses.csv, and the epoch that has ended for TensorBoard."""
-    place, numbers, last = folder.relative_to(run.root), np.arange(len(state.losses)), state.history[-1]
+def _write_history(plan: Plan, state: TrainingState) -> None:
+    numbers, iterations = np.arange(len(state.losses)), plan.settings.iterations
     losses = pd.DataFrame({"epoch": numbers // iterations, "iteration": numbers % iterations, "loss": state.losses})
-    run.write_table(f"{place}/losses.csv", losses)
-    run.write_table(f"{place}/history.csv", pd.DataFrame(state.history))
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
-        for name, value in last.items():
+    plan.run.write_table(f"models/{plan.settings.name}/losses.csv", losses)
+    with SummaryWriter(str(plan.folder / "tensorboard")) as writer:
+        for name, value in state.history[-1].items():
             if name != "epoch":
-                writer.add_scalar(name.replace(" ", "_"), value, int(last["epoch"]))
+                writer.add_scalar(name.replace(" ", "_"), value, state.epoch)
+    history = pd.DataFrame(state.history)
+    plan.run.write_table(f"models/{plan.settings.name}/history.csv", history)  # last: it marks a model as finished
 
 
 if __name__ == "__main__":

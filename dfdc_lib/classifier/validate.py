@@ -1,4 +1,4 @@
-"""How good is a classifier on crops that were not trained on? Log loss and AUC, per frame and per video.
+"""Measure a classifier on crops that it was not trained on: log loss and AUC, per frame and per video.
 
 Source: the winner's validation: plain mean per video, and the mean of the fakes' and the reals' log loss.
 """
@@ -16,38 +16,30 @@ from dfdc_lib.evaluation.metrics import losses, measure
 from dfdc_lib.records import Recipe
 from dfdc_lib.run_folder import Run
 
-LOG_LOSS_CLIP = 1e-7  # scores are kept this far from 0 and 1 in validation
+LOG_LOSS_CLIP = 1e-7  # scores are limited to 1e-7 ... 1 - 1e-7
 JUDGE_BATCH = 32  # crops
 
 
 def judge(
-    model: Classifier, run: Run, index: pd.DataFrame, rows: np.ndarray, recipe: Recipe, workers: int, dtype: torch.dtype
+    model: Classifier, run: Run, crops: pd.DataFrame, recipe: Recipe, dtype: torch.dtype, workers: int = 0
 ) -> dict[str, float]:
-    """Measure a model on crops: log loss and AUC, per frame and per video (plain mean of its frames).
+    """Return the metrics of a model on crops (rows of `crop_dataset.read_index`) and set it to eval mode.
 
     Returns:
-        "log loss" as in SPEC: the mean of the fakes' and the reals', per video; AUC is NaN where only one kind is there.
+        "log loss" (mean of the fakes' and the reals') and "AUC" (NaN for a single class) of the videos' mean scores;
+        the same of the frames as "frame log loss" and "frame AUC"; and "videos", their number.
     """
-    loader = DataLoader(PlainCrops(run, index, rows, recipe), JUDGE_BATCH, num_workers=workers)
+    loader = DataLoader(PlainCrops(run, crops, np.arange(len(crops)), recipe), JUDGE_BATCH, num_workers=workers)
     model.eval()
     logits = np.concatenate([logits_of(model, images, recipe, dtype) for images, _, _ in loader])
-    frames = index.iloc[rows][["video_id", "label"]].assign(score=expit(logits))
+    frames = crops[["video_id", "label"]].assign(score=expit(logits))
     frames["score"] = frames["score"].clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
     videos = frames.groupby("video_id", observed=True).mean()
-    return {
-        "log loss": _balanced_log_loss(videos),
-        "AUC": _auc(videos),
-        "frame log loss": _balanced_log_loss(frames),
-        "frame AUC": _auc(frames),
-        "videos": float(len(videos)),
-    }
+    by_frame = {f"frame {name}": value for name, value in _metrics(frames).items()}
+    return _metrics(videos) | by_frame | {"videos": float(len(videos))}
 
 
-def _balanced_log_loss(table: pd.DataFrame) -> float:
-    """Mean of the fakes' and the reals' log loss; of the one kind where only one is there."""
-    each = losses(table["label"].to_numpy(), table["score"].to_numpy(), LOG_LOSS_CLIP)
-    return float(pd.Series(each).groupby(table["label"].to_numpy()).mean().mean())
-
-
-def _auc(table: pd.DataFrame) -> float:
-    return measure(table["label"].to_numpy(), table["score"].to_numpy(), LOG_LOSS_CLIP)["AUC"]
+def _metrics(table: pd.DataFrame) -> dict[str, float]:
+    labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
+    balanced = pd.Series(losses(labels, scores, LOG_LOSS_CLIP)).groupby(labels).mean().mean()
+    return {"log loss": float(balanced), "AUC": measure(labels, scores, LOG_LOSS_CLIP)["AUC"]}

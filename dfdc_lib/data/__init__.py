@@ -1,1 +1,4 @@
-"""A video file or a data set in; frames, the list of videos and their folds out."""
+"""Data: from files to videos and folds.
+
+Input: a video file or the folder of a data set. Output: frames, `Video` records, a fold for every video.
+"""

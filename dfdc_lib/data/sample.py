@@ -1,32 +1,30 @@
-"""The built-in sample: short videos in DFDC's layout, made on the spot from one portrait.
+"""The built-in sample: short videos in DFDC's layout, generated from one portrait.
 
-No deepfake data set may be shipped, so a virtual hand-held camera (`film.py`) films the one real portrait that lies inside scikit-image,
-and forges its face. Goes in: a folder, a seed, a length. Comes out: 16 originals (15 with a face) and 19 fakes as H.264 files with
-`metadata.json`, and for every frame of every fake the true mask of what was forged.
+No deepfake data set may be redistributed, so a virtual hand-held camera (`sample_camera`) films the one real portrait
+that scikit-image contains, and forges its face. Input: a folder, a seed, a length. Output: 16 originals (15 with a
+face) and 19 fakes as H.264 files with metadata.json, and the true mask of every frame of every fake.
 
-This is a smoke sample of ONE face with one simple kind of forgery. It shows that the kit runs; no number measured on it is evidence
-about deepfakes. Source: the pictures that `film.py` names.
+The sample has ONE face and one simple kind of forgery. It shows that the kit runs; no number measured on it is evidence
+about deepfakes. Sources of the pictures: see `sample_camera`.
 """
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 from tqdm.std import tqdm
 
 from dfdc_lib import __version__
-from dfdc_lib.data.encode import video_writer
 from dfdc_lib.data.sample_camera import ENCODER_OPTIONS, FPS, Forgery, Scene, film_scene
-from dfdc_lib.run_folder import project_path
+from dfdc_lib.data.video import video_writer
+from dfdc_lib.run_folder import file_lock, project_path
 from dfdc_lib.staleness import file_fingerprint, fingerprint
 from dfdc_lib.workers import core_count, worker_pool
 
-MARKER = "sample.json"  # written last: a sample that has it is complete
+MARKER = "sample.json"  # written last, so a sample that has it is complete
 
 GENTLE = Forgery("fake", 2.5, 0.07, (8, -3, -8))
 SOFT = Forgery("fake", 3.0, 0.06, (-7, 2, 7))
@@ -39,113 +37,109 @@ ONE_ONLY = Forgery("fake_one_face", 2.6, -0.08, (-8, -3, 6), (1,))
 
 # fmt: off
 SCENES = (
-    #      name             part size          aim              pan       zoom  roll     light       warmth wall     noise forgeries
-    Scene("plain",            0, (480, 640),  (228, 128, 340), (14, 5),  0.04, (0, 2),  (1.0, .03),  .00, (0, 0),    4.5, (GENTLE, SECOND)),
-    Scene("walk",             0, (480, 640),  (232, 140, 360), (42, 16), 0.10, (0, 4),  (1.0, .05),  .03, (-8, 10),  5.0, (SOFT,)),
-    Scene("small_256x192",    0, (192, 256),  (226, 130, 240), (12, 6),  0.05, (0, 2),  (1.0, .03), -.01, (0, -12),  4.0, (PALE,)),
-    Scene("two_faces",        0, (480, 640),  (368, 180, 500), (18, 8),  0.04, (0, 2),  (1.0, .03),  .02, (4, 8),    4.5, (BOTH, ONE_ONLY),
-          world="pair"),
-    Scene("upright_480x640",  1, (640, 480),  (228, 196, 290), (16, 8),  0.05, (0, 2),  (1.0, .03), -.03, (2, -16),  4.5, (DARK,)),
-    Scene("mirrored",         1, (480, 640),  (284, 150, 400), (20, 8),  0.06, (0, 3),  (1.0, .04),  .00, (-14, 4),  4.5, (GENTLE,),
-          mirror=True),
-    Scene("wide_1920x1080",   1, (1080, 1920), (256, 140, 460), (14, 5), 0.04, (0, 1),  (1.0, .03),  .01, (0, 14),   3.5, (COARSE,)),
-    Scene("dim_light",        1, (480, 640),  (232, 132, 320), (16, 6),  0.04, (-3, 2), (0.6, .12), -.04, (0, -6),   5.5, (PALE,)),
-    Scene("hd_1280x720",      2, (720, 1280), (256, 140, 450), (14, 5),  0.04, (0, 2),  (1.0, .03),  .01, (10, 4),   3.5, (GENTLE, SECOND)),
-    Scene("zoom",             2, (480, 640),  (284, 134, 330), (10, 5),  0.24, (0, 2),  (1.0, .03),  .04, (6, 16),   4.5, (DARK,),
-          mirror=True),
-    Scene("turned_by_player", 2, (640, 480),  (226, 180, 280), (14, 8),  0.05, (0, 2),  (1.0, .03),  .00, (-12, 12), 4.5, (GENTLE,),
-          rotation=90),
-    Scene("no_face",          2, (480, 640),  (300, 200, 440), (30, 14), 0.06, (0, 3),  (1.0, .04),  .00, (0, 0),    4.5, (),
-          world="coffee"),
-    Scene("warm_light",       3, (480, 640),  (244, 158, 410), (24, 8),  0.06, (2, 2),  (1.0, .06),  .14, (4, 10),   4.5, (SOFT,)),
-    Scene("two_faces_848x480", 3, (480, 848), (372, 176, 600), (22, 8),  0.04, (0, 2),  (1.0, .03), -.03, (0, -10),  4.5, (BOTH,),
-          world="pair", mirror=True),
-    Scene("tilted",           3, (480, 640),  (284, 132, 320), (14, 6),  0.05, (9, 4),  (1.0, .04), -.02, (12, -10), 5.0, (DARK, SECOND),
-          mirror=True),
-    Scene("small_288x216",    3, (216, 288),  (284, 132, 270), (14, 6),  0.06, (-4, 2), (1.0, .04),  .05, (0, 6),    4.0, (GENTLE,),
-          mirror=True),
+    # name, part, size, aim, pan, zoom, roll, light, warmth, wall, noise, forgeries
+    Scene("plain",             0, (480, 640), (228, 128, 340), (14, 5),  .04, (0, 2),  (1.0, .03),  .00, (0, 0),    4.5,
+          (GENTLE, SECOND)),
+    Scene("walk",              0, (480, 640), (232, 140, 360), (42, 16), .10, (0, 4),  (1.0, .05),  .03, (-8, 10),  5.0,
+          (SOFT,)),
+    Scene("small_256x192",     0, (192, 256), (226, 130, 240), (12, 6),  .05, (0, 2),  (1.0, .03), -.01, (0, -12),  4.0,
+          (PALE,)),
+    Scene("two_faces",         0, (480, 640), (368, 180, 500), (18, 8),  .04, (0, 2),  (1.0, .03),  .02, (4, 8),    4.5,
+          (BOTH, ONE_ONLY), world="pair"),
+    Scene("upright_480x640",   1, (640, 480), (228, 196, 290), (16, 8),  .05, (0, 2),  (1.0, .03), -.03, (2, -16),  4.5,
+          (DARK,)),
+    Scene("mirrored",          1, (480, 640), (284, 150, 400), (20, 8),  .06, (0, 3),  (1.0, .04),  .00, (-14, 4),  4.5,
+          (GENTLE,), mirror=True),
+    Scene("wide_1920x1080",    1, (1080, 1920), (256, 140, 460), (14, 5), .04, (0, 1),  (1.0, .03), .01, (0, 14),   3.5,
+          (COARSE,)),
+    Scene("dim_light",         1, (480, 640), (232, 132, 320), (16, 6),  .04, (-3, 2), (0.6, .12), -.04, (0, -6),   5.5,
+          (PALE,)),
+    Scene("hd_1280x720",       2, (720, 1280), (256, 140, 450), (14, 5), .04, (0, 2),  (1.0, .03),  .01, (10, 4),   3.5,
+          (GENTLE, SECOND)),
+    Scene("zoom",              2, (480, 640), (284, 134, 330), (10, 5),  .24, (0, 2),  (1.0, .03),  .04, (6, 16),   4.5,
+          (DARK,), mirror=True),
+    Scene("turned_by_player",  2, (640, 480), (226, 180, 280), (14, 8),  .05, (0, 2),  (1.0, .03),  .00, (-12, 12), 4.5,
+          (GENTLE,), rotation=90),
+    Scene("no_face",           2, (480, 640), (300, 200, 440), (30, 14), .06, (0, 3),  (1.0, .04),  .00, (0, 0),    4.5,
+          (), world="coffee"),
+    Scene("warm_light",        3, (480, 640), (244, 158, 410), (24, 8),  .06, (2, 2),  (1.0, .06),  .14, (4, 10),   4.5,
+          (SOFT,)),
+    Scene("two_faces_848x480", 3, (480, 848), (372, 176, 600), (22, 8),  .04, (0, 2),  (1.0, .03), -.03, (0, -10),  4.5,
+          (BOTH,), world="pair", mirror=True),
+    Scene("tilted",            3, (480, 640), (284, 132, 320), (14, 6),  .05, (9, 4),  (1.0, .04), -.02, (12, -10), 5.0,
+          (DARK, SECOND), mirror=True),
+    Scene("small_288x216",     3, (216, 288), (284, 132, 270), (14, 6),  .06, (-4, 2), (1.0, .04),  .05, (0, 6),    4.0,
+          (GENTLE,), mirror=True),
 )
 # fmt: on
 
 
 def make_sample(root: Path, seed: int = 0, seconds: float = 2.4, workers: int = 0) -> Path:
-    """Make the sample, or find it complete and unchanged.
+    """Generate the sample unless it already exists, complete and unchanged.
 
     Args:
-        root: the sample's folder, to be made; a relative path starts at the project folder. An older sample there is replaced.
-        seed: decides camera movement and noise; the same seed gives the same bytes.
-        seconds: length of every video, at 25 frames a second.
+        root: the sample's folder; a relative path starts at the project folder. A different sample there is replaced.
+        seed: determines camera movement and noise; equal seeds give equal bytes.
+        seconds: length of every video, at 25 frames per second.
         workers: processes; 0 = one per core.
     Returns:
-        The absolute root: `dfdc_train_part_<0..3>/` with videos and `metadata.json`, `true_masks/<fake>/`, `sample.json`.
+        The absolute root, with `dfdc_train_part_<0..3>/`, `true_masks/<fake>/` and `sample.json`.
     Raises:
         ValueError: if `seconds` is less than one frame, or `seed` or `workers` is negative.
-        FileExistsError: if root holds anything else than a sample: it would be lost.
+        FileExistsError: if root contains anything but a sample, which would be lost.
     """
     if round(seconds * FPS) < 1 or seed < 0 or workers < 0:
-        raise ValueError(
-            f"expected seconds >= {1 / FPS}, seed >= 0, workers >= 0, got seconds {seconds}, seed {seed}, workers {workers}"
-        )
+        expected = f"seconds >= {1 / FPS}, seed >= 0, workers >= 0"
+        raise ValueError(f"expected {expected}, got seconds {seconds}, seed {seed}, workers {workers}")
     root = project_path(root)
-    recipe = {"seed": seed, "seconds": seconds, "version": __version__, "scenes": fingerprint(*SCENES)}
-    with _only_maker(root):
-        if _is_complete(root, recipe):
+    settings = {"seed": seed, "seconds": seconds, "version": __version__, "scenes": fingerprint(*SCENES)}
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(root.with_name(f".{root.name}.lock")):  # one process generates; others wait, then return its sample
+        if _is_complete(root, settings):
             return root
-        _refuse_foreign_folder(root)
-        workplace = root.with_name(f".{root.name}.partial")  # the sample becomes visible when it is whole
-        shutil.rmtree(workplace, ignore_errors=True)
-        made = workplace / "made"
-        _make_videos(made, seed, round(seconds * FPS), workers)
-        _write_metadata(made)
-        (made / MARKER).write_text(json.dumps(recipe | {"content": _content(made)}, indent=1))
+        _refuse_other_folder(root)
+        partial = root.with_name(f".{root.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        new = partial / "new"
+        _write_scenes(new, seed, round(seconds * FPS), workers)
+        _write_metadata(new)
+        (new / MARKER).write_text(json.dumps(settings | {"content": _content(new)}, indent=1))
         if root.exists():
-            root.rename(workplace / "older")
-        made.rename(root)
-        shutil.rmtree(workplace)
+            root.rename(partial / "old")
+        new.rename(root)
+        shutil.rmtree(partial)
     return root
 
 
 def true_mask_path(root: Path, video_id: str, frame_index: int) -> Path:
-    """Say where the truth about one frame of a fake lies.
-
-    Args:
-        root: the sample's folder.
-        video_id: of the fake: its file name without `.mp4`.
-        frame_index: decoded frames from 0.
-    Returns:
-        Path of an (H, W) uint8 PNG, of the upright frame's size: the share of forged pixels, 0 = untouched, 255 = all forged.
-    """
+    """Return the path of a fake frame's true mask: (H, W) uint8, the share of forged pixels, 255 = all forged."""
     return root / "true_masks" / video_id / f"{frame_index:05d}.png"
 
 
 def is_of_sample(path: Path) -> bool:
-    """Tell whether a video lies in a folder that `make_sample` has made."""
+    """Return whether a video is in a folder written by `make_sample`."""
     return (path.parent.parent / MARKER).is_file()
 
 
-# Making ----------------------------------------------------------------------------------------------------------------------------
-def _make_videos(folder: Path, seed: int, frame_count: int, workers: int) -> None:
-    for scene in SCENES:
-        (folder / f"dfdc_train_part_{scene.part}").mkdir(parents=True, exist_ok=True)
-    largest_first = sorted(
-        SCENES, key=lambda scene: scene.size[0] * scene.size[1] * (1 + len(scene.forgeries)), reverse=True
-    )
+def _write_scenes(folder: Path, seed: int, frame_count: int, workers: int) -> None:
+    for part in {scene.part for scene in SCENES}:
+        (folder / f"dfdc_train_part_{part}").mkdir(parents=True, exist_ok=True)
+    largest_first = sorted(SCENES, key=lambda scene: -scene.size[0] * scene.size[1] * (1 + len(scene.forgeries)))
     with worker_pool(min(workers or core_count(), len(SCENES))) as pool:
-        jobs = [pool.submit(_make_scene, scene, folder, seed, frame_count) for scene in largest_first]
+        jobs = [pool.submit(_write_scene, scene, folder, seed, frame_count) for scene in largest_first]
         for job in tqdm(as_completed(jobs), total=len(jobs), desc="built-in sample", unit="scene"):
             job.result()
 
 
-def _make_scene(scene: Scene, folder: Path, seed: int, frame_count: int) -> None:
-    """Write one original, its fakes and their masks."""
-    part = folder / f"dfdc_train_part_{scene.part}"
+def _write_scene(scene: Scene, folder: Path, seed: int, frame_count: int) -> None:
+    """Write one original, its fakes and their true masks."""
     fakes = [f"{scene.name}_{forgery.suffix}" for forgery in scene.forgeries]
     for fake in fakes:
         true_mask_path(folder, fake, 0).parent.mkdir(parents=True)
     with ExitStack() as stack:
         write_original, *write_fakes = [
-            stack.enter_context(video_writer(part / f"{name}.mp4", scene.size, FPS, ENCODER_OPTIONS, scene.rotation))
-            for name in [scene.name, *fakes]
+            stack.enter_context(video_writer(path, scene.size, FPS, ENCODER_OPTIONS, scene.rotation))
+            for path in (folder / f"dfdc_train_part_{scene.part}" / f"{name}.mp4" for name in (scene.name, *fakes))
         ]
         for frame_index, (frame, forged) in enumerate(film_scene(scene, seed, frame_count)):
             write_original(frame)
@@ -155,51 +149,36 @@ def _make_scene(scene: Scene, folder: Path, seed: int, frame_count: int) -> None
 
 
 def _write_metadata(folder: Path) -> None:
-    for part in {scene.part for scene in SCENES}:
-        entries = {}
-        for scene in SCENES:
-            if scene.part == part:
-                entries[f"{scene.name}.mp4"] = {"label": "REAL", "split": "train"}
-                fake = {"label": "FAKE", "split": "train", "original": f"{scene.name}.mp4"}
-                entries |= {f"{scene.name}_{forgery.suffix}.mp4": fake for forgery in scene.forgeries}
+    parts: dict[int, dict[str, dict[str, str]]] = {}
+    for scene in SCENES:
+        entries = parts.setdefault(scene.part, {})
+        entries[f"{scene.name}.mp4"] = {"label": "REAL", "split": "train"}
+        fake = {"label": "FAKE", "split": "train", "original": f"{scene.name}.mp4"}
+        entries |= {f"{scene.name}_{forgery.suffix}.mp4": fake for forgery in scene.forgeries}
+    for part, entries in parts.items():
         (folder / f"dfdc_train_part_{part}" / "metadata.json").write_text(json.dumps(entries, indent=1))
 
 
-# One maker, one whole sample ---------------------------------------------------------------------------------------------------------
-@contextmanager
-def _only_maker(root: Path) -> Iterator[None]:
-    """Let others who want the same sample wait until this process has made it; the system lets go when the process ends."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with root.with_name(f".{root.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _refuse_foreign_folder(root: Path) -> None:
-    """Let nothing be replaced but a sample."""
+def _refuse_other_folder(root: Path) -> None:
+    """Raise FileExistsError unless the folder is new, empty or a sample."""
     names = {path.name for path in root.iterdir()} if root.is_dir() else {root.name} if root.exists() else set()
-    own = {MARKER, "true_masks"} | {f"dfdc_train_part_{scene.part}" for scene in SCENES}
-    if names and (MARKER not in names or names - own):
-        found = ", ".join(sorted(names - own or names)[:5])
+    other = names - {MARKER, "true_masks"} - {f"dfdc_train_part_{scene.part}" for scene in SCENES}
+    if names and (other or MARKER not in names):
+        contents = ", ".join(sorted(other or names)[:5])
         raise FileExistsError(
-            f"expected a new or empty folder or an older sample, got {root} with {found}: choose another folder"
+            f"expected a new or empty folder or an older sample, got {root} with {contents}: choose another folder"
         )
 
 
-def _is_complete(root: Path, recipe: dict) -> bool:
-    """Tell whether this very sample is there with every file as it was made."""
-    if not (root / MARKER).is_file():
-        return False
+def _is_complete(root: Path, settings: dict) -> bool:
+    """Return whether the folder has a sample with these settings and all its files are unchanged."""
     try:
-        found = json.loads((root / MARKER).read_text())
-    except json.JSONDecodeError:
-        return False  # spoilt from outside: made anew
-    return found == recipe | {"content": _content(root)}
+        return json.loads((root / MARKER).read_text()) == settings | {"content": _content(root)}
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return False
 
 
 def _content(root: Path) -> str:
-    """Hash names, sizes, heads and tails of the sample's files."""
-    files = sorted(
-        path for folder in ("dfdc_train_part_*", "true_masks") for top in root.glob(folder) for path in top.rglob("*.*")
-    )
+    """Return a fingerprint of the names and contents of the sample's files."""
+    files = sorted([*root.glob("dfdc_train_part_*/**/*.*"), *root.glob("true_masks/**/*.*")])
     return fingerprint(*(f"{path.relative_to(root)} {file_fingerprint(path)}" for path in files))

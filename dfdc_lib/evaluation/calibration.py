@@ -1,74 +1,59 @@
-"""Are scores probabilities? Temperature, reliability, the clip of the log loss, and weights for several models: arrays in, numbers out.
+"""Calibration of scores: temperature, reliability, the clip of the log loss, and weights for several models.
 
-Whatever is fitted here is fitted on one half of the originals and used on the other. Sources: Guo et al. 2017, arXiv:1706.04599
-(temperature, expected calibration error); Niculescu-Mizil & Caruana 2005, doi:10.1145/1102351.1102430 (reliability diagrams).
+Input: labels and scores. Output: numbers and tables, and `calibrations/<model>.json` of a run. To judge a fit, it is
+made on one half of the originals and applied to the other. Sources: Guo et al. 2017, arXiv:1706.04599 (temperature,
+expected calibration error); Niculescu-Mizil & Caruana 2005, doi:10.1145/1102351.1102430 (reliability diagrams).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_expit
 
-from dfdc_lib.evaluation.metrics import FEW_VIDEOS, losses
-from dfdc_lib.evaluation.strategies import logit, sigmoid
-from dfdc_lib.records import Calibration
+from dfdc_lib.evaluation.bootstrap import FEW_VIDEOS
+from dfdc_lib.evaluation.metrics import losses
+from dfdc_lib.evaluation.strategies import BASELINE, STRATEGIES, ScoreTable, clipped_logit, video_scores
+from dfdc_lib.records import Calibration, Resampling
+from dfdc_lib.run_folder import Run
 
-TEMPERATURES = (0.05, 20.0)  # what is searched: twenty times as sharp to twenty times as flat
-BIN_COUNT = 10  # Guo et al. used 15 on thousands of pictures; small sets need fewer
+TEMPERATURES = (0.05, 20.0)  # limits of the fit: from twenty times as sharp to twenty times as flat
+BIN_COUNT = 10  # Guo et al. used 15 on thousands of images; small sets need fewer
 SWEPT_CLIPS = tuple(10.0**-exponent for exponent in np.arange(1, 8.1, 0.5))
 
 
 def halves(groups: pd.Series, seed: int) -> pd.Series:
-    """Split videos by their originals into two halves.
-
-    Args:
-        groups: the original of every video.
-        seed: of the draw.
-    Returns:
-        True for the videos of the first half; an original and its fakes are in one half.
-    """
+    """Return True for the videos of a random half of the originals; an original and its fakes are in the same half."""
     names = pd.unique(groups)
     first = np.random.default_rng(seed).permutation(len(names))[: (len(names) + 1) // 2]
     return groups.isin(names[first])
 
 
+# Temperature --------------------------------------------------------------------------------------------------------
 def fit_temperature(labels: np.ndarray, scores: np.ndarray, clip: float) -> float:
-    """Find the temperature with the least log loss.
+    """Return the temperature with the lowest log loss, within `TEMPERATURES` (Guo et al. 2017, temperature scaling).
 
-    Args:
-        labels: (n,) 0 real, 1 fake.
-        scores: (n,) P(fake).
-        clip: of the logits and of the log loss.
-    Returns:
-        Below 1 where the scores should be sharper, above 1 where they should be flatter; within `TEMPERATURES`.
-    Source:
-        Guo et al. 2017, temperature scaling.
+    It is below 1 if the scores should be sharper, above 1 if they should be flatter. `clip` limits the scores in the
+    logits and in the log loss.
     """
 
     def loss(exponent: float) -> float:
         return float(losses(labels, temper(scores, np.exp(exponent), clip), clip).mean())
 
-    return float(
-        np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4}).x)
-    )
+    fit = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(fit.x))
 
 
 def temper(scores: np.ndarray, temperature: float | np.ndarray, clip: float) -> np.ndarray:
-    """Divide the logits of the scores, clipped, by a temperature, and turn them into scores again."""
-    return sigmoid(logit(scores, clip) / temperature)
+    """Return the scores whose logits are those of the clipped `scores`, divided by the temperature."""
+    return expit(clipped_logit(scores, clip) / temperature)
 
 
 def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> pd.Series:
-    """Give every video the temperature that was fitted on the other half of the originals.
+    """Return for each video the temperature fitted on the other half of the originals, 1 if that has only one class.
 
-    Args:
-        videos: label, group.
-        scores: P(fake), same index.
-        clip: as for `fit_temperature`.
-        seed: of the halves.
-    Returns:
-        One of two temperatures for every video; 1 where the other half has only one class, of which nothing can be learnt.
+    `videos` has the columns label and group, and the index of `scores`.
     """
     first = halves(videos["group"], seed)
     temperatures = pd.Series(1.0, index=videos.index)
@@ -79,22 +64,17 @@ def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, s
 
 
 def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> Calibration | None:
-    """Fit the temperature that makes a model's video scores probabilities, on all its held-out videos.
+    """Fit the temperature that turns a model's scores, the means of the frames, into probabilities, on unseen videos.
 
-    Args:
-        videos: label, group.
-        scores: P(fake) by the mean of the frames, same index.
-        clip: as for `fit_temperature`.
-        seed: of the halves, by which it is judged.
-    Returns:
-        The calibration; None where there are fewer than `FEW_VIDEOS` videos or one class only, where the best temperature is none (the
-        scores part the classes, and any sharpening helps), or where it does not help the half that it was not fitted on.
+    Return None if there are fewer than `FEW_VIDEOS` videos or only one class; if the best temperature is at a limit of
+    the fit (the scores separate the classes, so any sharpening helps); or if a temperature fitted on one half of the
+    originals does not lower the log loss of the other half. `videos` is as for `crossed_temperatures`.
     """
     if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
         return None
     labels = videos["label"].to_numpy()
     crossed = temper(scores.to_numpy(), crossed_temperatures(videos, scores, clip, seed).to_numpy(), clip)
-    found = Calibration(
+    calibration = Calibration(
         temperature=fit_temperature(labels, scores.to_numpy(), clip),
         clip=clip,
         videos=len(videos),
@@ -102,61 +82,69 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
         log_loss_before=float(losses(labels, scores.to_numpy(), clip).mean()),
         log_loss_after=float(losses(labels, crossed, clip).mean()),
     )
-    inside = 1.01 * TEMPERATURES[0] < found.temperature < 0.99 * TEMPERATURES[1]
-    return found if inside and found.log_loss_after < found.log_loss_before else None
+    inside = 1.01 * TEMPERATURES[0] < calibration.temperature < 0.99 * TEMPERATURES[1]
+    return calibration if inside and calibration.log_loss_after < calibration.log_loss_before else None
 
 
+def fit_calibrations(run: Run, table: ScoreTable, resampling: Resampling) -> dict[str, Calibration | None]:
+    """Return `calibration_of` each model in the run's `models/` that `table` (from `read_run_scores`) has scores of."""
+    calibrations = {}
+    for name in [name for name in table.frames if (run.root / "models" / name).is_dir()]:
+        scores = video_scores(table.frames[name], STRATEGIES[BASELINE]).reindex(table.videos.index)
+        calibrations[name] = calibration_of(table.videos, scores, resampling.clip, resampling.seed)
+    return calibrations
+
+
+def write_calibrations(run: Run, calibrations: Mapping[str, Calibration | None]) -> None:
+    """Write `calibrations/<model>.json` for each model; delete the file of an earlier fit if there is none."""
+    for name, calibration in calibrations.items():
+        if calibration is None:
+            run.calibration_path(name).unlink(missing_ok=True)
+        else:
+            run.write_record(run.calibration_path(name), calibration)
+
+
+def calibration_text(name: str, calibration: Calibration | None) -> str:
+    """Return a line about a model's calibration for people."""
+    if calibration is None:
+        needed = f"{FEW_VIDEOS} unseen videos of both classes, and a temperature that helps videos it was not fitted on"
+        return f"{name}: not calibrated; a calibration needs {needed}"
+    change = f"{calibration.log_loss_before:.3f} → {calibration.log_loss_after:.3f}"
+    return f"{name}: temperature {calibration.temperature:.2f}, log loss {change} on {calibration.videos} videos"
+
+
+# Reliability and clip -----------------------------------------------------------------------------------------------
 def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-    """Compare what the scores say with what is true, in `BIN_COUNT` bins of equal width.
-
-    Args:
-        labels: (n,) 0 real, 1 fake.
-        scores: (n,) P(fake), 0–1.
-    Returns:
-        One row a bin that has videos: score (mean), fake_share, videos.
-    """
+    """Return score (mean), fake_share and videos for each of `BIN_COUNT` bins of equal width that contains videos."""
     bins = np.minimum((np.asarray(scores) * BIN_COUNT).astype(int), BIN_COUNT - 1)
     table = pd.DataFrame({"bin": bins, "score": scores, "fake_share": labels, "videos": 1})
     return table.groupby("bin").agg({"score": "mean", "fake_share": "mean", "videos": "sum"}).reset_index(drop=True)
 
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Average the gap between score and share of fakes over the bins of `reliability`, weighted by their videos (ECE); 0 is best."""
+    """Return the expected calibration error: the mean gap between score and share of fakes over the bins; 0 is best."""
     table = reliability(labels, scores)
     return float(np.average((table["score"] - table["fake_share"]).abs(), weights=table["videos"]))
 
 
 def clip_sweep(labels: np.ndarray, scores: pd.DataFrame, clips: Sequence[float] = SWEPT_CLIPS) -> pd.DataFrame:
-    """Compute the log loss of several scores for several clips.
-
-    Args:
-        labels: (n,) 0 real, 1 fake.
-        scores: one column a score.
-        clips: scores count as at least this and at most 1 − this.
-    Returns:
-        One row a clip (index), one column a score.
-    """
+    """Return the log loss for each clip (rows; index: clip) and each score (columns)."""
     rows = [losses(labels, scores.to_numpy(float), clip).mean(axis=0) for clip in clips]
     return pd.DataFrame(rows, index=pd.Index(clips, name="clip"), columns=scores.columns)
 
 
+# Weights of models --------------------------------------------------------------------------------------------------
 def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
-    """Find non-negative weights of several models' logits, and an offset, with the least log loss.
+    """Return the non-negative weights of the logits of k models, and an offset, with the lowest log loss: (k + 1,).
 
-    Args:
-        labels: (n,) 0 real, 1 fake.
-        scores: (n, k) P(fake), one column a model.
-        clip: of the logits.
-    Returns:
-        (k + 1,) the weights, then the offset.
+    `labels` is (n,), `scores` is (n, k), clipped for the logits.
     """
-    logits = np.column_stack([logit(scores, clip), np.ones(len(scores))])
+    logits = np.column_stack([clipped_logit(scores, clip), np.ones(len(scores))])
     signs = np.where(np.asarray(labels) == 1, 1.0, -1.0)
 
     def loss_and_slope(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        agreement = signs * (logits @ weights)
-        slopes = -signs * sigmoid(-agreement)
-        return float(np.logaddexp(0, -agreement).mean()), logits.T @ slopes / len(signs)
+        margins = signs * (logits @ weights)
+        return float(-log_expit(margins).mean()), logits.T @ (-signs * expit(-margins)) / len(signs)
 
     start = np.append(np.full(scores.shape[1], 1 / scores.shape[1]), 0.0)
     bounds = [(0, None)] * scores.shape[1] + [(None, None)]
@@ -164,5 +152,5 @@ def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarr
 
 
 def weigh(scores: np.ndarray, weights: np.ndarray, clip: float) -> np.ndarray:
-    """Combine (n, k) scores with the weights of `fit_weights`: (n,) scores."""
-    return sigmoid(logit(scores, clip) @ weights[:-1] + weights[-1])
+    """Return the scores (n,) that the weights of `fit_weights` make of the models' scores (n, k)."""
+    return expit(clipped_logit(scores, clip) @ weights[:-1] + weights[-1])

@@ -1,139 +1,145 @@
-"""The questions of notebook 08 about a `ScoreTable`: one function a question, a table for one figure out.
+"""The questions of notebook 08: a `ScoreTable` in, one table per figure out.
 
-What is tuned (the confident strategy's parameters, a temperature, weights of models) is tuned on one half of the originals and judged on
-the other; `strategies`, `evaluate` and `calibrate` do the work.
+Parameters (of the confident strategy, a temperature, weights of models) are fitted on one half of the originals and
+judged on the other. The work is done in `strategies`, `bootstrap` and `calibration`.
 """
 
-from collections.abc import Sequence
 from functools import partial
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from dfdc_lib.evaluation import calibration, metrics, strategies
-from dfdc_lib.evaluation.simulate import CLAIMED_BEFORE, simulate_at
-from dfdc_lib.evaluation.strategies import BASELINE, ScoreTable, confident_strategy, over_models, video_scores
+from dfdc_lib.evaluation import bootstrap, calibration, metrics, strategies
+from dfdc_lib.evaluation.bootstrap import interval_texts
+from dfdc_lib.evaluation.simulate import CLAIMED_BEFORE, TITLE, simulate_at
+from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, ScoreTable, over_models
+from dfdc_lib.records import Resampling
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)  # of the frames that must be surely fake; the slides' n // 2.5 is 0.4
 FRAME_COUNTS = (1, 2, 4, 8, 16, 32, 64)
-COMPARED = (BASELINE, "mean of logits", "median", "confident")  # where all strategies would be too many
+COMPARED = (BASELINE, "mean of logits", "median", CONFIDENT)  # for charts that would be crowded with all strategies
+PEOPLE = {1: "1", 2: "2", 3: "3 or more"}
 SIDES = {0: "< 480", 480: "480–719", 720: "720–1079", 1080: "≥ 1080"}  # pixels of a video's shorter side
 SIMULATED_ORIGINALS = 200
 
 
-def tables_to_judge(table: ScoreTable, clip: float, seed: int) -> list[ScoreTable]:
-    """Give the table itself if it has both classes, and simulated scores where it has few videos or only one class."""
+class Study(NamedTuple):
+    """A score table with the results that several figures share."""
+
+    table: ScoreTable
+    scores: pd.DataFrame  # `strategies.strategy_scores`
+    tuned: pd.DataFrame  # `tuned_scores`
+    result: bootstrap.Bootstrap  # of `scores`, by all metrics
+
+
+def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
+    """Apply and measure all strategies on the table, and on simulated scores if it has few videos or only one class."""
     both = table.videos["label"].nunique() == 2
-    few = len(table.videos) < metrics.FEW_VIDEOS
-    simulated = [simulate_at(CLAIMED_BEFORE, SIMULATED_ORIGINALS, clip, seed=seed)] if few or not both else []
-    return [table, *simulated] if both else simulated
-
-
-def heading(table: ScoreTable) -> str:
-    """Say for a figure's title whose scores these are, and how far they go."""
-    videos = table.videos
-    if videos.empty:
-        return f"{table.title}: no labelled videos, nothing to judge"
-    text = f"{table.title}: {len(videos):,} videos of {videos['group'].nunique():,} originals"
-    caution = metrics.caution(videos)
-    return f"{text}\n{caution}" if caution else text
+    tables = [table] if both else []
+    if not both or len(table.videos) < bootstrap.FEW_VIDEOS:
+        tables.append(simulate_at(CLAIMED_BEFORE, SIMULATED_ORIGINALS, resampling.clip, seed=resampling.seed))
+    studies = []
+    for judged in tables:
+        scores = strategies.strategy_scores(judged)
+        result = bootstrap.bootstrap(judged.videos, scores, resampling)
+        studies.append(Study(judged, scores, tuned_scores(judged, scores, resampling), result))
+    return studies
 
 
 def baseline_of(scores: pd.DataFrame) -> str:
-    """Name the score the others are compared with: the mean, or the first model."""
+    """Return the name of the score that the others are compared with: the mean, or the first model."""
     return str(scores.columns[0])
 
 
+# Tables for display -------------------------------------------------------------------------------------------------
+def metric_table(result: bootstrap.Bootstrap) -> pd.DataFrame:
+    """Return "value [low, high]" of each score (rows) by each metric (columns)."""
+    rows = bootstrap.intervals(result)
+    texts = interval_texts(rows).to_numpy().reshape(result.values.shape)
+    return pd.DataFrame(texts, result.values.index, result.values.columns)
+
+
 def sure_answers(table: ScoreTable, scores: pd.DataFrame) -> pd.DataFrame:
-    """Count every score as the deck's team did: one row a score, columns of `metrics.two_thresholds`."""
+    """Return `metrics.two_thresholds` (columns) of each score (rows)."""
     labels = table.videos["label"].to_numpy()
     return pd.DataFrame({name: metrics.two_thresholds(labels, scores[name].to_numpy()) for name in scores}).T
 
 
-def confident_grid(table: ScoreTable, clip: float, seed: int) -> pd.DataFrame:
-    """Try the confident strategy with other thresholds and minimum fractions, on either half of the originals.
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the columns value, low and high merged into one text, and p-values with three decimals."""
+    return table.assign(value=interval_texts(table)).drop(columns=["low", "high"]).round(3)
 
-    Args:
-        table: frame scores.
-        clip: of the log loss.
-        seed: of the halves.
-    Returns:
-        One row a pair: threshold, fraction, first_half, second_half (log loss); no rows where there is nothing to average.
+
+def summary(table: ScoreTable, result: bootstrap.Bootstrap) -> dict[str, str]:
+    """Return log loss and AUC of each score with its interval, and the number of videos if there are few."""
+    rows = bootstrap.intervals(result).query("metric in ('log loss', 'AUC')")
+    few = f" (only {len(table.videos)} videos)" if bootstrap.caution(table.videos) else ""
+    prefix = f"{TITLE}: " if table.title == TITLE else ""
+    return dict(zip(prefix + rows["metric"] + ", " + rows["name"], interval_texts(rows) + few, strict=True))
+
+
+# Questions ----------------------------------------------------------------------------------------------------------
+def confident_grid(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
+    """Return the log loss of the confident strategy for several thresholds and minimum fractions.
+
+    Columns: threshold, fraction, first_half, second_half (log loss on each half of the originals); no rows if there are
+    no frames to average, or only one original.
     """
-    first = calibration.halves(table.videos["group"], seed)
-    columns = ["threshold", "fraction", "first_half", "second_half"]
+    first = calibration.halves(table.videos["group"], resampling.seed)
     rows = []
-    for threshold, fraction in _grid(table):
-        loss = _losses(table, _confident(table, threshold, fraction), clip)
-        rows.append((threshold, fraction, loss[first].mean(), loss[~first].mean()))
-    return pd.DataFrame(rows, columns=columns)
+    if table.averages and table.videos["group"].nunique() > 1:
+        for threshold, fraction in product(THRESHOLDS, FRACTIONS):
+            loss = _losses(table, _confident(table, threshold, fraction), resampling.clip)
+            rows.append((threshold, fraction, loss[first].mean(), loss[~first].mean()))
+    return pd.DataFrame(rows, columns=["threshold", "fraction", "first_half", "second_half"])
 
 
-def tuned_scores(table: ScoreTable, scores: pd.DataFrame, clip: float, seed: int) -> pd.DataFrame:
-    """Set the confident strategy against what else sharpens: is it more than a temperature?
+def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """Return the confident strategy next to other ways to sharpen the mean, one column each.
 
-    Args:
-        table: the scores.
-        scores: of `strategies.strategy_scores`.
-        clip: of logits and log loss.
-        seed: of the halves.
-    Returns:
-        The baseline, median and confident columns; the baseline at the temperature, and the confident strategy with the threshold and
-        fraction, that were best on the other half of the originals. Of one score a video: the first model, and it at a temperature.
+    The columns: the baseline, median, confident, and, fitted on the other half of the originals, the baseline at the
+    best temperature and the confident strategy with the best threshold and fraction. If every video has one score: the
+    first model, and the first model at a temperature.
     """
     base = scores[baseline_of(scores)]
-    temperatures = calibration.crossed_temperatures(table.videos, base, clip, seed)
-    tempered = pd.Series(calibration.temper(base.to_numpy(), temperatures.to_numpy(), clip), index=base.index)
-    chosen = scores[[name for name in (base.name, "median", "confident") if name in scores]].assign(
-        **{f"{base.name} at temperature": tempered}
-    )
-    grid = confident_grid(table, clip, seed)
+    temperatures = calibration.crossed_temperatures(table.videos, base, resampling.clip, resampling.seed)
+    tempered = calibration.temper(base.to_numpy(), temperatures.to_numpy(), resampling.clip)
+    columns = scores[[name for name in (base.name, "median", CONFIDENT) if name in scores]]
+    columns = columns.assign(**{f"{base.name} at temperature": tempered})
+    grid = confident_grid(table, resampling)
     if grid.empty:
-        return chosen
-    first = calibration.halves(table.videos["group"], seed)
+        return columns
+    first = calibration.halves(table.videos["group"], resampling.seed)
     tuned = pd.Series(np.nan, index=base.index)
     for half, tuned_on in ((first, "second_half"), (~first, "first_half")):
         best = grid.sort_values(tuned_on, kind="stable").iloc[0]
         tuned[half] = _confident(table, best["threshold"], best["fraction"])[half]
-    return chosen.assign(**{"confident, tuned": tuned})
+    return columns.assign(**{"confident, tuned": tuned})
 
 
-def confident_against(table: ScoreTable, scores: pd.DataFrame, clip: float, draws: int, seed: int) -> pd.DataFrame:
-    """Ask whether the confident strategy beats each of the others (of one score a video: the first model).
+def confident_against(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """Compare the confident strategy, or the first model, with each other column of `tuned_scores`.
 
-    Args:
-        table: the scores.
-        scores: of `tuned_scores`.
-        clip: of the log loss.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
-    Returns:
-        One row a comparison and metric (index: the other score): metric (log loss, AUC), value (difference), low, high, p, p_holm.
-        A score at a temperature pools two temperatures, one a half, so its AUC may differ a little from the AUC without.
+    Index: "<strategy> against <other>"; columns: metric (log loss, AUC), value (difference), low, high, p, p_holm. The
+    temperatures of the two halves differ, so a temperature changes the AUC slightly.
     """
-    subject = "confident" if "confident" in scores else baseline_of(scores)
-    result = metrics.bootstrap(table.videos, scores, clip, draws, seed, ["log loss", "AUC"])
-    rows = [metrics.differences(result, other).assign(other=other) for other in scores.columns.drop(subject)]
-    found = pd.concat(rows)
-    found = found[found["name"] == subject].reset_index(drop=True)
-    found["p_holm"] = found.groupby("metric")["p"].transform(lambda column: metrics.holm(column.to_numpy()))
-    found.index = pd.Index(f"{subject} against " + found["other"])
-    return found[["metric", "value", "low", "high", "p", "p_holm"]].sort_values(
-        "metric", ascending=False, kind="stable"
-    )
+    subject = CONFIDENT if CONFIDENT in scores else baseline_of(scores)
+    result = bootstrap.bootstrap(table.videos, scores, resampling, ["log loss", "AUC"])
+    others = scores.columns.drop(subject)
+    rows = pd.concat([bootstrap.differences(result, other).assign(other=other) for other in others])
+    rows = rows[rows["name"] == subject]
+    rows = rows.assign(p_holm=bootstrap.holm_by_metric(rows)).set_index(f"{subject} against " + rows["other"])
+    columns = ["metric", "value", "low", "high", "p", "p_holm"]
+    return rows[columns].rename_axis(None).sort_values("metric", ascending=False, kind="stable")
 
 
-def by_frame_count(table: ScoreTable, clip: float, draws: int, seed: int) -> pd.DataFrame:
-    """Judge the strategies with 1, 2, 4 … frames of every video, evenly spaced.
+def by_frame_count(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
+    """Return the log loss of the strategies for 1, 2, 4 ... evenly spaced frames of each video.
 
-    Args:
-        table: frame scores.
-        clip: of the log loss.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
-    Returns:
-        One row a strategy and number: frame_count, name, value (log loss), low, high; no rows where there is nothing to average.
+    Columns: frame_count, name, value, low, high; no rows if there are no frames to average.
     """
     if not table.averages:
         return pd.DataFrame(columns=["frame_count", "name", "value", "low", "high"])
@@ -141,53 +147,38 @@ def by_frame_count(table: ScoreTable, clip: float, draws: int, seed: int) -> pd.
     last = next((count for count in FRAME_COUNTS if count >= most), FRAME_COUNTS[-1])
     columns: dict[tuple[int, str], pd.Series] = {}
     for count in [count for count in FRAME_COUNTS if count <= last]:
-        thinned = {name: strategies.evenly_spaced(frames, count) for name, frames in table.frames.items()}
+        thinned = {name: strategies.thin_frames(frames, count) for name, frames in table.frames.items()}
         few = ScoreTable(table.title, table.videos, thinned)
-        columns |= {(count, name): over_models(few, video_scores, strategies.STRATEGIES[name]) for name in COMPARED}
-    result = _loss_intervals(table.videos, pd.DataFrame(columns), clip, draws, seed)
+        columns |= {(count, name): over_models(few, strategies.STRATEGIES[name]) for name in COMPARED}
+    result = _loss_intervals(table.videos, pd.DataFrame(columns), resampling)
     pairs = pd.DataFrame(result.pop("name").tolist(), columns=["frame_count", "name"])
     return pd.concat([pairs, result], axis=1)
 
 
-def by_group(table: ScoreTable, scores: pd.DataFrame, clip: float, draws: int, seed: int) -> pd.DataFrame:
-    """Judge the strategies by the number of people in a video, and by its resolution where it is known.
+def by_group(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    """Return the log loss of the strategies by the number of people in a video and, if known, by its resolution.
 
-    Args:
-        table: the scores.
-        scores: of `strategies.strategy_scores`.
-        clip: of the log loss.
-        draws: of the bootstrap.
-        seed: of the bootstrap.
-    Returns:
-        One row a group and strategy: question, group, videos, name, value (log loss), low, high.
+    Columns: name, value, low, high, question, group, videos (their number).
     """
-    people = strategies.people_counts(table).clip(upper=3).map({1: "1", 2: "2", 3: "3 or more"})
-    questions = {"people": people}
+    people = strategies.people_counts(table)
+    questions = {"people": pd.cut(people, [*PEOPLE, np.inf], right=False, labels=list(PEOPLE.values()))}
     if {"height", "width"} <= set(table.videos):
         shorter = table.videos[["height", "width"]].min(axis=1)
-        questions["shorter side (pixels)"] = pd.cut(
-            shorter, [*SIDES, np.inf], right=False, labels=list(SIDES.values())
-        ).astype(object)
-    chosen = scores[[name for name in COMPARED if name in scores] or list(scores.columns)]
+        sides = pd.cut(shorter, [*SIDES, np.inf], right=False, labels=list(SIDES.values()))
+        questions["shorter side (pixels)"] = sides
+    columns = scores[[name for name in COMPARED if name in scores] or list(scores.columns)]
     parts = []
     for question, groups in questions.items():
-        for group in [name for name in ("1", "2", "3 or more", *SIDES.values()) if (groups == name).any()]:
-            inside = groups == group
-            result = _loss_intervals(table.videos[inside], chosen[inside], clip, draws, seed)
-            parts.append(result.assign(question=question, group=group, videos=int(inside.sum())))
+        for group, videos in table.videos.groupby(groups, observed=True):
+            result = _loss_intervals(videos, columns.loc[videos.index], resampling)
+            parts.append(result.assign(question=question, group=str(group), videos=len(videos)))
     return pd.concat(parts, ignore_index=True)
 
 
 def wins_and_losses(table: ScoreTable, scores: pd.DataFrame, clip: float, most: int = 3) -> pd.DataFrame:
-    """Name the videos that each strategy wins and loses most against the baseline.
+    """Return the videos on which each strategy gains and loses most against the baseline, at most `most` of each kind.
 
-    Args:
-        table: the scores.
-        scores: of `strategies.strategy_scores`.
-        clip: of the log loss.
-        most: videos of either kind and strategy.
-    Returns:
-        One row a strategy and video: strategy, video_id, label, baseline and strategy score, gain (log loss of the baseline minus its own).
+    Columns: strategy, video_id, label, <baseline> (its score), score, gain (log loss of baseline minus strategy).
     """
     base = baseline_of(scores)
     base_losses = _losses(table, scores[base], clip)
@@ -195,66 +186,52 @@ def wins_and_losses(table: ScoreTable, scores: pd.DataFrame, clip: float, most: 
     for name in scores.columns.drop(base):
         gains = (base_losses - _losses(table, scores[name], clip)).sort_values(ascending=False)
         extremes = pd.concat([gains[gains > 0].head(most), gains[gains < 0].tail(most)])
-        about = {"label": table.videos["label"], base: scores[base], "score": scores[name], "gain": extremes}
-        rows = pd.DataFrame(about).loc[extremes.index].rename_axis("video_id").reset_index()
-        parts.append(rows.assign(strategy=name))
+        rows = pd.DataFrame(
+            {"label": table.videos["label"], base: scores[base], "score": scores[name], "gain": extremes}
+        )
+        parts.append(rows.loc[extremes.index].rename_axis("video_id").reset_index().assign(strategy=name))
     columns = ["strategy", "video_id", "label", base, "score", "gain"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def model_gains(table: ScoreTable, clip: float, draws: int, seed: int) -> pd.DataFrame:
-    """Add one model after the other, the best first: what does each further one gain?
+def model_gains(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
+    """Return what each further model adds to the mean of the models, the best model first; the last row fits weights.
 
-    Args:
-        table: scores of several models, each a mean over frames.
-        clip: of logits and log loss.
-        draws: of the bootstrap.
-        seed: of halves and bootstrap.
-    Returns:
-        One row a step, and one for fitted weights: step, value (change of the log loss against the step before; for the weights, against
-        the plain mean of all), low, high, loss. Order and weights come from the first half of the originals, the numbers from the second.
-        No rows for one model, or a half with one class.
+    Columns: step, value (change of the log loss from the step before), low, high, loss. Order and weights are fitted on
+    the first half of the originals, the losses are measured on the second. No rows for one model, or if a half has only
+    one class.
     """
     scores = strategies.model_scores(table)
-    first = calibration.halves(table.videos["group"], seed)
+    first = calibration.halves(table.videos["group"], resampling.seed)
     labels = table.videos["label"]
     columns = ["step", "value", "low", "high", "loss"]
     if scores.shape[1] < 2 or labels[first].nunique() < 2 or labels[~first].nunique() < 2:
         return pd.DataFrame(columns=columns)
-    means = {str(name): float(_losses(table, scores[name], clip)[first].mean()) for name in scores}
+    means = {str(name): float(_losses(table, scores[name], resampling.clip)[first].mean()) for name in scores}
     order = sorted(means, key=lambda name: means[name])
     steps = {order[0]: scores[order[0]]}
     steps |= {f"+ {name}": scores[order[: count + 2]].mean(axis=1) for count, name in enumerate(order[1:])}
-    weights = calibration.fit_weights(labels[first].to_numpy(), scores[first].to_numpy(), clip)
+    weights = calibration.fit_weights(labels[first].to_numpy(), scores[first].to_numpy(), resampling.clip)
+    weighted = calibration.weigh(scores.to_numpy(), weights, resampling.clip)
     fitted = " ".join(f"{weight:.2f}" for weight in weights[:-1])
-    steps[f"fitted weights\n{fitted}"] = pd.Series(
-        calibration.weigh(scores.to_numpy(), weights, clip), index=scores.index
-    )
-    result = metrics.bootstrap(table.videos[~first], pd.DataFrame(steps)[~first], clip, draws, seed, ["log loss"])
+    steps[f"fitted weights\n{fitted}"] = pd.Series(weighted, index=scores.index)
+    result = bootstrap.bootstrap(table.videos[~first], pd.DataFrame(steps)[~first], resampling, ["log loss"])
     names = list(steps)
-    rows = []
-    for before, name in zip(names, names[1:], strict=False):
-        changes = metrics.differences(result, before)
-        rows.append(changes.loc[changes["name"] == name, ["value", "low", "high"]].iloc[0].tolist())
-    table_of_steps = pd.DataFrame([[0.0, 0.0, 0.0], *rows], columns=columns[1:4])
-    return table_of_steps.assign(step=names, loss=result.values["log loss"].to_numpy())[columns]
-
-
-# Parts -------------------------------------------------------------------------------------------------------------------------------
-def _grid(table: ScoreTable) -> Sequence[tuple[float, float]]:
-    divisible = table.averages and table.videos["group"].nunique() > 1
-    return [(threshold, fraction) for threshold in THRESHOLDS for fraction in FRACTIONS] if divisible else []
+    changes = [bootstrap.differences(result, before).set_index("name") for before in names[:-1]]
+    rows = [change.loc[[name], columns[1:4]] for change, name in zip(changes, names[1:], strict=True)]
+    gains = pd.concat([pd.DataFrame({"value": 0.0, "low": 0.0, "high": 0.0}, index=names[:1]), *rows])
+    return gains.assign(step=names, loss=result.values["log loss"].to_numpy())[columns].reset_index(drop=True)
 
 
 def _confident(table: ScoreTable, threshold: float, fraction: float) -> pd.Series:
-    tuned = partial(confident_strategy, t=threshold, divisor=1 / fraction)
-    return over_models(table, video_scores, lambda scores, confidences: tuned(scores))
+    tuned = partial(strategies.confident_strategy, t=threshold, divisor=1 / fraction)
+    return over_models(table, lambda scores, confidences: tuned(scores))
 
 
 def _losses(table: ScoreTable, scores: pd.Series, clip: float) -> pd.Series:
     return pd.Series(metrics.losses(table.videos["label"].to_numpy(), scores.to_numpy(), clip), index=scores.index)
 
 
-def _loss_intervals(videos: pd.DataFrame, scores: pd.DataFrame, clip: float, draws: int, seed: int) -> pd.DataFrame:
-    result = metrics.intervals(metrics.bootstrap(videos, scores, clip, draws, seed, ["log loss"]))
-    return result[["name", "value", "low", "high"]]
+def _loss_intervals(videos: pd.DataFrame, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+    result = bootstrap.bootstrap(videos, scores, resampling, ["log loss"])
+    return bootstrap.intervals(result).drop(columns="metric")

@@ -1,1 +1,1 @@
-"""Videos in; faces, crops and masks out."""
+"""Find faces, cut them out, and compare fakes with originals. Input: videos. Output: boxes, crops and masks."""

@@ -1,10 +1,13 @@
-"""Where does a fake depart from its original? A crop of each in, the map of structural similarity and the mask out.
+"""Compare a fake crop with its original: the map of structural similarity (SSIM) and the mask of what changed.
 
-The map equals scikit-image's (7×7 window, mean over the colour channels), computed with OpenCV's box filters in a third of its time.
-Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861.
-Departs from the winner's code: there `(1 - ssim) * 255` is cast to uint8 and wraps around where SSIM is negative, so the places that differ
-most come out black; here it is clamped. There the channels are weighted as luminance, here equally, as scikit-image does.
+Input: a crop of each, cut with the same box. Output: SSIM map, mask, and two summary numbers.
+The map equals scikit-image's (7 x 7 window, mean over the colour channels); OpenCV's box filters compute it in a third
+of the time. Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861.
+Departs from the winner's code: there `(1 - ssim) * 255` is cast to uint8 and wraps around for negative SSIM, so the
+most different places turn black; here it is clamped. There the channels are weighted as luminance; here equally.
 """
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,19 +17,32 @@ K1, K2, DATA_RANGE = 0.01, 0.03, 255  # Wang et al. 2004
 CHANGED_LEVEL = 128  # a mask pixel of at least this counts as changed: SSIM of one half or less
 
 
+class Comparison(NamedTuple):
+    """How a fake crop differs from its original."""
+
+    ssim_map: np.ndarray  # (H, W) float32 in -1..1; 1 = identical
+    mask: np.ndarray  # (H, W) uint8; 0 = identical, 255 = SSIM of 0 or less
+    ssim: float  # mean of the map, 5 digits
+    changed_share: float  # share of changed mask pixels, 0-1, 5 digits
+
+
+def compare_crops(original: np.ndarray, fake: np.ndarray) -> Comparison:
+    """Compare a fake crop with its original; arguments and errors as for `ssim_map`."""
+    similarity = ssim_map(original, fake)
+    mask = mask_of(similarity)
+    return Comparison(similarity, mask, round(float(similarity.mean()), 5), round(changed_share(mask), 5))
+
+
 def ssim_map(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """Compare two crops window by window.
+    """Return the structural similarity of two crops at every pixel, (H, W) float32 in -1..1; 1 = identical.
 
     Args:
-        original: (H, W, 3) uint8 RGB.
-        fake: same shape and dtype, cut with the same box.
-    Returns:
-        (H, W) float32 in -1…1; 1 = identical.
+        original, fake: (H, W, 3) uint8 RGB, cut with the same box.
     Raises:
         ValueError: if shapes or dtypes differ, or a side is shorter than the window of 7 pixels.
     """
     _check(original, fake)
-    # Centred on zero: E[x²] - E[x]² loses less to rounding, and nothing else in SSIM but the means feels the shift.
+    # Centring on zero reduces the rounding error of E[x^2] - E[x]^2; only the means have to be shifted back.
     x, y = original.astype(np.float32) - 128, fake.astype(np.float32) - 128
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     sample = WINDOW**2 / (WINDOW**2 - 1)  # sample instead of population covariance
@@ -41,43 +57,27 @@ def ssim_map(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
 
 def difference_mask(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """Mark where a fake crop departs from its original.
-
-    Args:
-        original: (H, W, 3) uint8 RGB.
-        fake: same shape and dtype, cut with the same box.
-    Returns:
-        (H, W) uint8, `round(255·clip(1 - ssim, 0, 1))`; 0 = identical, 255 = SSIM of 0 or less.
-    Raises:
-        ValueError: if shapes or dtypes differ, or a side is shorter than the window of 7 pixels.
-    """
+    """Return where a fake crop differs from its original, (H, W) uint8; arguments and errors as for `ssim_map`."""
     return mask_of(ssim_map(original, fake))
 
 
 def mask_of(similarity: np.ndarray) -> np.ndarray:
-    """Turn an SSIM map into a mask: (H, W) float in -1…1 → (H, W) uint8, 0 = unchanged."""
+    """Convert an SSIM map, (H, W) in -1..1, to a mask, (H, W) uint8: `round(255 * clip(1 - ssim, 0, 1))`."""
     return np.round(255 * np.clip(1 - similarity, 0, 1)).astype(np.uint8)
 
 
 def changed_share(mask: np.ndarray) -> float:
-    """Give the share of a mask's pixels that count as changed, 0–1."""
+    """Return the share of a mask's pixels that count as changed, 0-1."""
     return float((mask >= CHANGED_LEVEL).mean())
 
 
-def overlap(mask: np.ndarray, truth: np.ndarray, level: int = CHANGED_LEVEL) -> float:
-    """Intersection over union of two masks' changed pixels.
-
-    Args:
-        mask, truth: (H, W) uint8.
-        level: a pixel of at least this counts as changed.
-    Returns:
-        0–1; 1 where neither marks anything.
-    """
+def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Return the intersection over union of the changed pixels of two (H, W) uint8 masks; 1 if neither has any."""
     if mask.shape != truth.shape:
         raise ValueError(f"mask and truth must have one shape, got {mask.shape} and {truth.shape}")
-    marked, true = mask >= level, truth >= level
-    union = np.count_nonzero(marked | true)
-    return np.count_nonzero(marked & true) / union if union else 1.0
+    changed, truly_changed = mask >= CHANGED_LEVEL, truth >= CHANGED_LEVEL
+    union = np.count_nonzero(changed | truly_changed)
+    return np.count_nonzero(changed & truly_changed) / union if union else 1.0
 
 
 def _window_mean(image: np.ndarray) -> np.ndarray:
@@ -86,9 +86,8 @@ def _window_mean(image: np.ndarray) -> np.ndarray:
 
 def _check(original: np.ndarray, fake: np.ndarray) -> None:
     if original.shape != fake.shape:
-        raise ValueError(
-            f"original and fake must have one shape, got {original.shape} and {fake.shape}: cut both with the same box"
-        )
+        shapes = f"{original.shape} and {fake.shape}"
+        raise ValueError(f"original and fake must have one shape, got {shapes}: cut both with the same box")
     if original.dtype != np.uint8 or fake.dtype != np.uint8 or original.shape[2:] != (3,):
         raise ValueError(f"crops must be (H, W, 3) uint8, got {original.shape} {original.dtype} and {fake.dtype}")
     if min(original.shape[:2]) < WINDOW:

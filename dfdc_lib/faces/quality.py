@@ -1,6 +1,7 @@
-"""Is a face fit to be judged? Its sharpness, and how far it is turned away: a crop or five landmarks in, one number out.
+"""Measure whether a face can be judged: how sharp it is, and how far it is turned to the side.
 
-Source: variance of the Laplacian: Pech-Pacheco et al. 2000, doi:10.1109/ICPR.2000.903548.
+Input: a crop, or five landmarks. Output: one number.
+Source: variance of the Laplacian, Pech-Pacheco et al. 2000, doi:10.1109/ICPR.2000.903548.
 """
 
 import cv2
@@ -8,19 +9,15 @@ import numpy as np
 
 from dfdc_lib.records import Landmarks
 
-SHARPNESS_SIDE = (
-    112  # pixels: every crop's longer side is brought to it, so that a large face is not sharper than a small one
-)
-MOST_TURN = 10.0  # what eyes at one point count as; JSON has no infinity
+SHARPNESS_SIDE = 112  # pixels: crops are resized to this longer side, so that sharpness does not depend on their size
+MOST_TURN = 10.0  # returned if both eyes are at one point; JSON has no infinity
 
 
 def sharpness(crop: np.ndarray) -> float:
-    """Measure the fine detail of a crop.
+    """Return the variance of the Laplacian of a crop's grey values: 0 for a single colour, over 100 for a sharp face.
 
     Args:
-        crop: (H, W, 3) uint8 RGB, not empty.
-    Returns:
-        The variance of the Laplacian of its gray values, at `SHARPNESS_SIDE` pixels; 0 for one colour, over 100 for a sharp face.
+        crop: (H, W, 3) uint8 RGB, not empty; it is resized to `SHARPNESS_SIDE` pixels first.
     """
     gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     scale = SHARPNESS_SIDE / max(gray.shape)
@@ -30,13 +27,11 @@ def sharpness(crop: np.ndarray) -> float:
 
 
 def turn(landmarks: Landmarks) -> float:
-    """Measure how far a face is turned to the side.
+    """Return how far a face is turned to the side.
 
-    Args:
-        landmarks: left eye, right eye, nose, mouth corners; x, y in pixels.
-    Returns:
-        How far the nose lies from the middle between the eyes, along the line through them, in distances between the eyes: 0 seen from the
-        front, ½ where the nose is before one eye (about 40 degrees), more towards a profile, at most `MOST_TURN`.
+    The value is the distance of the nose from the midpoint between the eyes, measured along the line through the eyes,
+    in units of the distance between the eyes: 0 for a frontal face, 0.5 if the nose is in front of one eye (about 40
+    degrees), larger towards a profile, at most `MOST_TURN`.
     """
     left, right, nose = (np.array(point) for point in landmarks[:3])
     across = right - left

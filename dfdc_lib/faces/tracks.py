@@ -1,8 +1,9 @@
-"""Faces of consecutive frames → one track per person, so that people in one video are not pooled blindly.
+"""Link the faces of consecutive frames into tracks, one per person.
 
-Pure: boxes in, track numbers out. Each frame's faces are matched to the last known faces by the assignment that maximises the sum of
-intersection over union. Source: the matching of SORT (Bewley et al. 2016, doi:10.1109/ICIP.2016.7533003), without its motion model:
-examined frames lie a third of a second apart. Departs from the winner's code: there all people of a frame are pooled.
+Input: the boxes of each frame. Output: a track number per box. Boxes are matched with the last boxes of the tracks such
+that the sum of their IoUs is largest. Source: SORT (Bewley et al. 2016, doi:10.1109/ICIP.2016.7533003) without its
+motion model, because examined frames are a third of a second apart.
+Departs from the winner's code: there all faces of a frame are pooled.
 """
 
 from collections.abc import Sequence
@@ -12,12 +13,12 @@ from scipy.optimize import linear_sum_assignment
 
 from dfdc_lib.records import Box
 
-MIN_IOU = 0.15  # heads move between examined frames: a third of a second is a long time
-MAX_MISSED = 5  # examined frames a person may be missed in before a new track begins
+MIN_IOU = 0.15  # low, because heads move between examined frames
+MAX_MISSED = 5  # examined frames without the person, after which a new track starts
 
 
 def iou(box: Box, other: Box) -> float:
-    """Give the intersection over union of two boxes.
+    """Return the intersection over union of two boxes.
 
     >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333
@@ -26,42 +27,35 @@ def iou(box: Box, other: Box) -> float:
     height = min(box[3], other[3]) - max(box[1], other[1])
     if width <= 0 or height <= 0:
         return 0.0
-    shared = width * height
-    return shared / (_area(box) + _area(other) - shared)
+    areas = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (box, other))
+    return width * height / (areas - width * height)
 
 
 def link_faces(frames: Sequence[Sequence[Box]]) -> list[list[int]]:
-    """Number the person behind every face.
+    """Return the track number of each box of each frame; tracks are numbered from 0 by first appearance.
 
     Args:
         frames: the boxes of each examined frame, in order of time.
-    Returns:
-        For every frame the track number of each of its boxes; tracks are numbered from 0 by first appearance.
     """
     last_box: dict[int, Box] = {}
-    last_seen: dict[int, int] = {}
+    last_frame: dict[int, int] = {}
     numbers: list[list[int]] = []
     for position, boxes in enumerate(frames):
-        active = [track for track, seen in last_seen.items() if position - seen <= MAX_MISSED + 1]
-        matched = _match(boxes, [last_box[track] for track in active])
-        row = []
-        for place, box in enumerate(boxes):
-            track = active[matched[place]] if place in matched else len(last_box)
-            last_box[track], last_seen[track] = box, position
-            row.append(track)
-        numbers.append(row)
+        active = [track for track, last in last_frame.items() if position - last <= MAX_MISSED + 1]
+        matches = _match(boxes, [last_box[track] for track in active])
+        numbers.append([])
+        for i, box in enumerate(boxes):
+            track = active[matches[i]] if i in matches else len(last_box)
+            last_box[track], last_frame[track] = box, position
+            numbers[-1].append(track)
     return numbers
 
 
-def _match(boxes: Sequence[Box], known: Sequence[Box]) -> dict[int, int]:
-    """Assign boxes to known ones: place in `boxes` → place in `known`."""
-    if not boxes or not known:
+def _match(boxes: Sequence[Box], track_boxes: Sequence[Box]) -> dict[int, int]:
+    """Return the assignment: index into `boxes` -> index into `track_boxes`."""
+    if not boxes or not track_boxes:
         return {}
-    overlaps = np.array([[iou(box, other) for other in known] for box in boxes])
+    overlaps = np.array([[iou(box, other) for other in track_boxes] for box in boxes])
     overlaps[overlaps < MIN_IOU] = 0  # two bad matches must not outweigh a good one
     pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
     return {int(i): int(j) for i, j in pairs if overlaps[i, j]}
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])

@@ -1,1 +1,4 @@
-"""One video in; one answer with its evidence out."""
+"""Examine one video.
+
+Input: a video file and trained models. Output: one answer with its reasons, or the reasons why there is none.
+"""

@@ -1,96 +1,144 @@
-"""The pictures of one examined video: where they lie in its run folder, and the arrays a notebook shows of them."""
+"""Write and read the pictures of one examined video: crops, whole frames, heat maps, masks.
 
-from collections.abc import Hashable, Mapping
+Input: the video, its scored faces, its original, a model. Output: files in the run folder of the examination, and the
+arrays that notebook 11 shows. The frames are stored because reading a long video again takes minutes.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm.std import tqdm
 
-from dfdc_lib.faces.masks import ssim_map
-from dfdc_lib.records import Box, FaceKey, box_of
+from dfdc_lib.classifier import gradcam
+from dfdc_lib.classifier.model import Classifier
+from dfdc_lib.classifier.preprocess import fit_to_square, from_square
+from dfdc_lib.data import video
+from dfdc_lib.data.spacing import evenly_spaced
+from dfdc_lib.faces.alignment import align_videos, matching_patch
+from dfdc_lib.faces.crops import crop_area, cut
+from dfdc_lib.faces.masks import WINDOW, compare_crops
+from dfdc_lib.inspection.verdict import looks_forged
+from dfdc_lib.records import Box, FaceKey, ModelCard, Person, box_of
 from dfdc_lib.run_folder import Run
 
-VIDEO_ID = "video"  # of the one video in such a run folder
+VIDEO_ID = "video"  # of the only video in the run folder of an examination
+EVIDENCE_FRAMES = 4  # shown in full size
+MASK_COLUMNS = ["frame_index", "time_seconds", "face_index", "track", "score", "ssim", "changed_share"]
+MaskPanel = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # original, fake, SSIM map, mask
 
 
 def frame_path(run: Run, frame_index: int) -> Path:
-    """Say where a whole frame is kept: JPEG, for the eye only."""
+    """Return the path of a whole frame, a JPEG for display only."""
     return run.root / "frames" / f"{frame_index:05d}.jpg"
 
 
-def heat_path(run: Run, frame_index: int, face_index: int) -> Path:
-    """Say where the heat map of a crop is kept: gray, of the crop's size, 255 = the strongest place."""
-    return run.root / "heat" / f"{frame_index:05d}_{face_index}.png"
+def image_path(run: Run, folder: str, key: FaceKey) -> Path:
+    """Return the path of a crop's heat map (folder "heat", 255 = strongest) or of its original (folder "originals")."""
+    return run.root / folder / f"{key.name}.png"
 
 
-def original_path(run: Run, frame_index: int, face_index: int) -> Path:
-    """Say where the part of the original that a crop shows is kept, at the crop's size."""
-    return run.root / "originals" / f"{frame_index:05d}_{face_index}.png"
+def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
+    """Return the row with the strongest score of each quarter of a person's rows, in order of time.
+
+    The strongest score is the highest if the person looks forged, else the lowest.
+    """
+    rows = faces[faces["track"] == person.track].sort_values("frame_index")
+    scores = rows["score"].groupby(np.arange(len(rows)) * EVIDENCE_FRAMES // len(rows))
+    return rows.loc[scores.idxmax() if looks_forged(person) else scores.idxmin()]
+
+
+def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float) -> None:
+    """Write the crop of every scored face, and every frame that shows one."""
+    for frame, rows in _frames_with_faces(path, faces, "crops"):
+        for key, row in zip(_keys(rows), rows.to_dict("records"), strict=True):
+            area = crop_area(box_of(row), margin, *frame.image.shape[:2])
+            run.write_image(run.crop_path(key), cut(frame.image, area))
+        run.write_image(frame_path(run, frame.frame_index), frame.image)
+
+
+def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: ModelCard) -> None:
+    """Write a heat map for every row: which pixels of the crop raised its score."""
+    crops = [run.read_image(run.crop_path(key)) for key in _keys(rows)]
+    maps = gradcam.heat_maps(model, np.stack([fit_to_square(crop, card.recipe) for crop in crops]), card.recipe)
+    for key, crop, heat in zip(_keys(rows), crops, maps, strict=True):
+        gray = np.rint(255 * from_square(heat, *crop.shape[:2])).astype(np.uint8)
+        run.write_image(image_path(run, "heat", key), gray)
+
+
+def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """Compare every scored face with the same pixels of the original; write the masks and the original's crops.
+
+    Return one row per compared face, with `MASK_COLUMNS`. Faces that are smaller than SSIM's window or outside the
+    original are left out; raise ValueError if none is left.
+    """
+    info, alignment = video.read_info(path), align_videos(original, path)
+    table = []
+    for frame, rows in _frames_with_faces(original, faces, "masks"):
+        whole = (0, 0, frame.image.shape[1], frame.image.shape[0])
+        for key, row in zip(_keys(rows), rows.to_dict("records"), strict=True):
+            area = crop_area(box_of(row), margin, info.height, info.width)
+            if min(area[2] - area[0], area[3] - area[1]) < WINDOW:
+                continue
+            patch = matching_patch(frame.image, whole, area, alignment)
+            if not patch.size:
+                continue
+            comparison = compare_crops(patch, run.read_image(run.crop_path(key)))
+            run.write_image(image_path(run, "originals", key), patch)
+            run.write_image(run.mask_path(key), comparison.mask)
+            table.append({**row, "ssim": comparison.ssim, "changed_share": comparison.changed_share})
+    if not table:
+        frames = f"none of the frames of {path.name} that were examined"
+        raise ValueError(f"the original {original.name} shows {frames}: check that it is the right video")
+    return pd.DataFrame(table)[MASK_COLUMNS]
 
 
 def thumbnails(run: Run, faces: pd.DataFrame, most: int) -> dict[int, list[np.ndarray]]:
-    """Read a few crops of every person, evenly chosen in order of time.
-
-    Args:
-        run: the run folder of an examination.
-        faces: its `faces.csv`.
-        most: crops of one person.
-    Returns:
-        track → crops, (H, W, 3) uint8 RGB.
-    """
+    """Return at most `most` crops of every person, evenly spaced in time: track -> (H, W, 3) uint8 RGB images."""
     chosen: dict[int, list[np.ndarray]] = {}
     for track in faces["track"].unique():
-        own = faces[faces["track"] == track].sort_values("frame_index")
-        rows = own.iloc[np.unique(np.linspace(0, len(own) - 1, min(most, len(own))).round().astype(int))]
-        places = zip(rows["frame_index"], rows["face_index"], strict=True)
-        chosen[int(track)] = [run.read_image(run.crop_path(FaceKey(VIDEO_ID, *place))) for place in places]
+        rows = faces[faces["track"] == track].sort_values("frame_index")
+        keys = _keys(rows.iloc[evenly_spaced(len(rows), most)])
+        chosen[int(track)] = [run.read_image(run.crop_path(key)) for key in keys]
     return chosen
 
 
 def evidence(run: Run, rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Read the frame, the crop and the heat map of every row: (H, W, 3) uint8, (h, w, 3) uint8, (h, w) float in 0–1."""
-    return [_evidence(run, row) for row in rows.to_dict("records")]
-
-
-def _evidence(run: Run, row: Mapping[Hashable, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    place = (row["frame_index"], row["face_index"])
-    crop = run.read_image(run.crop_path(FaceKey(VIDEO_ID, *place)))
-    return run.read_image(frame_path(run, row["frame_index"])), crop, run.read_image(heat_path(run, *place)) / 255
+    """Return the frame (H, W, 3) uint8, the crop (h, w, 3) uint8 and the heat map (h, w) in 0-1 of every row."""
+    keys = _keys(rows)
+    paths = [(frame_path(run, key.frame_index), run.crop_path(key), image_path(run, "heat", key)) for key in keys]
+    return [(run.read_image(frame), run.read_image(crop), run.read_image(heat) / 255) for frame, crop, heat in paths]
 
 
 def scored_face(run: Run, faces: pd.DataFrame, frame_index: int, face_index: int) -> tuple[np.ndarray, Box, float]:
-    """Read a whole frame, (H, W, 3) uint8 RGB, and the box and score of one of its faces."""
+    """Return a whole frame, (H, W, 3) uint8 RGB, and the box and the score of one of its faces."""
     row = faces[(faces["frame_index"] == frame_index) & (faces["face_index"] == face_index)].iloc[0].to_dict()
     return run.read_image(frame_path(run, frame_index)), box_of(row), float(row["score"])
 
 
-def strongest_masks(
-    run: Run, masks: pd.DataFrame, most: int
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Read the faces that depart most from the original.
-
-    Args:
-        run: the run folder of an examination with an original.
-        masks: its `masks.csv`.
-        most: rows.
-    Returns:
-        label → original, fake (H, W, 3) uint8, SSIM map (H, W) in −1…1, mask (H, W) uint8; the strongest first.
-    """
+def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, MaskPanel]:
+    """Return the faces of `masks.csv` that differ most from the original, by label, the most different first."""
+    rows = masks.sort_values("changed_share", ascending=False, kind="stable").head(most)
     panels = {}
-    for row in masks.sort_values("changed_share", ascending=False, kind="stable").head(most).to_dict("records"):
-        place = (row["frame_index"], row["face_index"])
-        original, crop = (
-            run.read_image(original_path(run, *place)),
-            run.read_image(run.crop_path(FaceKey(VIDEO_ID, *place))),
-        )
-        label = (
-            f"frame {place[0]}\n{row['time_seconds']:.2f} s\nperson {row['track']}\nchanged {row['changed_share']:.0%}"
-        )
-        panels[label] = (
-            original,
-            crop,
-            ssim_map(original, crop),
-            run.read_image(run.mask_path(FaceKey(VIDEO_ID, *place))),
-        )
+    for key, row in zip(_keys(rows), rows.to_dict("records"), strict=True):
+        original, crop = run.read_image(image_path(run, "originals", key)), run.read_image(run.crop_path(key))
+        comparison = compare_crops(original, crop)
+        label = f"frame {key.frame_index}\n{row['time_seconds']:.2f} s\nperson {row['track']}"
+        label += f"\nchanged {row['changed_share']:.0%}"
+        panels[label] = (original, crop, comparison.ssim_map, comparison.mask)
     return panels
+
+
+def _frames_with_faces(path: Path, faces: pd.DataFrame, title: str) -> Iterator[tuple[video.Frame, pd.DataFrame]]:
+    """Yield every frame that shows a face, with the rows of its faces; the progress bar counts frames."""
+    rows = dict(list(faces.groupby("frame_index")))
+    progress = tqdm(total=len(rows), desc=title, unit="frame", mininterval=0.5)
+    with video.VideoReader(path) as reader, progress:
+        for frame in reader.frames(rows.__contains__):
+            yield frame, rows[frame.frame_index]
+            progress.update()
+
+
+def _keys(rows: pd.DataFrame) -> list[FaceKey]:
+    return [FaceKey(VIDEO_ID, *place) for place in rows[["frame_index", "face_index"]].itertuples(index=False)]

@@ -1,13 +1,13 @@
-"""Two runs side by side: what was done differently, the numbers of both, and whether a difference of their scores is more than chance.
+"""Compare two runs: what was done differently, the metrics of both, and the difference of their scores.
 
-In: two run folders (`run.json`, `metrics/`, and for the difference on the same videos `scores/`, `videos.csv`, `folds.csv`). Out: a table
-for the terminal, and a page like the report's, whose template is `compare.html.j2`.
+Input: two run folders (run.json and metrics/; for the scores also scores/, videos.csv, folds.csv). Output: a text for
+the terminal and an HTML page in the style of the report, from the template `compare.html.j2`.
 """
 
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,264 +15,223 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from dfdc_lib.evaluation import metrics
+from dfdc_lib.evaluation.bootstrap import caution
 from dfdc_lib.evaluation.load_scores import read_run_scores
-from dfdc_lib.evaluation.paired import CLIP, DRAWS, paired_differences, shared_videos
-from dfdc_lib.pipeline.report import page_environment
-from dfdc_lib.run_folder import Run
+from dfdc_lib.evaluation.paired import RESAMPLING, paired_differences, shared_videos
+from dfdc_lib.pipeline.report import format_number, render_page
+from dfdc_lib.run_folder import Run, atomic_path
 
-LEFT_OUT = ("RUN",)  # parameters that say where a run lies, not how it was made
-INTERVAL = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")  # how notebook 08 writes one: 0.21337 [0.1171, 0.2760]
+IGNORED_PARAMETERS = {"RUN"}
+INTERVAL = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")  # as notebook 08 writes one: 0.213 [0.117, 0.276]
 ABSENT, SAME = "–", "="
-WIDEST_CELL = 44  # characters in the terminal; the page shows all
+MAX_CELL_WIDTH = 44  # characters in the terminal; the page shows everything
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: what it is of, and what either run says."""
+    """One row of a table."""
 
-    part: str  # notebook, or other place; rows of one part stand together
+    part: str  # notebook or strategy; consecutive rows of one part share a heading
     name: str
-    first: str
-    second: str
-    change: str = ""  # the second minus the first, where that can be said
+    first: str  # value of A
+    second: str  # value of B
+    change: str = ""  # B − A, if it is defined
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two runs have in common and what not, ready to be shown."""
+    """The comparison of two runs, ready to be displayed."""
 
     first: Run
     second: Run
-    settings: list[Row]  # versions, commit, data and the like that differ
-    parameters: list[Row]  # those that differ
+    settings: list[Row]  # data, versions and models that differ
+    parameters: list[Row]  # parameters that differ
     same_parameters: int
-    metrics: list[Row]  # all
-    overlaps: list[bool]  # one per metric that differs and has an interval in both runs: do the two overlap?
-    paired: list[Row]  # differences on the same videos; empty where that cannot be measured
-    notes: list[str]  # what the paired differences rest on, or why there are none
+    metrics: list[Row]  # all metrics
+    overlaps: list[bool]  # of each metric that differs and has intervals in both runs: do the intervals overlap?
+    paired: list[Row]  # differences on the same videos; empty if they cannot be measured
+    notes: list[str]  # which videos the differences are measured on, or why there are none
 
 
 def compare_runs(first: Path, second: Path) -> Comparison:
-    """Compare two runs; nothing is written.
+    """Compare run folder A, `first`, with B, `second`, without writing anything; differences are B − A.
 
-    Args:
-        first: run folder A.
-        second: run folder B.
-    Returns:
-        The comparison; differences are B − A.
     Raises:
-        FileNotFoundError: if one is no run folder.
-        ValueError: if both are one folder, or no notebook ran in both; also if the scores of one are not as they should be.
+        FileNotFoundError: if one of them is not a run folder.
+        ValueError: if both are the same folder, if no notebook ran in both, or if a score table is invalid.
     """
-    a, b = _existing_run(first), _existing_run(second)
+    a, b = _open_existing(first), _open_existing(second)
     if a.root == b.root:
-        raise ValueError(f"RUN_A and RUN_B are the same folder, {a.root}: give two runs")
-    made_a, made_b = (json.loads((run.root / "run.json").read_bytes()) for run in (a, b))
-    if not made_a["stages"].keys() & made_b["stages"].keys():
-        ran = " and ".join(", ".join(sorted(made["stages"])) or "nothing" for made in (made_a, made_b))
-        raise ValueError(
-            f"{a.root} and {b.root} have nothing in common, they ran {ran}: run one of these notebooks in both"
-        )
-    parameters, same_parameters = _differing_parameters(made_a["stages"], made_b["stages"])
-    metrics, overlaps = _metrics_of_both(a, b)
-    paired, notes = _paired(a, b)
-    settings = _differing("", _settings(a, made_a), _settings(b, made_b))
-    return Comparison(a, b, settings, parameters, same_parameters, metrics, overlaps, paired, notes)
+        raise ValueError(f"RUN_A and RUN_B are the same folder, {a.root}: name two different runs")
+    manifest_a, manifest_b = (json.loads((run.root / "run.json").read_bytes()) for run in (a, b))
+    stages_a, stages_b = manifest_a["stages"], manifest_b["stages"]
+    if not stages_a.keys() & stages_b.keys():
+        ran = " and ".join(", ".join(sorted(stages)) or "nothing" for stages in (stages_a, stages_b))
+        raise ValueError(f"{a.root} and {b.root} have no notebook in common, they ran {ran}: run one of these in both")
+    parameters, same_parameters = _compare_parameters(stages_a, stages_b)
+    rows, overlaps = _compare_metrics(a, b)
+    paired, notes = _compare_scores(a, b)
+    settings = _differing("", _settings(a, manifest_a), _settings(b, manifest_b))
+    return Comparison(a, b, settings, parameters, same_parameters, rows, overlaps, paired, notes)
 
 
 def terminal_text(comparison: Comparison) -> str:
-    """Lay the comparison out for a terminal."""
+    """Return the comparison as text for a terminal."""
     differing = [row for row in comparison.metrics if row.change != SAME]
+    same = len(comparison.metrics) - len(differing)
     tables = [
-        ("made differently", comparison.settings),
+        ("data, versions and models that differ", comparison.settings),
         (f"parameters that differ ({comparison.same_parameters} are the same)", comparison.parameters),
-        (f"metrics that differ ({len(comparison.metrics) - len(differing)} are the same, see the page)", differing),
+        (f"metrics that differ ({same} are the same, see the page)", differing),
         ("difference on the same videos", comparison.paired),
     ]
     lines = [f"A  {comparison.first.root}", f"B  {comparison.second.root}"]
     for heading, rows in tables:
         lines += ["", heading, *(_aligned(rows) if rows else ["  none"])]
-        lines += (
-            [f"  {overlap_sentence(comparison.overlaps)}"] if rows and rows is differing and comparison.overlaps else []
-        )
+        if rows is differing and comparison.overlaps:
+            lines.append(f"  {overlap_sentence(comparison.overlaps)}")
     return "\n".join([*lines, *(f"  {note}" for note in comparison.notes)])
 
 
 def overlap_sentence(overlaps: Sequence[bool]) -> str:
-    """Say how many intervals overlap, and what that is worth."""
+    """Return a sentence about how many intervals overlap and what that means."""
     return (
-        f"Metrics that differ and have intervals in both runs: {len(overlaps)}; the intervals overlap in {sum(overlaps)}. Overlap does not "
-        "settle whether the runs differ: the difference on the same videos does, where it can be measured."
+        f"{len(overlaps)} metrics differ and have intervals in both runs; {sum(overlaps)} of these pairs overlap. "
+        "An overlap does not decide whether two runs differ. The difference on the same videos does, if it is listed."
     )
 
 
 def write_comparison(comparison: Comparison, output: Path | None = None) -> Path:
-    """Write the comparison as one HTML page that loads nothing.
-
-    Args:
-        comparison: of `compare_runs`.
-        output: where; None = `report/compare_<name of B>.html` of run A, replaced if it is there.
-    Returns:
-        The page.
-    """
+    """Write the comparison as one HTML page, by default `report/compare_<name of B>.html` of run A; return its path."""
     path = (output or comparison.first.root / "report" / f"compare_{comparison.second.root.name}.html").resolve()
-    environment = page_environment(comparison.first)
 
-    def source(run: Run, name: str) -> Markup:
-        """Link to a file of either run, as seen from the page."""
-        place = quote(os.path.relpath(run.root / name, path.parent))
-        return (
-            Markup('<a class="source" href="{}">{}</a>').format(place, name)
-            if (run.root / name).exists()
-            else Markup("")
-        )
+    def link(run: Run, name: str) -> Markup:
+        """Return a link from the page to a file of one of the runs; empty if the file is missing."""
+        target = run.root / name
+        href = quote(os.path.relpath(target, path.parent))
+        return Markup('<a class="source" href="{}">{}</a>').format(href, name) if target.exists() else Markup("")
 
-    page = environment.get_template("compare.html.j2").render(
-        comparison=comparison, link=source, overlap_sentence=overlap_sentence, draws=DRAWS, clip=CLIP
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page)
+    values = {"comparison": comparison, "overlap_sentence": overlap_sentence, "resampling": RESAMPLING, "link": link}
+    page = render_page(comparison.first, "compare.html.j2", **values)
+    with atomic_path(path) as partial:
+        partial.write_text(page)
     return path
 
 
-# Reading both runs -------------------------------------------------------------------------------------------------------------------
-def _existing_run(path: Path) -> Run:
+# Compare --------------------------------------------------------------------------------------------------------------
+def _open_existing(path: Path) -> Run:
     root = path.resolve()
     if not (root / "run.json").is_file():
-        found = "it has no run.json" if root.is_dir() else "it is a file" if root.exists() else "it is not there"
-        raise FileNotFoundError(
-            f"expected a run folder, got {path}: {found}; give a folder that `dfdc run` made, such as outputs/sample"
-        )
+        problem = "has no run.json" if root.is_dir() else "is a file" if root.exists() else "does not exist"
+        raise FileNotFoundError(f"expected a run folder of `dfdc run`, such as outputs/sample; {path} {problem}")
     return Run(root)
 
 
 def _settings(run: Run, manifest: dict[str, Any]) -> dict[str, str]:
-    about = {name: manifest.get(name, "") for name in ("data", "kind", "command", "kit_version", "commit")}
+    about = {name: str(manifest.get(name, "")) for name in ("data", "kind", "command", "commit")}
     models = sorted(path.stem for path in (run.root / "scores").glob("*.parquet"))
-    return (
-        {name.replace("kit_version", "dfdc_lib"): str(value) for name, value in about.items()}
-        | manifest["versions"]
-        | {"scored by": ", ".join(models)}
-    )
+    versions = {"dfdc_lib": str(manifest.get("kit_version", ""))} | manifest["versions"]
+    return about | versions | {"scored by": ", ".join(models)}
 
 
-def _differing(part: str, first: dict[str, Any], second: dict[str, Any]) -> list[Row]:
-    """List the names whose values differ; a name that one side lacks differs."""
-    both = [(name, _written(first.get(name)), _written(second.get(name))) for name in dict.fromkeys([*first, *second])]
-    return [Row(part, name, *values) for name, *values in both if values[0] != values[1]]
+def _differing(part: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each name whose values differ or that only one side has."""
+    rows = [Row(part, name, _text(first.get(name)), _text(second.get(name))) for name in {**first, **second}]
+    return [row for row in rows if row.first != row.second]
 
 
-def _differing_parameters(first: dict[str, dict], second: dict[str, dict]) -> tuple[list[Row], int]:
-    """List what differs of the notebooks' parameters and how the notebooks ended, and count the parameters that are the same."""
+def _compare_parameters(first: dict[str, dict], second: dict[str, dict]) -> tuple[list[Row], int]:
+    """Return the parameters and final statuses that differ, and the number of parameters that are the same."""
     rows, same = [], 0
-    for stage in sorted({*first, *second}):
-        entries = [stages.get(stage, {"status": "not run"}) for stages in (first, second)]
-        rows += _differing(stage, *({"(how it ended)": entry["status"]} for entry in entries))
+    for stage in sorted(first.keys() | second.keys()):
+        a, b = (stages.get(stage, {"status": "not run"}) for stages in (first, second))
+        rows += _differing(stage, {"(status)": a["status"]}, {"(status)": b["status"]})
         if stage in first and stage in second:
-            chosen = [
-                {name: value for name, value in entry["parameters"].items() if name not in LEFT_OUT}
-                for entry in entries
-            ]
-            differing = _differing(stage, *chosen)
+            used = [{k: v for k, v in e["parameters"].items() if k not in IGNORED_PARAMETERS} for e in (a, b)]
+            differing = _differing(stage, *used)
             rows += differing
-            same += len({*chosen[0], *chosen[1]}) - len(differing)
+            same += len(used[0].keys() | used[1].keys()) - len(differing)
     return rows, same
 
 
-def _metrics_of_both(first: Run, second: Run) -> tuple[list[Row], list[bool]]:
+def _compare_metrics(first: Run, second: Run) -> tuple[list[Row], list[bool]]:
+    """Return all metrics, and whether the intervals of those that differ overlap."""
     rows: list[Row] = []
     overlaps: list[bool] = []
     for stage in sorted({path.stem for run in (first, second) for path in (run.root / "metrics").glob("*.json")}):
         paths = [run.metrics_path(stage) for run in (first, second)]
         a, b = (json.loads(path.read_bytes()) if path.exists() else {} for path in paths)
-        for name in dict.fromkeys([*a, *b]):
-            overlap = None if a.get(name) == b.get(name) else _overlap(a.get(name), b.get(name))
+        for name in {**a, **b}:
+            values = a.get(name), b.get(name)
+            change, overlap = _change(*values)
             overlaps += [] if overlap is None else [overlap]
-            rows.append(
-                Row(
-                    stage,
-                    name,
-                    _written(a.get(name)),
-                    _written(b.get(name)),
-                    _change(a.get(name), b.get(name), overlap),
-                )
-            )
+            rows.append(Row(stage, name, format_number(values[0]), format_number(values[1]), change))
     return rows, overlaps
 
 
-def _paired(first: Run, second: Run) -> tuple[list[Row], list[str]]:
-    """Measure the differences on the same videos, and say what they rest on."""
-    without = [run.root for run in (first, second) if not list((run.root / "scores").glob("*.parquet"))]
+def _compare_scores(first: Run, second: Run) -> tuple[list[Row], list[str]]:
+    """Return the differences on the videos that both runs scored, and notes about these videos."""
+    without = [str(run.root) for run in (first, second) if not list((run.root / "scores").glob("*.parquet"))]
     if without:
-        return [], [f"not measured: {' and '.join(map(str, without))} has no predictions (notebook 07)"]
+        return [], [f"Not measured: no predictions (notebook 07) in {' and '.join(without)}"]
     tables = [read_run_scores(run) for run in (first, second)]
     notes = [f"{side}: {'; '.join(table.notes)}." for side, table in zip("AB", tables, strict=True)]
-    videos = shared_videos(tables[0], tables[1])
+    videos = shared_videos(*tables)
     if videos.empty:
-        return [], [
-            "not measured: no labelled video that may be judged is, with one id and label, in both runs.",
-            *notes,
-        ]
+        return [], ["Not measured: the runs share no unseen video with the same id and label.", *notes]
     rows = []
-    for change in paired_differences(tables[0], tables[1]).to_dict("records"):
-        text = f"{change['value']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}] {change['answer']}"
-        rows.append(
-            Row(change["strategy"], change["metric"], f"{change['first']:.5f}", f"{change['second']:.5f}", text)
-        )
-    rests_on = f"{len(videos):,} videos of {videos['group'].nunique():,} originals are in both runs and were judged"
-    caution = metrics.caution(videos)
-    return rows, [f"{rests_on}{'; ' + caution if caution else ''}.", *notes]
+    for change in paired_differences(*tables).to_dict("records"):
+        text = f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}] {change['answer']}"
+        first_value, second_value = f"{change['first']:.3f}", f"{change['second']:.3f}"
+        rows.append(Row(change["strategy"], change["metric"], first_value, second_value, text))
+    measured = f"Measured on {len(videos):,} videos of {videos['group'].nunique():,} originals that both runs scored"
+    return rows, [f"{'; '.join(filter(None, (measured, caution(videos))))}.", *notes]
 
 
-# Writing values ----------------------------------------------------------------------------------------------------------------------
-def _written(value: object) -> str:
-    if value is None:
-        return ABSENT
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value) or "(empty)"
+# Format values --------------------------------------------------------------------------------------------------------
+def _text(value: object) -> str:
+    return ABSENT if value is None else str(value) or "(empty)"
 
 
-def _interval(value: object) -> re.Match[str] | None:
-    return INTERVAL.fullmatch(value) if isinstance(value, str) else None
-
-
-def _overlap(first: object, second: object) -> bool | None:
-    """Tell whether two intervals overlap; None where one of the values has none."""
-    a, b = _interval(first), _interval(second)
-    return max(float(a[2]), float(b[2])) <= min(float(a[3]), float(b[3])) if a and b else None
-
-
-def _change(first: object, second: object, overlap: bool | None) -> str:
-    """Say by how much a metric differs, where both are numbers."""
+def _change(first: object, second: object) -> tuple[str, bool | None]:
+    """Return by how much a metric differs, and whether its intervals overlap (None without intervals)."""
     if first == second:
-        return SAME
+        return SAME, None
     if first is None or second is None:
-        return f"only in {'B' if first is None else 'A'}"
-    a, b = _number(first), _number(second)
-    text = "differs" if a is None or b is None else f"{b - a:+.4g}"
-    return text if overlap is None else f"{text}, intervals {'overlap' if overlap else 'apart'}"
+        return f"only in {'B' if first is None else 'A'}", None
+    a, b = _numbers(first), _numbers(second)
+    if not a or not b:
+        return "differs", None
+    difference = b[0] - a[0]
+    text = f"{difference:+,.0f}" if difference.is_integer() else f"{difference:+.3g}"
+    if len(a) == 1 or len(b) == 1:
+        return text, None
+    overlap = max(a[1], b[1]) <= min(a[2], b[2])
+    return f"{text}, intervals {'overlap' if overlap else 'do not overlap'}", overlap
 
 
-def _number(value: object) -> float | None:
-    interval = _interval(value)
-    if interval:
-        return float(interval[1])
-    return float(value) if isinstance(value, int | float) else None
+def _numbers(value: object) -> tuple[float, ...]:
+    """Return (value,) for a number, (value, low, high) for a text with an interval, () for anything else."""
+    if isinstance(value, int | float):
+        return (float(value),)
+    match = INTERVAL.fullmatch(str(value))
+    return tuple(map(float, match.groups())) if match else ()
 
 
 def _aligned(rows: Sequence[Row]) -> list[str]:
-    """Align the rows in columns, under the parts they belong to."""
-    cells = [[row.name, row.first, row.second, row.change] for row in rows]
-    short = [[cell if len(cell) <= WIDEST_CELL else cell[: WIDEST_CELL - 1] + "…" for cell in line] for line in cells]
-    short = [[*line[:3], full[3]] for line, full in zip(short, cells, strict=True)]
-    heading = ["", "A", "B", "B − A" if any(row.change for row in rows) else ""]
-    widths = [max(len(line[column]) for line in [heading, *short]) for column in range(len(heading))]
+    """Return the rows as aligned columns, each part under its heading."""
+    header = Row("", "", "A", "B", "B − A" if any(row.change for row in rows) else "")
+    table = [(*map(_shorten, (row.name, row.first, row.second)), row.change) for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines, part = [], ""
-    for line, row in zip([heading, *short], [None, *rows], strict=True):
-        if row and row.part != part:
+    for row, cells in zip((header, *rows), table, strict=True):
+        if row.part != part:
             part = row.part
             lines.append(f"  {part}")
-        lines.append("    " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        lines.append(f"    {'  '.join(padded)}".rstrip())
     return lines
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_CELL_WIDTH else text[: MAX_CELL_WIDTH - 1] + "…"

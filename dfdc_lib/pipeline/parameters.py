@@ -1,6 +1,6 @@
-"""A notebook's parameters: read from its cell tagged `parameters`, and checked before anything runs.
+"""The parameters of a notebook, read from its cell tagged `parameters` and checked before anything runs.
 
-papermill only warns of a name it does not know, and checks no type; here both are errors, with the nearest right name.
+papermill only warns about unknown names and never checks types. Here both are errors that name the nearest parameter.
 """
 
 import ast
@@ -34,39 +34,39 @@ class Parameter:
 
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:
-    """Read a notebook's parameters, by name.
+    """Return a notebook's parameters, by name.
 
     Raises:
-        ValueError: if one has no type of `TYPES`.
+        ValueError: if a parameter's type is not in `TYPES`.
     """
     parameters = {}
-    for name, found in papermill.inspect_notebook(str(notebook)).items():
-        if found["inferred_type_name"] not in TYPES:
+    for name, entry in papermill.inspect_notebook(str(notebook)).items():
+        if entry["inferred_type_name"] not in TYPES:
             raise ValueError(
-                f"{notebook.name}: parameter {name} must have a type of {sorted(TYPES)}, got {found['inferred_type_name']}"
+                f"{notebook.name}: parameter {name} must have one of the types {sorted(TYPES)}, got {entry['inferred_type_name']}"
             )
         parameters[name] = Parameter(
-            name, found["inferred_type_name"], ast.literal_eval(found["default"]), found["help"]
+            name, entry["inferred_type_name"], ast.literal_eval(entry["default"]), entry["help"]
         )
     return parameters
 
 
 def parse_assignments(assignments: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Turn `NAME=VALUE` texts into values of the parameters' types.
+    """Parse `NAME=VALUE` texts into values of the parameters' types.
 
     Args:
         assignments: e.g. ["MARGIN=0.3", "THRESHOLDS=[0.7, 0.8, 0.8]"].
-        known: the parameters there are, by name.
+        known: all parameters, by name.
     Returns:
         name → value.
     Raises:
-        ValueError: for an unknown name, an ill-typed value, or a text without `=`.
+        ValueError: for an unknown name, a value of another type, or a text without `=`.
     """
     values = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise ValueError(f"a parameter must read NAME=VALUE, got {assignment!r}")
+            raise ValueError(f"a parameter must have the form NAME=VALUE, got {assignment!r}")
         if name not in known:
             nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0)
             raise ValueError(

@@ -1,10 +1,9 @@
-"""The offline report of a run: `report/index.html` and one page for each executed notebook.
+"""The offline report of a run: `report/index.html` and one page per executed notebook.
 
-In: what a run folder holds (`run.json`, `videos.csv`, `failures.csv`, `status/`, `metrics/`, `notebooks/`). Out: HTML pages that carry
-their style and pictures inside, have no scripts and load nothing from a network: a Content-Security-Policy in each page holds this.
-A number on the summary names the file of the run folder it comes from. Whatever comes from a run is escaped, or, where it is HTML of a
-notebook, cut down to the harmless tags of `SAFE_TAGS`. The pages' templates and style lie in `templates/`. Source: nbconvert's HTML
-exporter, with `cells.html.j2` as its template.
+Input: a run folder (run.json, videos.csv, failures.csv, status/, metrics/, notebooks/). Output: HTML pages with their
+style and pictures inside. They have no scripts and load nothing from a network; a Content-Security-Policy in each page
+enforces this. Everything that comes from a run is escaped; HTML outputs of notebooks are reduced to `SAFE_TAGS`.
+Source: nbconvert's HTML exporter with the template `cells.html.j2`.
 """
 
 import csv
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from urllib.parse import quote
 
 import bleach  # type: ignore[import-untyped]
@@ -26,36 +25,32 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbconvert.filters import strip_ansi
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
 from dfdc_lib.records import FAKE, REAL, Status, Video
 from dfdc_lib.run_folder import Run
 
 TEMPLATES = Path(__file__).with_name("templates")
-FAILURES_SHOWN = 200
-METRICS_SHOWN = 8  # per stage; the rest is in the file
-LEAD = "lead"  # tag of a cell whose output a page opens with
-SHOWN_FIRST = [
-    "text/html",
-    "text/markdown",
-    "image/png",
-    "image/jpeg",
-    "image/svg+xml",
-    "text/plain",
-]  # no scripts, no widgets
+LEAD = "lead"  # tag of the cells that open a page
+# Preferred formats of an output, in order; scripts and widgets are not among them.
+OUTPUT_FORMATS = ["text/html", "text/markdown", "image/png", "image/jpeg", "image/svg+xml", "text/plain"]
+# nbconvert's own filter removes headings, pictures and classes, so bleach is called with these lists instead.
 SAFE_TAGS = re.findall(
     r"\w+",
-    "a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i img kbd li ol p "
-    "pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul",
+    "a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 "
+    "hr i img kbd li ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul",
 )
 SAFE_ATTRIBUTES = {"alt", "class", "colspan", "height", "id", "open", "rowspan", "title", "width"}
-SAFE_LINK = re.compile(r"https?://|mailto:|#")  # a person may follow them; nothing follows them by itself
-FINISHED_BAR = re.compile(r"100%\|.*\| *(\S+)/\1 \[")  # tqdm: `crops: 100%|████| 40/40 [00:03<00:00, 12.1video/s]`
+SAFE_LINK = re.compile(r"https?://|mailto:|#")
+# tqdm: `crops: 100%|████| 40/40 [00:03<00:00, 12.1video/s]`
+FINISHED_BAR = re.compile(r"^.*100%\|.*\| *(\S+)/\1 \[.*\n?", flags=re.MULTILINE)
+Heading = tuple[str, str, str]  # level, id, HTML of the text
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What the run folder says of one stage, ready to be shown."""
+class StageResult:
+    """What the run folder contains about one stage, ready for the templates."""
 
     name: str
     title: str
@@ -63,101 +58,79 @@ class Stage:
     seconds: float
     error: str
     parameters: dict[str, object]
-    counts: dict[Status, int]  # videos per status; empty where the stage keeps no status file
+    counts: dict[Status, int]  # videos per status; empty if the stage writes no status file
     metrics: dict[str, object]
     has_page: bool
 
 
 def write_report(run: Run, stage_names: Sequence[str]) -> Path:
-    """Write the summary and one page per executed notebook of a run.
+    """Write the summary of a run and a page for each executed notebook, and return the path of the summary.
 
-    Args:
-        run: a run folder with `run.json`; of the rest, what is there is shown.
-        stage_names: the stages in the order of the report, such as `01_detect_faces`.
-    Returns:
-        The path of `report/index.html`.
+    `stage_names` are in the order of the report. Missing files are reported as missing.
+
     Raises:
-        FileNotFoundError: if the run has no `run.json`.
+        FileNotFoundError: if the run has no run.json.
     """
-    manifest_path = run.root / "run.json"
-    if not manifest_path.exists():
-        raise FileNotFoundError(
-            f"{manifest_path} is missing: the report is made of it; run `dfdc run` with this run folder first"
-        )
-    manifest = json.loads(manifest_path.read_bytes())
-    stages = [_read_stage(run, name, manifest["stages"].get(name, {})) for name in stage_names]
-    environment = page_environment(run)
+    manifest = _read_manifest(run)
+    stages = [_read_stage(run, name, manifest) for name in stage_names]
     pages = [stage for stage in stages if stage.has_page]
-    for stage, previous, following in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
-        body, contents = _notebook_body(run.notebook_path(stage.name), [page.name for page in pages])
-        neighbours = {"alone": False, "previous": previous, "following": following}
-        page = environment.get_template("notebook.html.j2").render(
-            manifest=manifest, stage=stage, body=Markup(body), contents=contents, files=(), **neighbours
-        )
-        run.write_bytes(run.root / "report" / f"{stage.name}.html", page.encode())
-    videos = _read_videos(run)
-    index = environment.get_template("index.html.j2").render(
-        manifest=manifest,
-        stages=stages,
-        videos=videos,
-        label_counts=_label_counts(videos),
-        status_counts=Counter(stage.status for stage in stages),
-        failures=_read_failures(run),
-        failures_shown=FAILURES_SHOWN,
-        metrics_shown=METRICS_SHOWN,
-    )
-    index_path = run.root / "report" / "index.html"
-    run.write_bytes(index_path, index.encode())
-    return index_path
+    for stage in pages:
+        _write_notebook_page(run, manifest, stage, pages)
+    videos = run.read_videos() if (run.root / "videos.csv").exists() else []
+    counts = {"label_counts": _label_counts(videos), "status_counts": Counter(stage.status for stage in stages)}
+    values = {"manifest": manifest, "stages": stages, "videos": videos, "failures": _read_failures(run)} | counts
+    return _write_html(run, "index.html", render_page(run, "index.html.j2", **values))
 
 
 def write_page(run: Run, name: str) -> Path:
-    """Write the page of one executed notebook alone, whole in itself, as the report of a run that has no other.
+    """Write the page of one executed stage as the whole report of its run, and return the path of that page."""
+    manifest = _read_manifest(run)
+    return _write_notebook_page(run, manifest, _read_stage(run, name, manifest))
 
-    Args:
-        run: a run folder with `run.json` and that notebook.
-        name: of the stage, such as `11_inspect_video`.
-    Returns:
-        The path of `report/index.html`.
-    """
-    manifest = json.loads((run.root / "run.json").read_bytes())
-    stage = _read_stage(run, name, manifest["stages"][name])
-    body, contents = _notebook_body(run.notebook_path(name), [])
-    files = sorted(
-        path.name for path in run.root.iterdir() if path.suffix in (".csv", ".json") and path.name != "run.json"
+
+def render_page(run: Run, template: str, **values: object) -> str:
+    """Return a template filled with values; it lies in `report/` of the run, and every value is escaped."""
+    loader = FileSystemLoader(TEMPLATES)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    neighbours = {"alone": True, "previous": None, "following": None}
-    template = page_environment(run).get_template("notebook.html.j2")
-    page = template.render(
-        manifest=manifest, stage=stage, body=Markup(body), contents=contents, files=files, **neighbours
-    )
-    path = run.root / "report" / "index.html"
-    run.write_bytes(path, page.encode())
-    return path
+    css = Markup((TEMPLATES / "report.css").read_text())
+    environment.globals |= {"css": css, "source": partial(_source_link, run), "data_name": _data_name}
+    environment.filters |= {"duration": format_duration, "number": format_number, "moment": _format_time}
+    return environment.get_template(template).render(**values)
 
 
-def collapse_carriage_returns(text: str) -> str:
-    r"""Give what a terminal would show in the end of text that returned to the start of its lines.
-
-    Args:
-        text: a stream, such as that of a progress bar: `" 1/2\r 2/2\n"`.
-    Returns:
-        The text without `\r`; what was written later stands over what was written before, character by character.
-    """
-    return "\n".join(_overwrite(line) for line in text.split("\n"))
-
-
-def _overwrite(line: str) -> str:
-    shown = ""
-    for piece in line.split("\r"):
-        shown = piece + shown[len(piece) :]
-    return shown
+def format_number(value: object) -> str:
+    """Return a value with at most three decimals: `12,345`, `0.873`, `1.2e-05`; "–" for None."""
+    if isinstance(value, float) and value and abs(value) < 0.001:
+        return f"{value:.2g}"
+    if isinstance(value, float):
+        return f"{value:,.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "–" if value is None else str(value)
 
 
-# Reading the run folder --------------------------------------------------------------------------------------------------------------
-def _read_stage(run: Run, name: str, entry: dict) -> Stage:
+def format_duration(seconds: float) -> str:
+    """Return a duration such as `4.1 s`, `1 min 01 s` or `1 h 01 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+# Read the run folder ------------------------------------------------------------------------------------------------
+def _read_manifest(run: Run) -> dict[str, Any]:
+    path = run.root / "run.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run `dfdc run` with this run folder before writing its report")
+    return json.loads(path.read_bytes())
+
+
+def _read_stage(run: Run, name: str, manifest: dict[str, Any]) -> StageResult:
+    entry = manifest["stages"].get(name, {})
     metrics_path = run.metrics_path(name)
-    return Stage(
+    return StageResult(
         name=name,
         title=entry.get("title", name),
         status=entry.get("status", "not run"),
@@ -171,13 +144,10 @@ def _read_stage(run: Run, name: str, entry: dict) -> Stage:
 
 
 def _count_statuses(run: Run, name: str) -> dict[Status, int]:
-    """Count videos per status; a zero is said too, except for `failed before`, which only follows a failure."""
+    """Return the number of videos per status, zeros included except for "failed before"."""
     counter = Counter(outcome.status for outcome in run.read_status(name))
-    return (
-        {status: counter[status] for status in get_args(Status) if counter[status] or status != "failed before"}
-        if counter
-        else {}
-    )
+    shown = [status for status in get_args(Status) if counter[status] or status != "failed before"]
+    return {status: counter[status] for status in shown} if counter else {}
 
 
 def _read_failures(run: Run) -> list[dict[str, str]]:
@@ -186,22 +156,38 @@ def _read_failures(run: Run) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def _read_videos(run: Run) -> list[Video]:
-    return run.read_videos() if (run.root / "videos.csv").exists() else []
+# Turn a notebook into HTML ------------------------------------------------------------------------------------------
+def _write_notebook_page(
+    run: Run, manifest: dict[str, Any], stage: StageResult, pages: Sequence[StageResult] = ()
+) -> Path:
+    """Write the page of one notebook, with links to the pages before and after it; without `pages`, as index page."""
+    body, headings = _notebook_body(run.notebook_path(stage.name), [page.name for page in pages])
+    around = [None, *pages, None]
+    position = around.index(stage) if pages else 0
+    files = [] if pages else [path.name for path in run.root.glob("*.*") if path.suffix in (".csv", ".json")]
+    links = {"previous": around[position - 1], "following": around[position + 1]}
+    links |= {"files": sorted(set(files) - {"run.json"}), "alone": not pages, "contents": headings}
+    page = render_page(run, "notebook.html.j2", manifest=manifest, stage=stage, body=Markup(body), **links)
+    return _write_html(run, f"{stage.name}.html" if pages else "index.html", page)
 
 
-# A notebook's cells as HTML ----------------------------------------------------------------------------------------------------------
-def _notebook_body(path: Path, page_names: Sequence[str]) -> tuple[str, list[tuple[str, str, str]]]:
-    """Turn a notebook into HTML; also its headings as (level, id, HTML of the text). Cells tagged `lead` come first, below the title."""
+def _write_html(run: Run, file_name: str, html: str) -> Path:
+    path = run.root / "report" / file_name
+    run.write_bytes(path, html.encode())
+    return path
+
+
+def _notebook_body(path: Path, linked: Sequence[str]) -> tuple[str, list[Heading]]:
+    """Return a notebook's HTML and its headings. Cells tagged `lead` follow the title, before all others."""
     notebook = nbformat.read(path, as_version=4)
     title, *others = notebook.cells or [nbformat.v4.new_markdown_cell("")]
     notebook.cells = [title, *sorted(others, key=lambda cell: LEAD not in cell.metadata.get("tags", []))]
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = _merge_streams(cell.outputs)
-    notebook_links = {f"{name}.ipynb" for name in page_names}
+            _merge_streams(cell)
+    notebook_links = {f"{name}.ipynb" for name in linked}
     exporter = HTMLExporter(
-        config=Config({"NbConvertBase": {"display_data_priority": SHOWN_FIRST}}),
+        config=Config({"NbConvertBase": {"display_data_priority": OUTPUT_FORMATS}}),
         template_name="basic",
         template_file="cells.html.j2",
         extra_loaders=[FileSystemLoader(TEMPLATES)],
@@ -214,40 +200,20 @@ def _notebook_body(path: Path, page_names: Sequence[str]) -> tuple[str, list[tup
     return _number_headings(body)
 
 
-def _merge_streams(outputs: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Join the pieces of each stream, and leave out what shows nothing then: a bar that reached its end."""
-    merged: list[nbformat.NotebookNode] = []
-    for output in outputs:
-        earlier = _earlier_piece(merged, output)
-        if earlier is None:
-            merged.append(output)
-        else:
-            earlier.text += output.text
-    for output in merged:
+def _merge_streams(cell: nbformat.NotebookNode) -> None:
+    """Merge the pieces of stdout and of stderr, and delete progress bars that reached their end."""
+    # stderr goes first, because prints between its pieces would keep a progress bar from being merged.
+    cell.outputs = sorted(cell.outputs, key=lambda output: output.get("name") != "stderr")
+    CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+    for output in cell.outputs:
         if output.output_type == "stream":
-            output.text = _stream_shown(output)
-    return [output for output in merged if output.output_type != "stream" or output.text.strip()]
-
-
-def _earlier_piece(
-    merged: Sequence[nbformat.NotebookNode], output: nbformat.NotebookNode
-) -> nbformat.NotebookNode | None:
-    """Find what a piece of a stream continues: stdout the output before it; stderr any one, since prints cut a bar to pieces."""
-    if output.output_type != "stream":
-        return None
-    candidates = merged if output.name == "stderr" else merged[-1:]
-    return next((earlier for earlier in candidates if earlier.get("name") == output.name), None)
-
-
-def _stream_shown(output: nbformat.NotebookNode) -> str:
-    lines = collapse_carriage_returns(output.text).split("\n")
-    return "\n".join(
-        line.rstrip() for line in lines if output.name == "stdout" or not FINISHED_BAR.search(line)
-    ).rstrip("\n")
+            text = FINISHED_BAR.sub("", output.text) if output.name == "stderr" else output.text
+            output.text = text.rstrip()
+    cell.outputs = [output for output in cell.outputs if output.output_type != "stream" or output.text]
 
 
 def _clean_html(html: str, notebook_links: set[str]) -> str:
-    """Keep of a notebook's HTML what neither runs nor loads anything."""
+    """Return HTML without anything that runs or loads."""
 
     def is_safe(tag: str, name: str, value: str) -> bool:
         if name == "src":
@@ -256,75 +222,41 @@ def _clean_html(html: str, notebook_links: set[str]) -> str:
             return bool(SAFE_LINK.match(value)) or value in notebook_links
         return name in SAFE_ATTRIBUTES
 
-    without_scripts = re.sub(r"<(script|style)\b.*?</\1\s*>", "", str(html), flags=re.DOTALL | re.IGNORECASE)
-    return bleach.clean(
-        without_scripts, tags=SAFE_TAGS, attributes=is_safe, protocols={"data", "http", "https", "mailto"}, strip=True
-    )
+    # bleach removes the tags of scripts and styles, but keeps their text.
+    html = re.sub(r"<(script|style)\b.*?</\1\s*>", "", str(html), flags=re.DOTALL | re.IGNORECASE)
+    protocols = {"data", "http", "https", "mailto"}
+    return bleach.clean(html, tags=SAFE_TAGS, attributes=is_safe, protocols=protocols, strip=True)
 
 
-def _number_headings(body: str) -> tuple[str, list[tuple[str, str, str]]]:
-    """Give the headings below the title an id, and list them."""
-    contents: list[tuple[str, str, str]] = []
+def _number_headings(body: str) -> tuple[str, list[Heading]]:
+    """Add ids to the headings of levels 2 and 3, and return the headings."""
+    headings: list[Heading] = []
 
-    def mark(match: re.Match[str]) -> str:
+    def add_id(match: re.Match[str]) -> str:
         level, text = match.groups()
-        contents.append((level, f"section-{len(contents) + 1}", re.sub(r"</?a\b[^>]*>", "", text)))
-        return f'<h{level} id="{contents[-1][1]}">{text}</h{level}>'
+        headings.append((level, f"section-{len(headings) + 1}", re.sub(r"</?a\b[^>]*>", "", text)))
+        return f'<h{level} id="{headings[-1][1]}">{text}</h{level}>'
 
-    return re.sub(r"<h([23])>(.*?)</h\1>", mark, body, flags=re.DOTALL), contents
-
-
-# Pages -------------------------------------------------------------------------------------------------------------------------------
-def page_environment(run: Run) -> Environment:
-    """Make the templates ready for pages in a run's `report/`; whatever they insert is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["css"] = Markup((TEMPLATES / "report.css").read_text())
-    environment.globals["source"] = partial(_source_link, run)
-    environment.globals["data_name"] = _data_name
-    environment.filters |= {"duration": _duration, "number": _number, "moment": _moment}
-    return environment
+    return re.sub(r"<h([23])>(.*?)</h\1>", add_id, body, flags=re.DOTALL), headings
 
 
+# Format values ------------------------------------------------------------------------------------------------------
 def _source_link(run: Run, name: str) -> Markup:
-    """Link to a file of the run folder, seen from `report/`; a file that is not there is named without a link."""
+    """Return a link from `report/` to a file of the run folder, or its name without a link if it is missing."""
     if (run.root / name).exists():
         return Markup('<a class="source" href="{}">{}</a>').format("../" + quote(name), name)
-    return Markup('<span class="source">{} (not there)</span>').format(name)
+    return Markup('<span class="source">{} (missing)</span>').format(name)
 
 
-def _data_name(manifest: dict) -> str:
+def _data_name(manifest: dict[str, Any]) -> str:
     return Path(manifest["data"]).name or manifest["data"]
 
 
 def _label_counts(videos: Sequence[Video]) -> str:
     labels = Counter(video.label for video in videos)
-    unknown = f" · {labels[None]:,} without a label" if labels[None] else ""
+    unknown = f" · {labels[None]:,} unlabelled" if labels[None] else ""
     return f"{labels[REAL]:,} real · {labels[FAKE]:,} fake{unknown}"
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _moment(iso: str) -> str:
+def _format_time(iso: str) -> str:
     return datetime.fromisoformat(iso).strftime("%d %B %Y, %H:%M %Z").strip()
-
-
-def _number(value: object) -> str:
-    """Write a number as a person reads it: `12,345`, `0.873`, `1.2e-05`."""
-    if isinstance(value, float) and value and abs(value) < 0.001:
-        return f"{value:.2g}"
-    if isinstance(value, float):
-        return f"{value:,.3f}".rstrip("0").rstrip(".")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "–" if value is None else str(value)

@@ -1,10 +1,11 @@
-"""The stage table, and the way from it to executed notebooks and a report.
+"""Bring a run folder up to date: decide which notebooks are out of date, run them, write the report.
 
-A stage is due (`due.run_if_due`) when its notebook's code, its parameters, the library or a file it needs has changed since it last
-succeeded in this run folder; nothing changed, nothing runs. All state lies in the run folder.
+`staleness.changes` decides. What a notebook depended on when it last succeeded is stored in run.json; all state lies in
+the run folder.
 """
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -17,33 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import dfdc_lib
-from dfdc_lib.data.video_list import is_video_list, read_video_list
-from dfdc_lib.pipeline.due import (
-    NotebookError,
-    code_fingerprint,
-    execute_notebook,
-    files_fingerprint,
-    folder_fingerprint,
-    run_if_due,
-)
-from dfdc_lib.pipeline.parameters import Parameter, read_parameters
+from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
+from dfdc_lib.pipeline.execution import NotebookError, code_cells, execute_notebook
+from dfdc_lib.pipeline.parameters import read_parameters
 from dfdc_lib.pipeline.report import write_page, write_report
+from dfdc_lib.pipeline.stage_table import INSPECT, STAGES, Stage, files_of
 from dfdc_lib.records import BUILT_IN_SAMPLE
 from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
+from dfdc_lib.staleness import Dependencies, changes, code_of, content_fingerprint, fingerprint, source_fingerprint
 
-NOTEBOOKS = PROJECT / "notebooks"
-OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that have an option of their own
-# Change how a stage is computed, not what comes out: a stage does not depend on them.
-SPEED_PARAMETERS = {"WORKERS", "DEVICE"}
-STATES = {  # what a stage goes on from, by its number
-    "00": "info/*.json",
-    "01": "boxes/*.json",
-    "02": "crops/*/crops.json",
-    "03": "masks/*/masks.json",
-    "04": "hashes/*.json",
-    "06": "models/*/state.pt",
-    "07": "scores/*/*.json",
-}
+OTHER_PARAMETERS = {"RUN", "WORKERS", "DEVICE"}  # say where and how fast a result is computed, and do not change it
+TRAINING = "06_train"
+NOT_RUN = "not run yet"
 REPORTED_PACKAGES = (
     "torch",
     "torchvision",
@@ -57,285 +43,216 @@ REPORTED_PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One notebook, the files of the run folder it needs, those it makes, and those it uses where they are there."""
-
-    name: str
-    title: str
-    needs: tuple[str, ...]
-    makes: tuple[str, ...]
-    uses: tuple[str, ...] = ()
-    model_parts: tuple[str, ...] = ()  # files of its models that it reads beside card and weights
-
-    @property
-    def number(self) -> str:
-        """Give "03" of "03_ssim_masks"."""
-        return self.name[:2]
-
-    @property
-    def notebook(self) -> Path:
-        """Say where the notebook lies."""
-        return NOTEBOOKS / f"{self.name}.ipynb"
-
-
-STAGES = (
-    Stage("00_videos", "Videos", (), ("videos.csv", "status/00_videos.csv")),
-    Stage("01_detect_faces", "Detect faces", ("videos.csv", "status/00_videos.csv"), ("status/01_detect_faces.csv",)),
-    Stage(
-        "02_crop_faces",
-        "Crop faces",
-        ("videos.csv", "status/01_detect_faces.csv"),
-        ("crops.parquet", "status/02_crop_faces.csv"),
-    ),
-    Stage(
-        "03_ssim_masks",
-        "SSIM masks",
-        ("videos.csv", "status/02_crop_faces.csv"),
-        ("masks.csv", "status/03_ssim_masks.csv"),
-    ),
-    Stage("04_folds", "Folds", ("videos.csv", "status/00_videos.csv"), ("folds.csv", "leaks.csv")),
-    Stage(
-        "05_augmentation_preview",
-        "Augmentation preview",
-        ("crops.parquet", "masks.csv"),
-        ("metrics/05_augmentation_preview.json",),
-    ),
-    Stage("06_train", "Train", ("crops.parquet", "masks.csv", "folds.csv"), ("metrics/06_train.json",)),
-    Stage("07_predict", "Predict", ("videos.csv",), ("submission.csv", "status/07_predict.csv"), uses=("folds.csv",)),
-    Stage(
-        "08_averaging_strategies",
-        "Averaging strategies",
-        ("submission.csv",),
-        ("metrics/08_averaging_strategies.json",),
-    ),
-)
-
-
-# Beside the stages of a run: one video, in a run folder of its own.
-INSPECT = Stage("11_inspect_video", "Inspect a video", (), ("inspection.json",), model_parts=("calibration.json",))
-
-
 class StageError(RuntimeError):
-    """A notebook stopped; the message says which, and with what; `reason` is the error alone."""
+    """A notebook failed. The message names it; `reason` is the error alone."""
 
     def __init__(self, stage: str, reason: str, notebook: Path) -> None:
-        super().__init__(f"{stage} stopped: {reason}; the notebook as far as it came: {notebook}")
+        super().__init__(f"{stage} failed: {reason}; see the executed notebook: {notebook}")
         self.reason = reason
 
 
-def choose_stages(first: str = "", last: str = "") -> list[Stage]:
-    """Choose the stages from number `first` to number `last`; "" = from the beginning, to the end.
+@dataclass(frozen=True)
+class Request:
+    """What to bring up to date."""
 
-    Raises:
-        ValueError: for a number that no stage has, or an empty range.
-    """
-    numbers = [stage.number for stage in STAGES]
-    for number in (first, last):
-        if number and number not in numbers:
-            raise ValueError(
-                f"there is no stage {number!r}; the stages are {', '.join(stage.name for stage in STAGES)}"
-            )
-    chosen = [stage for stage in STAGES if (not first or stage.number >= first) and (not last or stage.number <= last)]
-    if not chosen:
-        raise ValueError(f"no stage lies between {first} and {last}: give the earlier number to --from")
-    return chosen
+    run_folder: Path  # created if absent
+    data: Path | None  # folder of videos, or a list of videos; None = the built-in sample
+    stages: Sequence[Stage]  # in order
+    parameters: Mapping[str, Any]  # name -> value, checked by `parse_assignments`; a notebook gets those it has
+    force: bool = False  # run the stages from scratch even if nothing changed
+    command: str = ""  # what the user typed, for run.json
 
-
-def all_parameters() -> dict[str, Parameter]:
-    """Gather what `-p` may set; RUN, DATA, KIND and WORKERS have options of their own."""
-    return {
-        name: found
-        for stage in STAGES
-        for name, found in read_parameters(stage.notebook).items()
-        if name not in OPTIONS
-    }
+    def parameters_of(self, stage: Stage) -> dict[str, Any]:
+        """Return the values of all parameters of a stage's notebook."""
+        values = dict(self.parameters) | {"RUN": str(self.run_folder), "DATA": str(self.data or "")}
+        return {name: values.get(name, known.default) for name, known in read_parameters(stage.notebook).items()}
 
 
 @dataclass(frozen=True)
-class Source:
-    """Whose videos are to be scored: in which run folder, from which data, by which stages."""
+class StaleStage:
+    """A stage that is out of date."""
 
-    run_folder: Path
-    data: Path | None  # None = the built-in sample
-    kind: str
-    stages: tuple[Stage, ...]
+    stage: Stage
+    reasons: list[str]
+    video_count: int = 0  # videos whose results are out of date because code changed
+
+    def __str__(self) -> str:
+        videos = [f"{self.video_count} videos"] if self.video_count else []
+        return f"{self.stage.name}: {', '.join([*self.reasons, *videos])}"
 
 
-def choose_source(videos: Path, run_folder: Path | None) -> Source:
-    """Say what it takes to score videos.
+def plan(request: Request) -> list[StaleStage]:
+    """Return the stages that are out of date, in order, with the reasons.
 
-    Args:
-        videos: folder of videos, list of them (see `video_list`), or run folder: one that has a run.json.
-        run_folder: None = `outputs/predict_<name>`, or `videos` if that is a run folder.
-    Returns:
-        Notebooks 00 and 07; of a run folder only 07, in that folder itself.
+    A stage that reads what an out-of-date stage makes is listed too; when its turn comes, it runs only if its input has
+    really changed.
+
     Raises:
-        FileNotFoundError: if there is nothing at `videos`, it is another file, or a listed video is not there.
-        ValueError: if a list is not as it should be, or `run_folder` is another folder than the run folder whose videos are wanted.
+        FileNotFoundError: if a stage needs a file that neither exists nor is made by an earlier stage.
+        ValueError: if the run folder belongs to another data set.
     """
-    manifest_path = videos / "run.json"
-    predict = tuple(stage for stage in STAGES if stage.name == "07_predict")
-    if manifest_path.exists():
-        if run_folder and run_folder.resolve() != videos.resolve():
-            raise ValueError(
-                f"{videos} is a run folder, and the scores of its videos go into it: leave out --run {run_folder}"
-            )
-        manifest = json.loads(manifest_path.read_bytes())
-        data = None if manifest["data"] == BUILT_IN_SAMPLE else Path(manifest["data"])
-        return Source(videos.resolve(), data, manifest["kind"], predict)
-    if is_video_list(videos):
-        read_video_list(videos)
-    elif not videos.is_dir():
-        found = "a file" if videos.exists() else "not there"
-        raise FileNotFoundError(
-            f"expected a folder of videos, a list of them (.txt, .csv) or a run folder, got {videos}, which is {found}"
-        )
-    name = videos.resolve().stem if videos.is_file() else videos.resolve().name
-    target = (run_folder or PROJECT / "outputs" / f"predict_{name}").resolve()
-    return Source(target, videos.resolve(), "auto", (STAGES[0], *predict))
+    run = Run(request.run_folder)
+    manifest = _read_manifest(run, request)
+    stale: list[StaleStage] = []
+    made: set[str] = set()  # by earlier stages of the plan
+    for stage in request.stages:
+        _require_inputs(run, stage, made)
+        made |= set(stage.makes)
+        found = _staleness(run, stage, request, manifest)
+        upstream = [s.stage.name for s in stale if _reads(run, stage, request.parameters_of(stage), s.stage)]
+        if upstream and not request.force and stage.name in manifest["stages"]:
+            found = StaleStage(stage, [*found.reasons, f"depends on {', '.join(upstream)}"], found.video_count)
+        if found.reasons:
+            stale.append(found)
+    return stale
 
 
-def run_stages(
-    run_folder: Path,
-    data: Path | None,
-    stages: Sequence[Stage],
-    parameters: Mapping[str, Any],
-    *,
-    force: bool = False,
-    command: str = "",
-) -> Path:
-    """Bring a run folder up to date.
+def run_stages(request: Request) -> Path:
+    """Bring a run folder up to date and return the report's index page.
 
-    Args:
-        run_folder: made if absent.
-        data: folder of videos, or a list of them; None = the built-in sample.
-        stages: in order.
-        parameters: name → value, checked by `parse_assignments`; a notebook gets those it has.
-        force: run the stages even if nothing changed, from scratch.
-        command: what the user typed, for the manifest.
-    Returns:
-        The report's index page.
     Raises:
-        StageError: if a notebook stopped; the report is written all the same.
+        StageError: if a notebook failed; the report is written all the same.
         ValueError, FileNotFoundError: before anything runs.
         RuntimeError: if another process works in this run folder.
     """
-    run = open_run(run_folder)
-    source = str(data) if data else BUILT_IN_SAMPLE
+    run = open_run(request.run_folder)
     with run.lock("run", "dfdc run"):
         run.remove_partial()
-        manifest = _open_manifest(run, source, str(parameters.get("KIND", "auto")), command)
-        if force:
-            _forget(run, stages)
-        settings = dict(parameters) | {"RUN": str(run.root), "DATA": str(data or "")}
-        began, ran = time.monotonic(), []
+        for stale in plan(request):
+            if stale.reasons != [NOT_RUN]:
+                print(f"out of date: {stale}", file=sys.stderr)
+        manifest = _read_manifest(run, request) | _environment(request)
+        began, executed = time.monotonic(), False
         error: StageError | None = None
-        for stage in stages:
-            own = {name: settings.get(name, known.default) for name, known in read_parameters(stage.notebook).items()}
+        for stage in request.stages:
+            if not _staleness(run, stage, request, manifest).reasons:
+                print(f"{stage.name}: up to date", file=sys.stderr)
+                continue
+            executed = True
             try:
-                if _bring_up_to_date(run, stage, own, data, manifest):
-                    ran.append(stage)
-                    print(f"{stage.name}: done in {manifest['stages'][stage.name]['seconds']:.1f} s", file=sys.stderr)
-                else:
-                    print(f"{stage.name}: unchanged", file=sys.stderr)
+                _execute(run, stage, request, manifest)
             except StageError as stopped:
-                ran.append(stage)
                 error = stopped
                 break
+            print(f"{stage.name}: done in {manifest['stages'][stage.name]['seconds']:.1f} s", file=sys.stderr)
         index = run.root / "report" / "index.html"
-        if ran or not index.exists():
+        if executed or not index.exists():
             manifest["seconds"] = round(time.monotonic() - began, 1)
             run.write_json(run.root / "run.json", manifest)
-            index = (
-                write_page(run, INSPECT.name)
-                if stages == [INSPECT]
-                else write_report(run, [stage.name for stage in STAGES])
-            )
+            one_page = list(request.stages) == [INSPECT]
+            index = write_page(run, INSPECT.name) if one_page else write_report(run, [stage.name for stage in STAGES])
         run.remove_partial()
     if error:
         raise error
     return index
 
 
-def _open_manifest(run: Run, source: str, kind: str, command: str) -> dict[str, Any]:
-    """Continue the manifest of this run folder, or begin it."""
-    path = run.root / "run.json"
-    manifest = json.loads(path.read_bytes()) if path.exists() else {"stages": {}}
-    if manifest.get("data", source) != source:
-        raise ValueError(
-            f"{run.root} holds a run of {manifest['data']}, not of {source}: choose another --run, or delete that folder"
-        )
-    git = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False
+def dependencies(run: Run, stage: Stage, parameters: Mapping[str, Any], data: Path | None) -> Dependencies:
+    """Return everything a stage's result depends on now."""
+    inputs = {_label(run, path): content_fingerprint(path) for path in _input_files(run, stage, parameters)}
+    if data and not stage.needs:
+        inputs["data"] = _data_fingerprint(data)
+    return Dependencies(
+        parameters={name: json.dumps(value) for name, value in parameters.items() if name not in OTHER_PARAMETERS},
+        code={"notebook": source_fingerprint("\n".join(code_cells(stage.notebook)))} | code_of(stage.code),
+        inputs=inputs,
     )
-    manifest |= {
-        "kit_version": dfdc_lib.__version__,
-        "commit": git.stdout.strip(),
-        "data": source,
-        "kind": kind,
-        "command": command,
-        "started": _now(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES},
-    }
-    return manifest
 
 
-def _forget(run: Run, stages: Sequence[Stage]) -> None:
-    """Make these stages due, and what they would go on from."""
-    (run.root / ".doit.db").unlink(missing_ok=True)
-    for stage in stages:
-        for record in run.root.glob(STATES[stage.number]) if stage.number in STATES else ():
-            record.unlink()
+def _staleness(run: Run, stage: Stage, request: Request, manifest: Mapping[str, Any]) -> StaleStage:
+    """Return why a stage is out of date; no reasons if it is up to date."""
+    stored = manifest["stages"].get(stage.name, {})
+    missing = [name for name in stage.makes if not (run.root / name).exists()]
+    if request.force:
+        return StaleStage(stage, ["forced"])
+    if not stored:
+        return StaleStage(stage, [NOT_RUN])
+    if stored["status"] != "done":
+        return StaleStage(stage, ["its last run did not succeed"])
+    if "depends_on" not in stored:
+        return StaleStage(stage, ["run by an older version of the kit"])
+    if missing:
+        return StaleStage(stage, [f"{', '.join(missing)} is missing"])
+    current = dependencies(run, stage, request.parameters_of(stage), request.data)
+    found = changes(Dependencies.model_validate(stored["depends_on"]), current)
+    keeps = [stage.keeps] if stage.keeps and found.reasons and not (found.parameters or found.inputs) else []
+    stale_job = bool(code_of(stage.job).keys() & set(found.code))
+    videos = sum(bool(outcome.fingerprint) for outcome in run.read_status(stage.name)) if stale_job else 0
+    return StaleStage(stage, found.reasons + keeps, videos)
 
 
-def _bring_up_to_date(
-    run: Run, stage: Stage, parameters: dict[str, Any], data: Path | None, manifest: dict[str, Any]
-) -> bool:
-    """Run a stage if it is due; say whether it was."""
-    for name in stage.needs:
-        if not (run.root / name).exists():
+def _require_inputs(run: Run, stage: Stage, made: set[str]) -> None:
+    for name in files_of(stage.needs):
+        if name not in made and not (run.root / name).exists():
             raise FileNotFoundError(
-                f"{stage.name} needs {name}, which is not in {run.root}: run the stages before it first (leave out --from)"
+                f"{stage.name} needs {name}, which is not in {run.root}: run the earlier stages first (omit --from)"
             )
-    ran = run_if_due(
-        stage.name,
-        lambda: _execute(run, stage, parameters, manifest),
-        run.root / ".doit.db",
-        depends_on={
-            "parameters": {name: value for name, value in parameters.items() if name not in SPEED_PARAMETERS},
-            "code": code_fingerprint(stage.notebook),
-            "data": _data_fingerprint(data) if data and not stage.needs else "",
-        },
-        needs=[*(run.root / name for name in stage.needs), *_used_files(run, stage, parameters)],
-        makes=[run.root / name for name in stage.makes],
+
+
+def _reads(run: Run, stage: Stage, parameters: Mapping[str, Any], earlier: Stage) -> bool:
+    """Return whether a stage reads what an earlier stage makes: its files, or the model it trains."""
+    reads_model = earlier.name == TRAINING and any(
+        (run.root / "models" / name).is_dir() for name in parameters.get("MODELS", [])
     )
-    failure = manifest["stages"].get(stage.name, {}).get("error") if ran else ""
-    if failure:
-        raise StageError(stage.name, failure, run.notebook_path(stage.name))
-    return ran
+    return reads_model or earlier.number in (*stage.needs, *stage.uses)
+
+
+def _input_files(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> list[Path]:
+    """Return the existing files that a stage reads: in the run folder, of its models, and those its parameters name."""
+    paths = [run.root / name for name in files_of((*stage.needs, *stage.uses))]
+    for name in parameters.get("MODELS", []) if stage.model_files else ():
+        given = project_path(name)
+        folders = (run.root / "models" / name, given)  # a model of this run, or anybody's
+        paths += [folder / file.format(model=folder.name) for folder in folders for file in stage.model_files]
+        paths.append(given)  # a released checkpoint is one file
+    paths += [project_path(parameters[name]) for name in ("VIDEO", "ORIGINAL", "SCORES") if parameters.get(name)]
+    return [path for path in dict.fromkeys(paths) if path.is_file()]
+
+
+def _label(run: Run, path: Path) -> str:
+    """Return the name under which run.json lists a file: relative to the run folder if it lies in it."""
+    return str(path.relative_to(run.root)) if path.is_relative_to(run.root) else str(path)
 
 
 def _data_fingerprint(data: Path) -> str:
-    return files_fingerprint([data, *read_video_list(data)]) if is_video_list(data) else folder_fingerprint(data)
+    """Return a hash of the names, sizes and times of all files of a data set."""
+    if is_video_list(data):
+        paths = [data, *read_video_list(data)]
+    else:
+        paths = sorted(Path(root, name) for root, _, names in os.walk(data) for name in names)
+    states = [(str(path), path.exists() and (path.stat().st_size, path.stat().st_mtime_ns)) for path in paths]
+    return fingerprint(states)
 
 
-def _used_files(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> list[Path]:
-    """List what there is of the files that a stage uses: those it names, and those in its parameters MODELS, VIDEO and ORIGINAL."""
-    models = [
-        place for name in parameters.get("MODELS", []) for place in (run.root / "models" / name, project_path(name))
-    ]
-    parts = [folder / part for folder in models for part in ("model.json", "weights.safetensors", *stage.model_parts)]
-    given = [project_path(parameters[name]) for name in ("VIDEO", "ORIGINAL") if parameters.get(name)]
-    return [
-        path
-        for path in dict.fromkeys([*(run.root / name for name in stage.uses), *models, *parts, *given])
-        if path.is_file()
-    ]
+def _read_manifest(run: Run, request: Request) -> dict[str, Any]:
+    """Return the content of run.json, or an empty one."""
+    path, source = run.root / "run.json", str(request.data) if request.data else BUILT_IN_SAMPLE
+    manifest = json.loads(path.read_bytes()) if path.exists() else {"stages": {}}
+    if manifest.get("data", source) != source:
+        raise ValueError(
+            f"{run.root} holds a run of {manifest['data']}, not of {source}: choose another --run, or delete it"
+        )
+    return manifest | {"data": source, "kind": str(request.parameters.get("KIND", "auto"))}
 
 
-def _execute(run: Run, stage: Stage, parameters: dict[str, Any], manifest: dict[str, Any]) -> None:
-    """Run the notebook and write in the manifest how it went."""
+def _environment(request: Request) -> dict[str, Any]:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False).stdout.strip()
+    versions = {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES}
+    return {
+        "kit_version": dfdc_lib.__version__,
+        "commit": commit,
+        "command": request.command,
+        "started": _now(),
+        "versions": versions,
+    }
+
+
+def _execute(run: Run, stage: Stage, request: Request, manifest: dict[str, Any]) -> None:
+    """Run a notebook; run.json says "failed" until it has succeeded, so a killed run repeats it."""
+    parameters = request.parameters_of(stage)
+    _require_inputs(run, stage, set())
+    depends_on = dependencies(run, stage, parameters, request.data).model_dump()
     entry: dict[str, Any] = {
         "title": stage.title,
         "status": "failed",
@@ -344,16 +261,27 @@ def _execute(run: Run, stage: Stage, parameters: dict[str, Any], manifest: dict[
         "error": "interrupted",
     }
     manifest["stages"][stage.name] = entry
+    run.write_json(run.root / "run.json", manifest)
+    if request.force:
+        _delete_state(run, stage, parameters)
     began = time.monotonic()
     try:
         execute_notebook(stage.notebook, run.notebook_path(stage.name), parameters)
-        entry |= {"status": "done", "error": ""}
+        entry |= {"status": "done", "error": "", "depends_on": depends_on}
     except NotebookError as error:
         entry["error"] = str(error)
-        raise
+        raise StageError(stage.name, str(error), run.notebook_path(stage.name)) from error
     finally:
         entry["seconds"] = round(time.monotonic() - began, 1)
         run.write_json(run.root / "run.json", manifest)
+
+
+def _delete_state(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> None:
+    """Delete the files from which a stage would continue."""
+    model = parameters.get("NAME") or parameters.get("PRESET")
+    for pattern in stage.state:
+        for path in run.root.glob(pattern.format(model=model)):
+            path.unlink()
 
 
 def _now() -> str:

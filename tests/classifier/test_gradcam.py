@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dfdc_lib.classifier import gradcam
-from dfdc_lib.classifier.inference import feed
+from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.classifier.model import Classifier, create_model
 from dfdc_lib.records import Recipe
 
@@ -101,7 +101,7 @@ def test_a_map_is_the_class_activation_map_where_features_are_averaged(encoder: 
     model = create_model(encoder, pretrained=False, drop_path=0, noise=noise).eval()
     images = noisy(2)
     with torch.no_grad():
-        features = model.features(feed(torch.from_numpy(images).permute(0, 3, 1, 2), RECIPE, torch.device("cpu")))
+        features = model.features(normalize(torch.from_numpy(images).permute(0, 3, 1, 2), RECIPE, torch.device("cpu")))
         assert features.shape[2:] == (2, 2)
         if (
             torch.einsum("c,nchw->", model.fc.weight[0], features) < 0
@@ -148,7 +148,7 @@ def test_the_model_comes_back_as_it_was_given(small: Classifier) -> None:
 )
 def test_images_of_another_shape_are_refused(shape: tuple, dtype: type, got: str, small: Classifier) -> None:
     with pytest.raises(
-        ValueError, match=rf"must be \(n, 64, 64, 3\) uint8, got .*{got}.*: make them with feed.fit_to_square"
+        ValueError, match=rf"must be \(n, 64, 64, 3\) uint8, got .*{got}.*: make them with preprocess.fit_to_square"
     ):
         gradcam.heat_maps(small, np.zeros(shape, dtype), RECIPE)
 

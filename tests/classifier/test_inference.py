@@ -1,46 +1,21 @@
-"""Crops in, logits out: what a model is fed with is what its recipe says."""
-
 import numpy as np
 import pytest
 import torch
 
-from dfdc_lib.classifier.inference import autocast_dtype, choose_device, feed, logits_of, weights_fingerprint
+from dfdc_lib.classifier.inference import autocast_dtype, logits_of, weights_fingerprint
 from dfdc_lib.classifier.model import Classifier, create_model
+from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.records import Recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 RECIPE = Recipe(size=64)
+IMAGES = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
 def model() -> Classifier:
     torch.manual_seed(0)
     return create_model("test_efficientnet", pretrained=False).eval()
-
-
-def images(count: int) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-
-
-def test_feed_of_no_image() -> None:
-    assert feed(images(0), RECIPE, CPU).shape == (0, 3, 64, 64)
-
-
-def test_feed_normalises_with_the_means_of_imagenet() -> None:
-    fed = feed(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4), RECIPE, CPU)
-    assert fed.dtype == torch.float32
-    assert fed.is_contiguous(memory_format=torch.channels_last)
-    black, white = (
-        [-2.117904, -2.035714, -1.804444],
-        [2.248908, 2.428571, 2.640000],
-    )  # (0 - mean) / std and (1 - mean) / std
-    torch.testing.assert_close(fed[:, :, 2, 3], torch.tensor([black, white]), rtol=0, atol=1e-5)
-
-
-def test_feed_takes_the_numbers_of_the_recipe() -> None:
-    recipe = RECIPE.model_copy(update={"mean": (0.0, 0.5, 1.0), "std": (1.0, 0.5, 2.0)})
-    fed = feed(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8), recipe, CPU)
-    assert fed.flatten().tolist() == [1.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -63,33 +38,21 @@ def test_autocast_dtype(
     assert autocast_dtype(precision, device) == expected
 
 
-@pytest.mark.parametrize(
-    ("asked", "there", "expected"),
-    [("auto", True, GPU), ("auto", False, CPU), ("cpu", True, CPU), ("cuda", False, GPU)],
-)
-def test_choose_device(asked: str, there: bool, expected: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert choose_device(asked) == expected
-
-
-def test_logits_are_what_the_model_says(model: Classifier) -> None:
-    logits = logits_of(model, images(3), RECIPE, torch.float32)
+def test_logits_equal_the_output_of_the_model(model: Classifier) -> None:
+    logits = logits_of(model, IMAGES, RECIPE, torch.float32)
     assert logits.shape == (3,) and logits.dtype == np.float32
     with torch.inference_mode():
-        assert np.array_equal(logits, model(feed(images(3), RECIPE, CPU)).numpy())
+        assert np.array_equal(logits, model(normalize(IMAGES, RECIPE, CPU)).numpy())
 
 
-def test_bfloat16_computes_in_bfloat16_and_gives_float32(model: Classifier) -> None:
-    exact, rough = (
-        logits_of(model, images(3), RECIPE, torch.float32),
-        logits_of(model, images(3), RECIPE, torch.bfloat16),
-    )
+def test_bfloat16_computes_in_bfloat16_and_returns_float32(model: Classifier) -> None:
+    exact, rough = (logits_of(model, IMAGES, RECIPE, dtype) for dtype in (torch.float32, torch.bfloat16))
     assert rough.dtype == np.float32
     assert not np.array_equal(rough, exact)
     assert np.abs(rough - exact).max() < 0.1
 
 
-def test_the_fingerprint_tells_models_apart(model: Classifier) -> None:
+def test_weights_fingerprint_depends_on_the_weights(model: Classifier) -> None:
     torch.manual_seed(0)
     same = create_model("test_efficientnet", pretrained=False)
     assert weights_fingerprint(same) == weights_fingerprint(model)

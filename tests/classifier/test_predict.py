@@ -16,8 +16,8 @@ from dfdc_lib import workers
 from dfdc_lib.classifier import predict
 from dfdc_lib.classifier.checkpoints import save_model
 from dfdc_lib.classifier.model import create_model
+from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.faces import stages, tracks
-from dfdc_lib.faces.extract import frame_indices
 from dfdc_lib.inspection.verdict import MAX_TURN, MIN_SHARPNESS
 from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Outcome, Recipe, Video
 from dfdc_lib.run_folder import Run, open_run
@@ -116,7 +116,7 @@ def test_every_face_has_a_logit_of_every_model(scored: tuple[Run, dict[str, Outc
     a, b = (scored[0].read_table(f"scores/{name}.parquet") for name in "ab")
     assert list(a.columns) == list(b.columns) == predict.SCORE_COLUMNS
     assert a.groupby("video_id").size().to_dict() == FACES
-    assert set(a["frame_index"]) == set(frame_indices(22, FRAMES)) == {0, 10, 21}
+    assert set(a["frame_index"]) == set(evenly_spaced(22, FRAMES)) == {0, 10, 21}
     pd.testing.assert_frame_equal(
         a.drop(columns=["logit", "score"]), b.drop(columns=["logit", "score"])
     )  # one search for both

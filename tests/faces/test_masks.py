@@ -1,4 +1,4 @@
-"""SSIM and masks: identities, hand-computed and published values, parity with scikit-image on real pairs, clamping, refusals, overlap."""
+"""SSIM and masks: identities, published values, parity with scikit-image, clamping, errors and overlap."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from skimage import data
 from skimage.metrics import structural_similarity
 
 from dfdc_lib.data.video import read_frames
-from dfdc_lib.faces.masks import CHANGED_LEVEL, WINDOW, changed_share, difference_mask, mask_of, overlap, ssim_map
+from dfdc_lib.faces import masks
+from dfdc_lib.faces.masks import CHANGED_LEVEL, WINDOW, compare_crops, difference_mask, ssim_map
 
 # scikit-image, test_mssim_vs_legacy: camera against itself with noise (seed 5, sigma 20), 7×7 uniform window.
 PUBLISHED_CAMERA_SSIM = 0.3674518327910367
 PARITY = 1e-4  # 5.3e-5 measured on the real pairs: float32 against scikit-image's float64
 GREY_LEVEL = 1
 
-FFPP = Path("ffpp")
 METHODS = ("Deepfakes", "Face2Face", "NeuralTextures")
 FACE_AREA = np.s_[20:500, 540:880]  # holds the face of 183 in the frames below
 FRAME_INDICES = {0, 100, 200}
@@ -29,13 +29,8 @@ def noise(seed: int, height: int = 40, width: int = 50) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def scikit_image_map(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    _, similarity = structural_similarity(original, fake, channel_axis=2, data_range=255, full=True)
-    return similarity.mean(axis=2)
-
-
 def assert_as_scikit_image(original: np.ndarray, fake: np.ndarray) -> None:
-    expected = scikit_image_map(original, fake)
+    expected = structural_similarity(original, fake, channel_axis=2, data_range=255, full=True)[1].mean(axis=2)
     assert np.abs(ssim_map(original, fake) - expected).max() < PARITY
     mask = difference_mask(original, fake).astype(int)
     at_least_zero = expected >= 0
@@ -44,13 +39,10 @@ def assert_as_scikit_image(original: np.ndarray, fake: np.ndarray) -> None:
 
 
 def real_pairs(folder: Path, method: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    original = folder / FFPP / "original_sequences" / "youtube" / "c23" / "videos" / "183.mp4"
-    fake = folder / FFPP / "manipulated_sequences" / method / "c23" / "videos" / "183_253.mp4"
+    original = folder / "ffpp/original_sequences/youtube/c23/videos/183.mp4"
+    fake = folder / f"ffpp/manipulated_sequences/{method}/c23/videos/183_253.mp4"
     frames = zip(read_frames(original, FRAME_INDICES), read_frames(fake, FRAME_INDICES), strict=True)
     return [(a.image[FACE_AREA], b.image[FACE_AREA]) for a, b in frames]
-
-
-# The map ------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("image", [level(0), level(255), noise(1), noise(2, 7, 7), data.astronaut()[:90, :70]])
@@ -71,7 +63,7 @@ def test_flat_images_differ_in_luminance_alone(one, other):
 
 
 def test_a_window_by_hand():
-    """One 7×7 window, 24 pixels of 255 and 25 of 0 against the same inverted: every statistic follows from the counts."""
+    """One 7 x 7 window: 24 pixels of 255 and 25 of 0 against their inversion."""
     board = np.indices((WINDOW, WINDOW)).sum(axis=0) % 2 * 255
     original = np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)
     mean_x, mean_y = 24 / 49 * 255, 25 / 49 * 255
@@ -86,25 +78,17 @@ def test_the_published_value_of_the_camera_man():
     camera = data.camera()
     noisy = np.clip(camera + 20.0 * np.random.RandomState(5).randn(*camera.shape), 0, 255).astype(np.uint8)
     similarity = ssim_map(*(np.repeat(image[:, :, None], 3, axis=2) for image in (camera, noisy)))
-    inside = similarity[
-        WINDOW // 2 : -(WINDOW // 2), WINDOW // 2 : -(WINDOW // 2)
-    ]  # scikit-image leaves out the border
+    edge = WINDOW // 2  # scikit-image leaves out the border
+    inside = similarity[edge:-edge, edge:-edge]
     assert inside.mean(dtype=np.float64) == pytest.approx(PUBLISHED_CAMERA_SSIM, abs=1e-6)
-
-
-def test_it_does_not_matter_which_is_the_original():
-    assert (ssim_map(noise(1), noise(2)) == ssim_map(noise(2), noise(1))).all()
 
 
 @pytest.mark.parametrize(
     ("original", "fake"),
     [
-        (noise(1), noise(2)),
-        (noise(1), 255 - noise(1)),
-        (noise(1, 7, 7), noise(2, 7, 7)),
-        (noise(1, 7, 200), noise(2, 7, 200)),
-        (level(3), level(250)),
-        (level(0), noise(1, 12, 12)),
+        *[(noise(1), noise(2)), (noise(1), 255 - noise(1))],
+        *[(noise(1, 7, 7), noise(2, 7, 7)), (noise(1, 7, 200), noise(2, 7, 200))],
+        *[(level(3), level(250)), (level(0), noise(1, 12, 12))],
         (data.astronaut(), data.astronaut()[:, ::-1]),
     ],
 )
@@ -118,40 +102,26 @@ def test_real_pairs_as_scikit_image(test_videos, method):
     assert len(pairs) == len(FRAME_INDICES)
     for original, fake in pairs:
         assert ssim_map(original, fake).min() < 0  # where the winner's cast wraps around
+        assert (ssim_map(original, fake) == ssim_map(fake, original)).all()
         assert_as_scikit_image(original, fake)
 
 
-def test_a_real_mask_marks_the_face_and_leaves_the_background(test_videos):
+def test_a_real_mask_shows_the_face_and_not_the_background(test_videos):
     for original, fake in real_pairs(test_videos, "Deepfakes"):
         mask = difference_mask(original, fake)
         face, border = mask[150:400, 80:260], np.concatenate([mask[:, :10].ravel(), mask[:, -10:].ravel()])
         assert face.mean() > 2 * border.mean()
 
 
-# The mask -----------------------------------------------------------------------------------------------------------------------------
-
-
-def test_mask_of_nothing():
-    assert mask_of(np.zeros((0, 0), np.float32)).shape == (0, 0)
-
-
 @pytest.mark.parametrize(
     ("similarity", "expected"),
     [
-        (1, 0),
-        (0.999, 0),
-        (0.99, 3),
-        (0.5, 128),
-        (0.002, 254),
-        (0.001, 255),
-        (0, 255),
-        (-0.001, 255),
-        (-0.5, 255),
-        (-1, 255),
+        *[(1, 0), (0.999, 0), (0.99, 3), (0.5, 128), (0.002, 254)],
+        *[(0.001, 255), (0, 255), (-0.001, 255), (-0.5, 255), (-1, 255)],
     ],
 )
 def test_mask_is_one_minus_similarity_clamped(similarity, expected):
-    mask = mask_of(np.full((2, 3), similarity, np.float32))
+    mask = masks.mask_of(np.full((2, 3), similarity, np.float32))
     assert mask.dtype == np.uint8
     assert (mask == expected).all()
 
@@ -165,54 +135,41 @@ def test_an_inverted_image_is_white_where_the_winners_cast_wraps_to_black():
     assert (difference_mask(original, 255 - original) == 255).all()
 
 
-def test_only_the_changed_place_is_marked():
+def test_a_comparison_of_a_partly_changed_crop():
     original = noise(1, 100, 100)
     fake = original.copy()
     fake[40:60, 40:60] = 255 - fake[40:60, 40:60]
-    mask = difference_mask(original, fake)
+    comparison = compare_crops(original, fake)
     reach = WINDOW // 2
-    outside = np.ones(mask.shape, bool)
+    outside = np.ones(comparison.mask.shape, bool)
     outside[40 - reach : 60 + reach, 40 - reach : 60 + reach] = False
-    assert (mask[outside] == 0).all()
-    assert (mask[43:57, 43:57] == 255).all()
+    assert (comparison.mask[outside] == 0).all()
+    assert (comparison.mask[43:57, 43:57] == 255).all()
+    np.testing.assert_array_equal(comparison.ssim_map, ssim_map(original, fake))
+    np.testing.assert_array_equal(comparison.mask, difference_mask(original, fake))
+    assert comparison.ssim == round(float(comparison.ssim_map.mean()), 5)
+    assert comparison.changed_share == round(masks.changed_share(comparison.mask), 5) > 0.03
 
 
 @pytest.mark.parametrize(
-    ("mask", "share"),
-    [
-        ([0, 0, 0, 0], 0),
-        ([255, 255, 255, 255], 1),
-        ([CHANGED_LEVEL - 1, CHANGED_LEVEL, 0, 0], 0.25),
-        ([128, 200, 255, 0], 0.75),
-    ],
+    ("mask", "share"), [([0, 0], 0), ([255, 255], 1), ([CHANGED_LEVEL - 1, CHANGED_LEVEL, 0, 0], 0.25)]
 )
 def test_changed_share(mask, share):
-    assert changed_share(np.array([mask], np.uint8)) == share
+    assert masks.changed_share(np.array([mask], np.uint8)) == share
 
 
-# Refusals -----------------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("function", [ssim_map, difference_mask])
 @pytest.mark.parametrize(
-    ("original", "fake", "message"),
+    ("original", "fake", "keyword"),
     [
-        (level(0, 0), level(0, 0), r"at least 7 pixels high and wide, got \(0, 0\)"),
-        (level(0, 12), level(0, 13), r"one shape, got \(12, 12, 3\) and \(13, 13, 3\): cut both with the same box"),
-        (level(0, 6), level(0, 6), r"at least 7 pixels high and wide, got \(6, 6\)"),
-        (noise(1, 6, 40), noise(1, 6, 40), r"at least 7 pixels high and wide, got \(6, 40\)"),
-        (level(0).astype(np.float32), level(0), r"must be \(H, W, 3\) uint8, got \(12, 12, 3\) float32 and uint8"),
-        (level(0), level(0).astype(np.int64), r"must be \(H, W, 3\) uint8, got \(12, 12, 3\) uint8 and int64"),
-        (level(0)[:, :, 0], level(0)[:, :, 0], r"must be \(H, W, 3\) uint8, got \(12, 12\) uint8"),
-        (level(0)[:, :, :1], level(0)[:, :, :1], r"must be \(H, W, 3\) uint8, got \(12, 12, 1\) uint8"),
+        (level(0, 12), level(0, 13), "one shape"),
+        *[(image, image, "at least 7") for image in (level(0, 0), level(0, 6), noise(1, 6, 40))],
+        *[(image, image, "uint8") for image in (level(0)[:, :, 0], level(0)[:, :, :1])],
+        *[(level(0).astype(np.float32), level(0), "uint8"), (level(0), level(0).astype(np.int64), "uint8")],
     ],
 )
-def test_what_cannot_be_compared_is_refused(function, original, fake, message):
-    with pytest.raises(ValueError, match=message):
-        function(original, fake)
-
-
-# Overlap ------------------------------------------------------------------------------------------------------------------------------
+def test_crops_that_cannot_be_compared_are_errors(original, fake, keyword):
+    with pytest.raises(ValueError, match=keyword):
+        compare_crops(original, fake)
 
 
 @pytest.mark.parametrize(
@@ -222,23 +179,14 @@ def test_what_cannot_be_compared_is_refused(function, original, fake, message):
         ([127, 0, 0, 0], [0, 127, 0, 0], 1),  # nothing reaches the level
         ([255, 0, 0, 0], [0, 0, 0, 0], 0),
         ([0, 0, 0, 0], [255, 0, 0, 0], 0),
-        ([255, 255, 0, 0], [0, 0, 255, 255], 0),
         ([255, 255, 0, 0], [0, 255, 255, 0], 1 / 3),
         ([128, 200, 255, 0], [255, 255, 0, 0], 2 / 3),
-        ([255, 255, 0, 0], [128, 128, 0, 0], 1),
     ],
 )
 def test_overlap_is_intersection_over_union(mask, truth, expected):
-    assert overlap(np.array([mask], np.uint8), np.array([truth], np.uint8)) == pytest.approx(expected)
+    assert masks.overlap(np.array([mask], np.uint8), np.array([truth], np.uint8)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("at_least", "expected"), [(1, 1), (51, 0.5), (101, 0)])
-def test_overlap_at_another_level(at_least, expected):
-    assert overlap(np.array([[50, 255]], np.uint8), np.array([[100, 100]], np.uint8), at_least) == pytest.approx(
-        expected
-    )
-
-
-def test_overlap_of_two_shapes_is_refused():
-    with pytest.raises(ValueError, match=r"mask and truth must have one shape, got \(2, 3\) and \(3, 2\)"):
-        overlap(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
+def test_overlap_of_two_shapes_is_an_error():
+    with pytest.raises(ValueError, match="shape"):
+        masks.overlap(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))

@@ -24,7 +24,6 @@ def moved(landmarks: tuple, degrees: float, scale: float) -> tuple:
     return tuple(tuple(matrix @ point + 7) for point in landmarks)
 
 
-# Sharpness -----------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (40, 30), (112, 112), (300, 200)])
 @pytest.mark.parametrize("level", [0, 77, 255])
 def test_one_colour_has_no_detail(shape: tuple[int, int], level: int) -> None:
@@ -37,31 +36,27 @@ def test_sharpness_of_a_checkerboard() -> None:
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_a_larger_picture_of_the_same_is_not_sharper(times: int) -> None:
-    small = checkerboard(SHARPNESS_SIDE, square=8)
-    assert quality.sharpness(checkerboard(times * SHARPNESS_SIDE, square=8 * times)) == pytest.approx(
-        quality.sharpness(small)
-    )
+def test_sharpness_does_not_depend_on_the_size(times: int) -> None:
+    small, large = checkerboard(SHARPNESS_SIDE, square=8), checkerboard(times * SHARPNESS_SIDE, square=8 * times)
+    assert quality.sharpness(large) == pytest.approx(quality.sharpness(small))
 
 
-def test_the_more_blurred_the_less_sharp() -> None:
+def test_blur_lowers_sharpness() -> None:
     face = np.ascontiguousarray(skimage.data.astronaut()[70:180, 180:270])
-    values = [quality.sharpness(face)] + [
-        quality.sharpness(cv2.GaussianBlur(face, (0, 0), sigma)) for sigma in (1, 2, 4)
-    ]
+    blurred = [cv2.GaussianBlur(face, (0, 0), sigma) for sigma in (1, 2, 4)]
+    values = [quality.sharpness(image) for image in (face, *blurred)]
     assert values == sorted(values, reverse=True)
-    assert values[0] > 100 and values[-1] < 20  # as the docstring and verdict.MIN_SHARPNESS have it
+    assert values[0] > 100 and values[-1] < 20  # the docstring and verdict.MIN_SHARPNESS rely on it
 
 
-# Turn ----------------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("landmarks", "expected"),
     [
         (FRONTAL, 0),
-        (with_nose(120, 300), 0),  # up and down does not count
+        (with_nose(120, 300), 0),  # only the horizontal offset counts
         (with_nose(130, 125), 0.25),
         (with_nose(110, 125), 0.25),
-        (with_nose(140, 125), 0.5),  # before the right eye
+        (with_nose(140, 125), 0.5),  # in front of the right eye
         (with_nose(180, 125), 1.5),
         (with_nose(40_000, 125), MOST_TURN),
         (((100, 100), (100, 100), *FRONTAL[2:]), MOST_TURN),  # a profile: both eyes at one point

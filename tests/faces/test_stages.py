@@ -1,4 +1,4 @@
-"""The stages on the built-in sample, on damaged copies of it and on odd real files: every video has one outcome, whatever happens."""
+"""Stages 00 to 04 on the built-in sample, on damaged copies of it and on odd real files: every video has one outcome."""
 
 import shutil
 from collections import Counter
@@ -12,7 +12,13 @@ import pytest
 
 from dfdc_lib import workers
 from dfdc_lib.data.sample import SCENES
-from dfdc_lib.faces import crops, jobs, stages
+from dfdc_lib.data.fold_stage import make_folds
+from dfdc_lib.data.video_stage import find_videos
+from dfdc_lib.faces import crop_stage
+from dfdc_lib.faces.box_source import boxes_source
+from dfdc_lib.faces.crop_stage import crop_faces
+from dfdc_lib.faces.detect_stage import detect_faces
+from dfdc_lib.faces.mask_stage import make_masks
 from dfdc_lib.records import DetectorSettings, FaceKey, Outcome, Video, VideoInfo
 from dfdc_lib.run_folder import Run, open_run
 
@@ -23,14 +29,16 @@ FAKES = {f"{scene.name}_{forgery.suffix}": scene.name for scene in SCENES for fo
 ORIGINALS = {scene.name for scene in SCENES}
 STAGES = ["00_videos", "01_detect_faces", "02_crop_faces", "03_ssim_masks", "04_folds"]
 
+Whole = tuple[Run, dict[str, list[Outcome]]]
+
 
 def run_all(run: Run, data: Path, settings: DetectorSettings = STRIDE) -> dict[str, list[Outcome]]:
-    """Run 00 to 03, and give each stage's outcomes."""
+    """Run 00 to 03 and return each stage's outcomes."""
     return {
-        "00_videos": stages.find_videos(run, str(data), workers=WORKERS),
-        "01_detect_faces": stages.detect_faces(run, settings, "cpu", WORKERS),
-        "02_crop_faces": stages.crop_faces(run, workers=WORKERS),
-        "03_ssim_masks": stages.make_masks(run, WORKERS),
+        "00_videos": find_videos(run, str(data), workers=WORKERS),
+        "01_detect_faces": detect_faces(run, settings, "cpu", WORKERS),
+        "02_crop_faces": crop_faces(run, workers=WORKERS),
+        "03_ssim_masks": make_masks(run, WORKERS),
     }
 
 
@@ -44,7 +52,7 @@ def status_counts(outcomes: list[Outcome]) -> dict[str, int]:
 
 
 def change_times(run: Run) -> dict[str, int]:
-    """Say when each file that a job writes was last written."""
+    """Return when each file that a job writes was last written."""
     folders = ("info", "boxes", "crops", "masks", "hashes")
     return {
         str(path): path.stat().st_mtime_ns
@@ -56,29 +64,28 @@ def change_times(run: Run) -> dict[str, int]:
 
 @pytest.fixture(scope="module", autouse=True)
 def threads() -> Iterator[None]:
-    """Threads in place of processes, which take seconds to start; test_pool and test_pipeline have the processes."""
+    """Use threads instead of processes, which take seconds to start; test_workers and test_runner use processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "worker_pool", ThreadPoolExecutor)
         yield
 
 
 @pytest.fixture(scope="module")
-def whole(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, dict[str, list[Outcome]]]:
-    """The sample, through all stages; do not write into it."""
+def whole(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The sample after all stages; do not write into it."""
     run = open_run(tmp_path_factory.mktemp("whole") / "run")
     outcomes = run_all(run, sample_root)
-    stages.make_folds(run, "leak-free", 4, workers=WORKERS)
+    make_folds(run, "leak-free", 4, workers=WORKERS)
     return run, outcomes | {"04_folds": run.read_status("04_folds")}
 
 
 @pytest.fixture
-def copy(whole: tuple[Run, dict[str, list[Outcome]]], tmp_path: Path) -> Run:
-    """A finished run to change."""
+def copy(whole: Whole, tmp_path: Path) -> Run:
+    """A finished run that a test may change."""
     shutil.copytree(whole[0].root, tmp_path / "run")
     return open_run(tmp_path / "run")
 
 
-# The sample --------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "expected"),
@@ -90,9 +97,7 @@ def copy(whole: tuple[Run, dict[str, list[Outcome]]], tmp_path: Path) -> Run:
         ("04_folds", {"done": 16, "not needed": 19}),
     ],
 )
-def test_the_counts_of_each_stage_add_up(
-    stage: str, expected: dict[str, int], whole: tuple[Run, dict[str, list[Outcome]]]
-) -> None:
+def test_the_counts_of_each_stage_add_up(stage: str, expected: dict[str, int], whole: Whole) -> None:
     run, outcomes = whole
     assert status_counts(outcomes[stage]) == expected
     assert set(by_id(outcomes[stage])) == ORIGINALS | set(FAKES)
@@ -103,7 +108,7 @@ def test_the_counts_of_each_stage_add_up(
 
 
 @pytest.mark.slow
-def test_what_is_counted_is_what_lies_there(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+def test_what_is_counted_is_what_lies_there(whole: Whole) -> None:
     run, outcomes = whole
     faces = {video_id: sum(len(frame.faces) for frame in run.read_faces(video_id).frames) for video_id in ORIGINALS}
     pictures = {kind: len(list((run.root / kind).rglob("*.png"))) for kind in ("crops", "masks")}
@@ -111,13 +116,12 @@ def test_what_is_counted_is_what_lies_there(whole: tuple[Run, dict[str, list[Out
     assert sum(o.count for o in outcomes["02_crop_faces"]) == len(run.read_table("crops.parquet")) == pictures["crops"]
     assert sum(o.count for o in outcomes["03_ssim_masks"]) == len(run.read_table("masks.csv")) == pictures["masks"]
     assert {o.count for o in outcomes["00_videos"]} == {22}  # frames in the header
-    assert {o.count for o in outcomes["04_folds"] if o.status == "done"} == {
-        1
-    }  # of frames 0 and 30, 22 frames have the first
+    hashed = {o.count for o in outcomes["04_folds"] if o.status == "done"}
+    assert hashed == {1}  # of frames 0 and 30, a video of 22 frames has the first
 
 
 @pytest.mark.slow
-def test_one_face_a_person_and_none_in_the_video_without(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+def test_one_face_a_person_and_none_in_the_video_without(whole: Whole) -> None:
     run, outcomes = whole
     detected = by_id(outcomes["01_detect_faces"])
     for scene in SCENES:
@@ -129,7 +133,7 @@ def test_one_face_a_person_and_none_in_the_video_without(whole: tuple[Run, dict[
 
 
 @pytest.mark.slow
-def test_a_fake_is_cut_where_its_original_is(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+def test_a_fake_is_cut_where_its_original_is(whole: Whole) -> None:
     run, outcomes = whole
     assert sorted(path.stem for path in (run.root / "boxes").iterdir()) == sorted(ORIGINALS)
     for fake, original in FAKES.items():
@@ -141,10 +145,10 @@ def test_a_fake_is_cut_where_its_original_is(whole: tuple[Run, dict[str, list[Ou
 
 
 @pytest.mark.slow
-def test_the_table_of_crops(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+def test_the_table_of_crops(whole: Whole) -> None:
     run = whole[0]
     table = run.read_table("crops.parquet")
-    assert list(table.columns) == stages.CROP_COLUMNS
+    assert list(table.columns) == crop_stage.CROP_COLUMNS
     assert list(table.columns[13:17]) == ["left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y"]
     width, height = table["area_x1"] - table["area_x0"], table["area_y1"] - table["area_y0"]
     for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"):
@@ -159,7 +163,7 @@ def test_the_table_of_crops(whole: tuple[Run, dict[str, list[Outcome]]]) -> None
 
 
 @pytest.mark.slow
-def test_every_fake_has_masks_of_its_crops_size(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+def test_every_fake_has_masks_of_its_crops_size(whole: Whole) -> None:
     run = whole[0]
     masks = run.read_table("masks.csv")
     assert list(masks.columns) == ["video_id", "frame_index", "face_index", "ssim", "changed_share"]
@@ -182,7 +186,7 @@ def test_every_fake_has_masks_of_its_crops_size(whole: tuple[Run, dict[str, list
 
 
 @pytest.mark.slow
-def test_folds_hold_every_video_and_no_original_leaves_its_fakes(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+def test_folds_hold_every_video_and_no_original_leaves_its_fakes(whole: Whole) -> None:
     run = whole[0]
     folds = run.read_table("folds.csv").set_index("video_id")
     assert set(folds.index) == ORIGINALS | set(FAKES)
@@ -195,28 +199,24 @@ def test_folds_hold_every_video_and_no_original_leaves_its_fakes(whole: tuple[Ru
 
 
 @pytest.mark.slow
-def test_folds_refuse_an_unknown_scheme(whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
-    with pytest.raises(ValueError, match='SCHEME must be "leak-free" or "winner", got "winners"'):
-        stages.make_folds(whole[0], "winners", 4)
+def test_folds_refuse_an_unknown_scheme(whole: Whole) -> None:
+    with pytest.raises(ValueError, match="winners"):
+        make_folds(whole[0], "winners", 4)
 
 
 def test_folds_of_videos_without_labels_are_refused_with_the_remedy(tmp_path: Path) -> None:
     run = open_run(tmp_path)
     run.write_videos([Video(video_id=name, path=tmp_path / f"{name}.mp4", identities=(name,)) for name in "abcdef"], {})
-    with pytest.raises(
-        ValueError,
-        match="none of the 6 videos is known to be real or fake, .* `dfdc run --to 02`, or .* `dfdc predict`",
-    ):
-        stages.make_folds(run, "leak-free", 5)
+    with pytest.raises(ValueError, match="labels"):
+        make_folds(run, "leak-free", 5)
     assert not (tmp_path / "folds.csv").exists()
 
 
-# Doing it again ----------------------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
-def test_doing_it_again_does_nothing(copy: Run, sample_root: Path, whole: tuple[Run, dict[str, list[Outcome]]]) -> None:
+def test_doing_it_again_does_nothing(copy: Run, sample_root: Path, whole: Whole) -> None:
     before = change_times(copy)
     again = run_all(copy, sample_root)
-    stages.make_folds(copy, "leak-free", 4, workers=WORKERS)
+    make_folds(copy, "leak-free", 4, workers=WORKERS)
     assert change_times(copy) == before
     assert again | {"04_folds": copy.read_status("04_folds")} == whole[1]
 
@@ -225,7 +225,7 @@ def test_doing_it_again_does_nothing(copy: Run, sample_root: Path, whole: tuple[
 def test_another_margin_cuts_the_crops_again_and_removes_the_old(copy: Run) -> None:
     copy.write_bytes(copy.crop_path(FaceKey("plain", 99999, 0)), b"a crop of an earlier run")
     before = copy.read_table("crops.parquet")
-    outcomes = stages.crop_faces(copy, margin=0.5, workers=WORKERS)
+    outcomes = crop_faces(copy, margin=0.5, workers=WORKERS)
     after = copy.read_table("crops.parquet")
     assert status_counts(outcomes) == {"done": 34, "nothing": 1}
     assert not copy.crop_path(FaceKey("plain", 99999, 0)).exists()
@@ -236,7 +236,6 @@ def test_another_margin_cuts_the_crops_again_and_removes_the_old(copy: Run) -> N
     np.testing.assert_allclose((box - area)[unclamped, 0], 0.5 * (box[:, 2] - box[:, 0])[unclamped], atol=0.51)
 
 
-# Damaged data ------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tmp_path: Path) -> None:
     """Zoom is deleted, walk (an original) and mirrored_fake cut to 100 bytes; tilted is the same as before."""
@@ -247,7 +246,7 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
         path.write_bytes(path.read_bytes()[:100])
     before = change_times(copy)
     outcomes = {stage: by_id(found) for stage, found in run_all(copy, data).items()}
-    stages.make_folds(copy, "leak-free", 4, workers=WORKERS)
+    make_folds(copy, "leak-free", 4, workers=WORKERS)
     outcomes["04_folds"] = by_id(copy.read_status("04_folds"))
 
     everything = (ORIGINALS | set(FAKES)) - {"zoom"}
@@ -265,7 +264,7 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
 
     notes = {video_id: outcomes["01_detect_faces"][video_id].note for video_id in ("zoom_fake", "walk_fake", "walk")}
     assert notes == {
-        "zoom_fake": "searched itself: its original is not in the data",
+        "zoom_fake": "searched itself: its original is not in the data set",
         "walk_fake": "searched itself: its original walk is unreadable",
         "walk": "unreadable, see 00_videos",
     }
@@ -294,75 +293,63 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
 def test_a_file_that_goes_between_two_stages_fails_with_its_name(copy: Run, sample_root: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(sample_root, data)
-    stages.find_videos(copy, str(data), workers=WORKERS)
+    find_videos(copy, str(data), workers=WORKERS)
     (data / "dfdc_train_part_2" / "zoom.mp4").unlink()
-    outcomes = by_id(stages.detect_faces(copy, STRIDE, "cpu", WORKERS))
+    outcomes = by_id(detect_faces(copy, STRIDE, "cpu", WORKERS))
     assert status_counts(list(outcomes.values())) == {"done": 14, "nothing": 1, "not needed": 19, "failed": 1}
     assert outcomes["zoom"].note.startswith("FileNotFoundError: no such video: ")
-    assert by_id(stages.crop_faces(copy, workers=WORKERS))["zoom_fake"].status == "failed before"
+    assert by_id(crop_faces(copy, workers=WORKERS))["zoom_fake"].status == "failed before"
 
 
 @pytest.mark.slow
-def test_crops_and_masks_where_a_face_lies_outside_of_the_fake(copy: Run) -> None:
-    """The other branches of the outcomes: left-out frames, aligned sizes, crops that are too small for a mask."""
+def test_a_crop_too_small_for_ssim_has_no_mask(copy: Run) -> None:
     record = copy.read_crops("plain_fake")
-    odd = record.model_copy(
-        update={"frames_only_here": 2, "frames_only_in_original": 3, "alignment": (1.0, 1.0, -11.0, 0.0)}
-    )
-    assert jobs.crops_outcome(odd).note == (
-        "2 examined frames that plain does not have, left out; 3 examined frames that only plain has, left out; "
-        "frame of another size: scaled by 1.000, 1.000 and moved by -11 x 0 pixels"
-    ).replace(" x ", ", ")
     tiny = record.crops[0].model_copy(update={"area": (0, 0, 6, 80)})
-    copy.write_record(
-        copy.crops_record_path("plain_fake"), record.model_copy(update={"crops": (tiny, *record.crops[1:])})
-    )
-    masks = jobs.make_masks(copy, "plain_fake", "plain", "f")
-    assert (masks.crops_left_out, len(masks.masks)) == (1, len(record.crops) - 1)
-    assert (
-        jobs.masks_outcome(masks).note
-        == "1 crops without a mask: the original lacks the frame, or the crop is smaller than 7 pixels"
-    )
+    changed = record.model_copy(update={"crops": (tiny, *record.crops[1:])})
+    copy.write_record(copy.crops_record_path("plain_fake"), changed)
+    copy.masks_record_path("plain_fake").unlink()
+    outcome = by_id(make_masks(copy, WORKERS))["plain_fake"]
+    assert (outcome.count, copy.read_masks("plain_fake").crops_left_out) == (len(record.crops) - 1, 1)
+    assert "smaller than 7 pixels" in outcome.note
 
 
-# Without videos ----------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("stage", "remedy"),
-    [
-        (lambda run: stages.detect_faces(run, STRIDE), r"videos.csv is missing: run notebook 00 first"),
-        (lambda run: stages.crop_faces(run), r"videos.csv is missing: run notebook 00 first"),
-        (lambda run: stages.make_masks(run), r"videos.csv is missing: run notebook 00 first"),
-        (lambda run: stages.make_folds(run, "leak-free", 2), r"videos.csv is missing: run notebook 00 first"),
-    ],
-)
-def test_a_stage_in_an_empty_run_folder_names_the_notebook_to_run(stage: Callable, remedy: str, tmp_path: Path) -> None:
-    with pytest.raises((FileNotFoundError, KeyError), match=remedy):
+@pytest.mark.slow
+def test_changed_code_reaches_finished_videos(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fix in the library repeats the stage's videos; what it changes reaches the next stage, and only that."""
+    before = change_times(copy)
+    monkeypatch.setattr(crop_stage, "code_fingerprint", lambda *modules: "same pixels, other code")
+    crop_faces(copy, workers=WORKERS)
+    make_masks(copy, WORKERS)
+    after = change_times(copy)
+    changed = {Path(path).relative_to(copy.root).parts[0] for path in after if after[path] != before[path]}
+    assert changed == {"crops"}
+
+
+STAGE_CALLS = {
+    "detect": lambda run: detect_faces(run, STRIDE),
+    "crop": crop_faces,
+    "masks": make_masks,
+    "folds": lambda run: make_folds(run, "leak-free", 2),
+}
+
+
+@pytest.mark.parametrize("stage", STAGE_CALLS.values(), ids=STAGE_CALLS)
+def test_a_stage_in_an_empty_run_folder_names_the_notebook_to_run(stage: Callable, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run notebook 00"):
         stage(open_run(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("stage", "done", "remedy"),
-    [
-        (
-            stages.crop_faces,
-            [],
-            r"1 videos \(v, …\) have not been through 01_detect_faces: run notebook 01 first, or `dfdc run --to 01`",
-        ),
-        (
-            stages.make_masks,
-            ["01_detect_faces"],
-            r"1 videos \(v, …\) have not been through 02_crop_faces: run notebook 02 first",
-        ),
-    ],
+    ("stage", "finished", "number"), [(crop_faces, [], "01"), (make_masks, ["01_detect_faces"], "02")]
 )
 def test_a_stage_out_of_order_names_the_notebook_to_run(
-    stage: Callable, done: list[str], remedy: str, tmp_path: Path
+    stage: Callable, finished: list[str], number: str, tmp_path: Path
 ) -> None:
     run = open_run(tmp_path)
     run.write_videos([Video(video_id="v", path=tmp_path / "v.mp4")], {"v": INFO})
-    for name in done:
+    for name in finished:
         run.write_table(f"status/{name}.csv", pd.DataFrame([Outcome(video_id="v", status="nothing").model_dump()]))
-    with pytest.raises(FileNotFoundError, match=remedy):
+    with pytest.raises(FileNotFoundError, match=f"run notebook {number}"):
         stage(run)
 
 
@@ -370,47 +357,25 @@ INFO = VideoInfo(height=480, width=640, fps=25.0, frame_count=60, duration_secon
 
 
 @pytest.mark.parametrize(
-    ("item", "changes", "expected"),
+    ("fields", "changes", "expected"),
     [
         ({"label": 0}, {}, ("v", "")),
         ({"label": None}, {}, ("v", "")),
-        ({"label": 1}, {}, ("v", "its original is not in the data")),
+        ({"label": 1}, {}, ("v", "its original is not in the data set")),
         ({"label": 1, "original_id": "gone"}, {}, ("v", "its original gone is unreadable")),
         ({"label": 1, "original_id": "o"}, {}, ("o", "")),
-        (
-            {"label": 1, "original_id": "o"},
-            {"height": 360, "width": 480, "frame_count": 9},
-            ("o", ""),
-        ),  # scaled, shorter
+        ({"label": 1, "original_id": "o"}, {"height": 360, "width": 480, "frame_count": 9}, ("o", "")),  # smaller
         ({"label": 1, "original_id": "o"}, {"fps": 24.8}, ("o", "")),  # within a hundredth
         ({"label": 1, "original_id": "o"}, {"fps": 24.0}, ("v", "it has 24.0 frames per second, its original 25.0")),
         ({"label": 1, "original_id": "o"}, {"fps": 30.0}, ("v", "it has 30.0 frames per second, its original 25.0")),
         ({"label": 1, "original_id": "o"}, {"height": 640, "width": 480}, ("v", "it is 480x640, its original 640x480")),
     ],
 )
-def test_whose_boxes_a_video_is_cut_with(item: dict, changes: dict, expected: tuple[str, str]) -> None:
+def test_whose_boxes_a_video_is_cut_with(fields: dict, changes: dict, expected: tuple[str, str]) -> None:
     infos = {"v": INFO.model_copy(update=changes), "o": INFO}
-    assert stages.boxes_source(Video(video_id="v", path=Path("v.mp4"), **item), infos) == expected
+    assert boxes_source(Video(video_id="v", path=Path("v.mp4"), **fields), infos) == expected
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "expected"),
-    [
-        ([], {"all": [0, 0]}),
-        ([("done", 3)], {"done": [1, 3], "all": [1, 3]}),
-        ([("done", 3), ("failed", 0), ("done", 4)], {"done": [2, 7], "failed": [1, 0], "all": [3, 7]}),
-    ],
-)
-def test_count_outcomes(outcomes: list[tuple], expected: dict[str, list[int]]) -> None:
-    table = stages.count_outcomes(
-        [Outcome(video_id=str(i), status=status, count=n) for i, (status, n) in enumerate(outcomes)]
-    )
-    assert table.columns.tolist() == ["videos", "made"]
-    assert {status: row.tolist() for status, row in table.iterrows()} == expected
-    assert table.index[-1] == "all"
-
-
-# Real files --------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_odd_real_files_have_one_outcome_each(test_videos: Path, tmp_path: Path) -> None:
     run = open_run(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""A notebook's parameters: read from its tagged cell, refused with the nearest right name or the right type."""
+"""The parameters of a notebook: how they are read and how assignments are checked."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from dfdc_lib.pipeline.parameters import TYPES, Parameter, parse_assignments, read_parameters
+from dfdc_lib.pipeline.parameters import Parameter, parse_assignments, read_parameters
 
 CELL = """\
 RUN: str = "outputs/sample"  # run folder
@@ -59,9 +59,7 @@ def test_parameters_are_read_from_the_tagged_cell(
     [("SIZES: dict = {}  # odd", "dict"), ("SIZE = 3  # no type", "None"), ("N: complex = 1j", "complex")],
 )
 def test_a_type_that_cannot_be_checked_is_refused(line: str, got: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=rf"00_tiny\.ipynb: parameter \w+ must have a type of \['bool', .*'str'\], got {got}"
-    ):
+    with pytest.raises(ValueError, match=got):
         read_parameters(notebook_with(tmp_path, line, ["parameters"]))
 
 
@@ -95,61 +93,32 @@ def test_assignments_get_the_type_of_their_parameter(assignments: list[str], exp
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"),
+    ("assignment", "keyword"),
     [
-        ("margin", "MARGIN"),
-        ("MARGINS", "MARGIN"),
-        ("frame-stride", "FRAME_STRIDE"),
-        ("TRESHOLDS", "THRESHOLDS"),
-        ("METHOD", "METHODS"),
-        (" MARGIN", "MARGIN"),
+        ("margin=1", "MARGIN;"),  # the nearest name
+        ("MARGINS=1", "MARGIN;"),
+        ("frame-stride=1", "FRAME_STRIDE;"),
+        ("TRESHOLDS=1", "THRESHOLDS;"),
+        ("METHOD=1", "METHODS;"),
+        (" MARGIN=1", "MARGIN;"),
+        ("xyz=1", "FORCE, FRAME_STRIDE, MARGIN, METHODS, RUN, THRESHOLDS"),  # all names
+        ("MARGIN=", "float"),
+        ("MARGIN=wide", "fraction of the box's side"),  # the help
+        ("MARGIN=0,3", "MARGIN=0.2"),  # an example
+        ("FRAME_STRIDE=2.5", "int"),
+        ("FRAME_STRIDE=ten", "int"),
+        ("FORCE=maybe", "bool"),
+        ("THRESHOLDS=0.7", "list"),
+        ("THRESHOLDS=[0.7, x]", "list"),
+        ('THRESHOLDS=["x"]', "list"),
+        ("METHODS=[1]", "list"),
+        ("METHODS=Deepfakes", "list"),
+        ("", "NAME=VALUE"),
+        ("MARGIN", "NAME=VALUE"),
+        ("MARGIN 0.3", "NAME=VALUE"),
+        ("MARGIN:0.3", "NAME=VALUE"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str) -> None:
-    all_names = "FORCE, FRAME_STRIDE, MARGIN, METHODS, RUN, THRESHOLDS"
-    with pytest.raises(
-        ValueError, match=f"there is no parameter '{name}'; the nearest name is {nearest}; all are {all_names}$"
-    ):
-        parse_assignments([f"{name}=1"], KNOWN)
-
-
-@pytest.mark.parametrize("name", ["", "xyz", "12"])
-def test_a_name_near_to_none_is_refused_with_all_names(name: str) -> None:
-    with pytest.raises(
-        ValueError, match=f"there is no parameter '{name}'; the nearest name is [A-Z_]+; all are FORCE, FRAME_STRIDE"
-    ):
-        parse_assignments([f"{name}=1"], KNOWN)
-
-
-@pytest.mark.parametrize(
-    ("assignment", "message"),
-    [
-        ("MARGIN=", r"MARGIN must be float \(fraction of the box's side\), got ''; for example MARGIN=0.2"),
-        ("MARGIN=wide", r"MARGIN must be float \(fraction of the box's side\), got 'wide'; for example MARGIN=0.2"),
-        ("MARGIN=0,3", r"MARGIN must be float .*, got '0,3'"),
-        ("FRAME_STRIDE=2.5", r"FRAME_STRIDE must be int \(every n-th frame\), got '2.5'; for example FRAME_STRIDE=10"),
-        ("FRAME_STRIDE=ten", r"FRAME_STRIDE must be int .*, got 'ten'"),
-        ("FORCE=maybe", r"FORCE must be bool \(do it again\), got 'maybe'; for example FORCE=False"),
-        (
-            "THRESHOLDS=0.7",
-            r"THRESHOLDS must be list\[float\] \(of three networks\), got '0.7'; for example THRESHOLDS=\[0.85, 0.95, 0.95\]",
-        ),
-        ("THRESHOLDS=[0.7, x]", r"THRESHOLDS must be list\[float\] .*, got '\[0.7, x\]'"),
-        ('THRESHOLDS=["x"]', r"THRESHOLDS must be list\[float\] "),
-        ("METHODS=[1]", r"METHODS must be list\[str\] \(to look at\), got '\[1\]'"),
-        ("METHODS=Deepfakes", r"METHODS must be list\[str\] "),
-    ],
-)
-def test_a_wrong_type_is_refused_with_an_example(assignment: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_a_wrong_assignment_is_refused(assignment: str, keyword: str) -> None:
+    with pytest.raises(ValueError, match=keyword):
         parse_assignments(["FRAME_STRIDE=5", assignment], KNOWN)
-
-
-@pytest.mark.parametrize("assignment", ["", "MARGIN", "MARGIN 0.3", "MARGIN:0.3"])
-def test_an_assignment_needs_its_sign(assignment: str) -> None:
-    with pytest.raises(ValueError, match=f"a parameter must read NAME=VALUE, got '{assignment}'"):
-        parse_assignments([assignment], KNOWN)
-
-
-def test_the_types_are_those_the_notebooks_may_use() -> None:
-    assert sorted(TYPES) == ["bool", "float", "int", "list[float]", "list[str]", "str"]

@@ -1,0 +1,123 @@
+"""The plan of a training run: what is trained, on which crops, in which process; and the card of its result.
+
+A plan has a fingerprint of its settings and crops, not of the code. A model whose card has the same fingerprint is the
+result of the same training, and need not be trained again.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+
+import dfdc_lib
+from dfdc_lib.classifier.checkpoints import CARD_FILE, read_card
+from dfdc_lib.classifier.crop_dataset import read_index
+from dfdc_lib.classifier.inference import autocast_dtype
+from dfdc_lib.classifier.presets import TrainSettings
+from dfdc_lib.data.sample import is_of_sample
+from dfdc_lib.faces.device import choose_device
+from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Recipe
+from dfdc_lib.run_folder import Run, project_path
+from dfdc_lib.staleness import code_fingerprint, content_fingerprint, fingerprint
+
+TRAINING_CODE = "dfdc_lib.classifier.train"
+LONGEST_WAIT = timedelta(hours=2)  # for the first process, which validates alone; NCCL's default is 10 minutes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that stays the same during a training run."""
+
+    run: Run
+    settings: TrainSettings
+    index: pd.DataFrame  # of the crops
+    recipe: Recipe
+    train_folds: tuple[int, ...]
+    fingerprint: str
+    workers: int  # processes that load crops for this one
+    rank: int  # of this process
+    processes: int
+    device: torch.device
+    dtype: torch.dtype  # of the computation
+
+    @property
+    def folder(self) -> Path:
+        """The model folder."""
+        return self.run.root / "models" / self.settings.name
+
+
+def make_plan(run: Run, settings: TrainSettings, workers: int) -> Plan:
+    """Return the plan of this process, after connecting to the others if torchrun has started several."""
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if settings.batch % processes:
+        raise ValueError(f"the batch must be a multiple of the {processes} processes, got {settings.batch}")
+    index = read_index(run)
+    folds, held_out = set(index["fold"]), {settings.validation_fold, settings.test_fold}
+    if len(held_out) < 2 or not held_out < folds:
+        chosen = f"validation fold {settings.validation_fold} and test fold {settings.test_fold} of {sorted(folds)}"
+        raise ValueError(f"training needs two held-out folds and another one, got {chosen}: see FOLD_COUNT in 04_folds")
+    crops = run.read_crops(index["video_id"].iloc[0])
+    detector = run.read_faces(crops.boxes_from).settings
+    recipe = Recipe(detector=detector, margin=crops.margin, size=settings.size)
+    weights = content_fingerprint(project_path(settings.weights_file)) if settings.weights_file else ""
+    inputs = fingerprint(settings, recipe, _crops_fingerprint(run, index), weights)
+    train_folds, device = tuple(sorted(folds - held_out)), _join_processes(processes)
+    dtype = autocast_dtype(settings.precision, device)
+    return Plan(run, settings, index, recipe, train_folds, inputs, workers, rank, processes, device, dtype)
+
+
+def is_finished(plan: Plan) -> bool:
+    """Return whether the model folder has the result of this plan, with all epochs."""
+    card, history = plan.folder / CARD_FILE, plan.folder / "history.csv"
+    if not (card.is_file() and history.is_file()) or len(pd.read_csv(history)) < plan.settings.epochs:
+        return False
+    return read_card(card).data_fingerprint == plan.fingerprint
+
+
+def make_card(plan: Plan, measured: dict[str, float]) -> ModelCard:
+    """Return the card of a checkpoint with these validation metrics."""
+    run, settings = plan.run, plan.settings.model_dump()
+    manifest = json.loads((run.root / "run.json").read_bytes()) if (run.root / "run.json").exists() else {}
+    of_sample = all(
+        is_of_sample(video.path) for video in run.read_videos()
+    )  # the pipeline may not have written run.json
+    return ModelCard(
+        **{name: settings[name] for name in ("name", "encoder", "noise", "validation_fold", "test_fold")},
+        recipe=plan.recipe,
+        training=settings,
+        metrics=card_metrics("validation", measured),
+        data=BUILT_IN_SAMPLE if of_sample else manifest.get("data", run.root.name),
+        run=run.root.name,
+        train_folds=plan.train_folds,
+        data_fingerprint=plan.fingerprint,
+        code_fingerprint=code_fingerprint(TRAINING_CODE),
+        commit=manifest.get("commit", ""),
+        kit_version=dfdc_lib.__version__,
+    )
+
+
+def card_metrics(fold: str, measured: dict[str, float]) -> dict[str, float]:
+    """Return the finite metrics, named after their fold; the AUC of a single class is NaN, which JSON lacks."""
+    return {f"{fold} {name}": value for name, value in measured.items() if np.isfinite(value)}
+
+
+def _crops_fingerprint(run: Run, index: pd.DataFrame) -> str:
+    outcomes = [outcome for stage in ("02_crop_faces", "03_ssim_masks") for outcome in run.read_status(stage)]
+    pixels = [outcome.fingerprint for outcome in outcomes if outcome.video_id in index["video_id"].cat.categories]
+    return fingerprint(index.to_csv(), *pixels)
+
+
+def _join_processes(processes: int) -> torch.device:
+    device = choose_device()
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if processes > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    return device

@@ -1,0 +1,98 @@
+"""Data sets: one module for each supported layout, and the functions that choose between them.
+
+Input: a root folder, or a list of video files. Output: `Video` records with label, original and identities.
+Only file names and the data sets' list files are read; no video is opened.
+"""
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+from dfdc_lib.data.datasets import celebdf, dfdc, ffpp, folder
+from dfdc_lib.data.datasets.files import VIDEO_SUFFIXES, existing_folder, files_in
+from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
+from dfdc_lib.records import FAKE, Video
+
+DATASETS = (dfdc, ffpp, celebdf, folder)  # `folder` accepts every layout, so it comes last
+KINDS = ("auto", *(dataset.NAME for dataset in DATASETS))
+MAX_ID_BYTES = 240  # most file systems allow names of 255 bytes; ids are extended by suffixes such as `.json`
+NOT_UTF8 = re.compile(r"[\ud800-\udfff]")  # Python decodes bytes that are not valid UTF-8 to these surrogates
+LIST_FILES = {dfdc.METADATA, celebdf.TEST_LIST, "labels.csv", "sample.json"}  # labels.csv: DFDC's test set
+
+
+def list_videos(root: Path, kind: str = "auto") -> list[Video]:
+    """List the videos of a data set with their labels, originals and identities.
+
+    In ids, `_` replaces characters that are invalid in file names. A fake has an `original_id` only if its original is
+    present. Hidden files, FaceForensics++'s mask videos, the sample's true masks and links to folders are ignored.
+
+    Args:
+        root: the data set's folder; for kinds auto and folder also a list of videos (see `video_list`).
+        kind: the layout, one of KINDS; "auto" calls `detect_kind`.
+    Returns:
+        At least one video, sorted by `video_id`; paths are absolute.
+    Raises:
+        FileNotFoundError, NotADirectoryError: if the folder, its videos or a metadata.json is missing.
+        ValueError: if the kind is unknown, a name or list file is malformed, or two videos have the same id.
+    """
+    require_kind(kind)
+    if kind in ("auto", "folder") and is_video_list(root):
+        files = read_video_list(root)
+        videos = folder.name_videos(files, Path(os.path.commonpath([path.parent for path in files])))
+    else:
+        root = existing_folder(root)
+        name = detect_kind(root) if kind == "auto" else kind
+        dataset = next(dataset for dataset in DATASETS if name == dataset.NAME)
+        videos = dataset.list_videos(root)
+        if not videos:
+            raise FileNotFoundError(
+                f"no video in {root}: kind {name!r} expects {dataset.LOOKED_FOR}, with suffix "
+                f"{' '.join(sorted(VIDEO_SUFFIXES))}; choose another folder or another kind of {', '.join(KINDS)}"
+            )
+    videos = sorted(videos, key=lambda video: (video.video_id, video.path))
+    _check(videos)
+    return videos
+
+
+def require_kind(kind: str) -> None:
+    """Raise a ValueError that suggests the closest match if `kind` is not one of KINDS."""
+    if kind not in KINDS:
+        nearest = difflib.get_close_matches(kind.lower(), KINDS, n=1, cutoff=0)[0]
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}; did you mean {nearest!r}?")
+
+
+def detect_kind(root: Path) -> str:
+    """Return the kind of a data set's folder, judged by the names directly in it."""
+    root = existing_folder(root)
+    return next(dataset.NAME for dataset in DATASETS if dataset.is_layout(root))
+
+
+def left_out_files(root: Path) -> list[Path]:
+    """List the files below a folder that do not have a video suffix; [] for a list of videos.
+
+    Hidden files, the data sets' list files (e.g. metadata.json) and the sample's true masks are not included.
+    """
+    files = [] if is_video_list(root) else files_in(existing_folder(root), "**/*")
+    return sorted(path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES and path.name not in LIST_FILES)
+
+
+def _check(videos: list[Video]) -> None:
+    by_id: dict[str, Video] = {}
+    for video in videos:
+        if NOT_UTF8.search(str(video.path)):
+            raise ValueError(f"{str(video.path)!r}: the path must be valid UTF-8; rename it")
+        size = len(video.video_id.encode())
+        if size > MAX_ID_BYTES:
+            raise ValueError(
+                f"{video.path}: the id must have at most {MAX_ID_BYTES} bytes, got {size}; rename the file"
+            )
+        other = by_id.setdefault(video.video_id, video)
+        if other is not video:
+            raise ValueError(f"{other.path} and {video.path} have the same id {video.video_id!r}; rename or remove one")
+    for video in videos:
+        original = by_id.get(video.original_id or "")
+        if original and original.label == FAKE:
+            raise ValueError(
+                f"{video.path}: its original must be a real video, but {original.path} is a fake; correct the metadata"
+            )

@@ -1,0 +1,70 @@
+"""Celeb-DF v1 and v2: real videos of celebrities and from YouTube, fakes, and a list of test videos.
+
+Input: the folder with `Celeb-real/` and `Celeb-synthesis/`. Output: `Video` records.
+Source: Li et al. 2020, arXiv:1909.12962.
+"""
+
+import re
+from pathlib import Path
+
+from dfdc_lib.data.datasets.files import make_video_id, match_name, videos_in
+from dfdc_lib.records import FAKE, REAL, Video
+
+NAME = "celebdf"
+CELEBRITIES, YOUTUBE, FAKES = "Celeb-real", "YouTube-real", "Celeb-synthesis"
+LABELS = {CELEBRITIES: REAL, YOUTUBE: REAL, FAKES: FAKE}
+LOOKED_FOR = f"videos in {', '.join(LABELS)}"
+NAMES = {  # groups: target, donor, number
+    CELEBRITIES: re.compile(r"(id\d+)()_(\d+)"),
+    YOUTUBE: re.compile(r"()()(\d+)"),
+    FAKES: re.compile(r"(id\d+)_(id\d+)_(\d+)"),
+}
+TEST_LIST = "List_of_testing_videos.txt"
+LIST_LABELS = {"1": REAL, "0": FAKE}  # the opposite of the kit's labels
+LIST_LINE = re.compile(rf"([01])\s+(({'|'.join(LABELS)})/[^/]+)")
+
+
+def is_layout(root: Path) -> bool:
+    """Return whether a folder has the folder of celebrities or that of fakes."""
+    return (root / CELEBRITIES).is_dir() or (root / FAKES).is_dir()
+
+
+def list_videos(root: Path) -> list[Video]:
+    """List the videos; their split is "test" or "train" by the list of test videos, "" if that list is missing."""
+    test_list = root / TEST_LIST
+    tested = _read_test_list(test_list) if test_list.exists() else None
+    files = [path for folder in LABELS for path in videos_in(root / folder)]
+    present_ids = {make_video_id(path.parent.name, path.stem) for path in files}
+    return [_video(path, tested, present_ids) for path in files]
+
+
+def _video(path: Path, tested: set[str] | None, present_ids: set[str]) -> Video:
+    folder = path.parent.name
+    match = match_name(NAMES[folder], path, "id0_0000.mp4, for YouTube 00000.mp4, for a fake id0_id1_0000.mp4")
+    target, donor, number = match.groups()
+    people = tuple(f"celeb/{person}" for person in (target, donor) if person)
+    original_id = make_video_id(CELEBRITIES, f"{target}_{number}")
+    split = "" if tested is None else "test" if f"{folder}/{path.name}" in tested else "train"
+    return Video(
+        video_id=make_video_id(folder, path.stem),
+        path=path,
+        label=LABELS[folder],
+        original_id=original_id if folder == FAKES and original_id in present_ids else None,
+        identities=people or (f"youtube/{number}",),
+        method=FAKES if folder == FAKES else "",
+        split=split,
+    )
+
+
+def _read_test_list(path: Path) -> set[str]:
+    """Return the listed videos as "<folder>/<file name>"."""
+    tested = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        match = LIST_LINE.fullmatch(line.strip())
+        if not match or LIST_LABELS[match[1]] != LABELS[match[3]]:
+            expected = "'1 Celeb-real/<name>', '1 YouTube-real/<name>' or '0 Celeb-synthesis/<name>'"
+            raise ValueError(f"{path}, line {number}: expected {expected}, got {line!r}; download the list again")
+        tested.add(match[2])
+    return tested

@@ -1,0 +1,47 @@
+"""File names in data sets: which files are videos, and which ids they get. Files are not opened."""
+
+import re
+from pathlib import Path
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg"})
+# Characters that Linux, macOS or Windows does not allow in a file name.
+UNFIT_FOR_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
+TRUE_MASKS = "true_masks"  # folder of the built-in sample with the exact masks of its forgeries
+
+
+def existing_folder(root: Path) -> Path:
+    """Return a folder's absolute path; raise FileNotFoundError or NotADirectoryError if it is not a folder."""
+    root = Path(root).resolve()
+    if not root.exists():
+        raise FileNotFoundError(f"the data set's folder {root} is missing: check the path")
+    if not root.is_dir():
+        raise NotADirectoryError(f"the data set's folder {root} is a file: use the folder that contains it")
+    return root
+
+
+def videos_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """List the videos directly in a folder, or with pattern "**/*" also those in its subfolders."""
+    return [path for path in files_in(folder, pattern) if path.suffix.lower() in VIDEO_SUFFIXES]
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """List a folder's files, without hidden ones and the sample's true masks.
+
+    Broken links are included, so that they are reported when opening them fails.
+    """
+    paths = [path for path in folder.glob(pattern) if path.is_file() or (path.is_symlink() and not path.exists())]
+    names = {path: path.relative_to(folder).parts for path in paths}
+    return [path for path in paths if not any(name.startswith(".") or name == TRUE_MASKS for name in names[path])]
+
+
+def make_video_id(*names: str) -> str:
+    """Join names to an id that is a valid file name."""
+    return UNFIT_FOR_FILE_NAMES.sub("_", "-".join(names))
+
+
+def match_name(pattern: re.Pattern[str], path: Path, example: str) -> re.Match[str]:
+    """Match a file's whole name, without its suffix, or raise a ValueError that shows the example of a valid name."""
+    match = pattern.fullmatch(path.stem)
+    if not match:
+        raise ValueError(f"{path}: expected a name like {example}; rename or remove the file, or use kind 'folder'")
+    return match

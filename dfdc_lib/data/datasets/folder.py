@@ -1,0 +1,28 @@
+"""A plain folder or list of videos without labels. Input: a folder or paths. Output: `Video` records."""
+
+from collections import Counter
+from pathlib import Path
+
+from dfdc_lib.data.datasets.files import make_video_id, videos_in
+from dfdc_lib.records import Video
+
+NAME = "folder"
+LOOKED_FOR = "videos in the folder and its subfolders"
+
+
+def is_layout(root: Path) -> bool:
+    """Return True: every folder is a plain folder."""
+    return True
+
+
+def list_videos(root: Path) -> list[Video]:
+    """List the videos in a folder and its subfolders."""
+    return name_videos(videos_in(root, "**/*"), root)
+
+
+def name_videos(files: list[Path], root: Path) -> list[Video]:
+    """Build each id from a file's path below `root`; add the suffix only if two files differ in nothing else."""
+    short_ids = [make_video_id(*path.relative_to(root).with_suffix("").parts) for path in files]
+    uses = Counter(short_ids)
+    ids = [name if uses[name] == 1 else name + path.suffix for name, path in zip(short_ids, files, strict=True)]
+    return [Video(video_id=name, path=path, identities=(name,)) for name, path in zip(ids, files, strict=True)]

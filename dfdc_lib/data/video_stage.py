@@ -1,0 +1,57 @@
+"""Stage 00: list the videos of a data set and read their headers. In: a folder. Out: videos.csv, info/."""
+
+from functools import partial
+
+from dfdc_lib.data import sample, video
+from dfdc_lib.data.datasets import list_videos
+from dfdc_lib.records import Outcome, Video, VideoInfo
+from dfdc_lib.run_folder import Run, project_path
+from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
+from dfdc_lib.workers import Job, done_videos, in_processes, run_jobs
+
+STAGE = "00_videos"
+
+
+def find_videos(run: Run, data: str, kind: str = "auto", seed: int = 0, workers: int = 0) -> list[Outcome]:
+    """List the videos of a data set, read their headers and write videos.csv.
+
+    Args:
+        run: the run folder.
+        data: folder of the data set, or a list of videos; "" creates the built-in sample in the run folder.
+        kind: "auto", "dfdc", "ffpp", "celebdf" or "folder".
+        seed: of the sample.
+        workers: processes; 0 = one per core.
+    Returns:
+        One outcome per video; an unreadable file has failed.
+    Raises:
+        ValueError, FileNotFoundError: if the data set does not have the layout of its kind.
+    """
+    root = project_path(data) if data else sample.make_sample(run.root / "sample", seed=seed, workers=workers)
+    videos = list_videos(root, kind)
+    code = code_fingerprint("dfdc_lib.data.video")
+    outcomes = run_jobs(run, STAGE, [_info_job(run, item, code) for item in videos], (), in_processes(workers))
+    infos = {video_id: run.read_record(run.info_path(video_id), VideoInfo) for video_id in done_videos(outcomes)}
+    run.write_videos(videos, infos)
+    return outcomes
+
+
+def _info_job(run: Run, source: Video, code: str) -> Job:
+    expected = fingerprint(code, input_fingerprint(source.path))
+    path = run.info_path(source.video_id)
+    return Job(
+        source.video_id,
+        {path: expected},
+        VideoInfo,
+        make=partial(_read_info, run, source, expected),
+        outcome=partial(_info_outcome, source.video_id),
+    )
+
+
+def _read_info(run: Run, source: Video, expected: str) -> VideoInfo:
+    info = video.read_info(source.path).model_copy(update={"fingerprint": expected})
+    run.write_record(run.info_path(source.video_id), info)
+    return info
+
+
+def _info_outcome(video_id: str, info: VideoInfo) -> Outcome:
+    return Outcome(video_id=video_id, status="done", count=info.frame_count, fingerprint=info.fingerprint)

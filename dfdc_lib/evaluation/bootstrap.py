@@ -1,0 +1,125 @@
+"""Bootstrap intervals of metrics: video scores in, tables with 95 % intervals and paired differences out.
+
+The bootstrap draws originals together with their fakes: the videos of one original are alike, and drawing them one by
+one would make the intervals too narrow. All scores see the same draws, so differences are paired. Sources: Efron 1979,
+doi:10.1214/aos/1176344552 (bootstrap); Field & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x (clusters); Holm 1979,
+"A simple sequentially rejective multiple test procedure".
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dfdc_lib.evaluation.metrics import METRICS, RANKING, check_scores, rank, summands, weighted_metrics
+from dfdc_lib.records import Resampling
+
+INTERVAL_PERCENT = (2.5, 97.5)
+FEW_VIDEOS = 30  # with fewer, the intervals are rough
+CHUNK_SIZE = 2**15  # draws x videos computed at once; each array has 256 KiB and stays in the cache
+
+
+class Bootstrap(NamedTuple):
+    """The metrics of several scores of the same videos, and their values in every draw."""
+
+    values: pd.DataFrame  # one row per score (strategy, model), one column per metric
+    draws: np.ndarray  # (draws, scores, metrics); NaN if a metric needs both classes and a draw has only one
+
+
+def bootstrap(
+    videos: pd.DataFrame, scores: pd.DataFrame, resampling: Resampling, metrics: Sequence[str] = METRICS
+) -> Bootstrap:
+    """Compute metrics of several scores of the same videos, and repeat them on draws of originals with their fakes.
+
+    Args:
+        videos: one row per video: label (0, 1), group (the original).
+        scores: same index; one column per score, P(fake) 0-1.
+        resampling: 2,000 draws determine the ends of an interval to about a hundredth of its length.
+        metrics: of `METRICS`.
+    Raises:
+        ValueError: if the tables have different indices, or a score is out of range.
+    """
+    if not videos.index.equals(scores.index):
+        rows = f"{len(videos)} and {len(scores)} rows"
+        raise ValueError(f"videos and scores must have the same index, got {rows}: reindex one by the other")
+    labels, columns = check_scores(videos["label"].to_numpy(), scores.to_numpy(float))
+    groups, names = pd.factorize(videos["group"])
+    count = len(names)
+    sums = np.zeros((count, 1 + 2 * columns.shape[1]))
+    np.add.at(sums, groups, summands(labels, columns, resampling.clip))
+    rankings = [rank(labels, column, groups) for column in columns.T] if set(metrics) & set(RANKING) else []
+    values = weighted_metrics(np.ones((1, count)), sums, rankings, metrics)[0]
+    draws = np.empty((resampling.draws, *values.shape))
+    generator = np.random.default_rng(resampling.seed)
+    chunk = max(1, CHUNK_SIZE // len(labels))
+    for start in range(0, resampling.draws, chunk):
+        drawn = generator.integers(0, count, (len(draws[start : start + chunk]), count))
+        weights = np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(float)
+        draws[start : start + chunk] = weighted_metrics(weights, sums, rankings, metrics)
+    return Bootstrap(pd.DataFrame(values, index=scores.columns, columns=list(metrics)), draws)
+
+
+def intervals(result: Bootstrap) -> pd.DataFrame:
+    """Return each value with its 95 % interval, percentiles of its draws: name, metric, value, low, high.
+
+    Low and high are NaN if no draw could be measured.
+    """
+    return _table(result, result.values.to_numpy(), result.draws)
+
+
+def differences(result: Bootstrap, baseline: str) -> pd.DataFrame:
+    """Return each other score minus the score `baseline`, on the same draws: the columns of `intervals`, p, p_holm.
+
+    p is two-sided: twice the share of the draws on the far side of 0. p_holm is corrected for the number of scores,
+    within each metric. Raises KeyError if there is no score `baseline`.
+    """
+    names = list(result.values.index)
+    if baseline not in names:
+        raise KeyError(f"no score {baseline!r}; there are {', '.join(map(str, names))}")
+    position = names.index(baseline)
+    draws = result.draws - result.draws[:, [position]]
+    table = _table(result, result.values.to_numpy() - result.values.to_numpy()[position], draws)
+    smaller_side = np.minimum((draws <= 0).sum(axis=0), (draws >= 0).sum(axis=0))  # (scores, metrics)
+    valid = (~np.isnan(draws)).sum(axis=0)
+    # The added 1 keeps p above 0: none of 2,000 draws does not prove a probability of 0.
+    table["p"] = np.minimum(1.0, 2 * (1 + smaller_side) / (1 + valid)).ravel()
+    table = table[table["name"] != baseline].reset_index(drop=True)
+    return table.assign(p_holm=holm_by_metric(table))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Return (k,) p-values corrected for their number, at least as large and at most 1 (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values, float)[order] * factors))
+    return corrected
+
+
+def holm_by_metric(table: pd.DataFrame) -> pd.Series:
+    """Return the column `p` of a table of differences, corrected within each metric."""
+    return table.groupby("metric")["p"].transform(lambda column: holm(column.to_numpy()))
+
+
+def caution(videos: pd.DataFrame) -> str:
+    """Return a warning for titles if there are too few videos for reliable intervals, else ""."""
+    if len(videos) >= FEW_VIDEOS:
+        return ""
+    count = f"{len(videos)} labelled videos of {videos['group'].nunique()} originals"
+    return f"only {count}: the intervals are rough, do not base a decision on them"
+
+
+def interval_texts(table: pd.DataFrame) -> pd.Series:
+    """Return "value [low, high]" with three decimals for each row of `intervals` or `differences`."""
+    value, low, high = (table[name].map("{:.3f}".format) for name in ("value", "low", "high"))
+    return value + " [" + low + ", " + high + "]"
+
+
+def _table(result: Bootstrap, values: np.ndarray, draws: np.ndarray) -> pd.DataFrame:
+    ends = np.full((2, *values.shape), np.nan)
+    measurable = ~np.isnan(draws).all(axis=0)
+    ends[:, measurable] = np.nanpercentile(draws[:, measurable], INTERVAL_PERCENT, axis=0)
+    names = np.repeat(result.values.index.to_numpy(), values.shape[1])
+    table = pd.DataFrame({"name": names, "metric": np.tile(result.values.columns.to_numpy(), values.shape[0])})
+    return table.assign(value=values.ravel(), low=ends[0].ravel(), high=ends[1].ravel())

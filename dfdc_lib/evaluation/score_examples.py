@@ -1,0 +1,63 @@
+"""Choose and read scored faces for a notebook to show.
+
+Input: the run folder and a model's scores. Output: small tables, frames and cut-out faces.
+"""
+
+import numpy as np
+import pandas as pd
+
+from dfdc_lib.data.video import read_frames
+from dfdc_lib.faces.crops import cut_face
+from dfdc_lib.faces.examples import KEY_COLUMNS, highest_and_lowest
+from dfdc_lib.records import FAKE, REAL, Box, box_of
+from dfdc_lib.run_folder import Run
+
+
+def labelled_scores(run: Run, model: str) -> pd.DataFrame:
+    """Return a model's face scores with the label of each video, NaN if it is unknown."""
+    labels = {video.video_id: video.label for video in run.read_videos()}
+    scores = run.read_table(f"scores/{model}.parquet")
+    return scores.assign(label=scores["video_id"].map(labels))
+
+
+def extreme_faces(scores: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the faces with the highest and with the lowest scores, see `highest_and_lowest`; plus a `caption`."""
+    rows = highest_and_lowest(scores, "score", most)
+    names = rows["label"].map({REAL: "real", FAKE: "fake"}).fillna("unknown")
+    values = zip(rows["video_id"], rows["frame_index"], rows["score"], names, strict=True)
+    return rows.assign(caption=[f"{video}\nframe {frame}\n{score:.2f}, {name}" for video, frame, score, name in values])
+
+
+def scored_face(
+    run: Run, scores: pd.DataFrame, video_id: str, frame_index: int, face_index: int
+) -> tuple[np.ndarray, Box, float]:
+    """Return the frame, (H, W, 3) uint8 RGB, the box and the score of one face."""
+    path = next(video.path for video in run.read_videos() if video.video_id == video_id)
+    matches = (scores[KEY_COLUMNS] == [video_id, frame_index, face_index]).all(axis=1)
+    row = scores[matches].iloc[0].to_dict()
+    return read_frames(path, {frame_index})[0].image, box_of(row), float(row["score"])
+
+
+def scored_faces(run: Run, rows: pd.DataFrame) -> list[np.ndarray]:
+    """Return the faces of scored rows without margin, (h, w, 3) uint8 RGB each."""
+    faces = []
+    for key in rows[KEY_COLUMNS].itertuples(index=False):
+        image, box, _ = scored_face(run, rows, *key)
+        faces.append(cut_face(image, box, 0))
+    return faces
+
+
+def furthest_from_truth(scores: pd.DataFrame, video_scores: pd.Series) -> pd.DataFrame:
+    """Return the labelled videos, sorted by the distance of their video score from the label, the furthest first.
+
+    Args:
+        scores: face scores with labels, see `labelled_scores`.
+        video_scores: by video_id.
+    Returns:
+        Index: video_id; columns: label, frames, video score, off by.
+    """
+    videos = scores.dropna(subset=["label"]).groupby("video_id")
+    table = videos.agg(label=("label", "first"), frames=("frame_index", "nunique"))
+    table = table.join(video_scores.rename("video score"))
+    table["off by"] = (table["video score"] - table["label"]).abs()
+    return table.sort_values("off by", ascending=False)

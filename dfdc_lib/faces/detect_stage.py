@@ -1,0 +1,59 @@
+"""Stage 01: find faces. In: videos.csv and the videos. Out: boxes/<video_id>.json."""
+
+from functools import partial
+
+from dfdc_lib.faces.box_source import boxes_source
+from dfdc_lib.records import DetectorSettings, Outcome, Video, VideoFaces
+from dfdc_lib.run_folder import Run
+from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
+from dfdc_lib.workers import Job, in_processes, result_outcome, run_jobs
+
+STAGE = "01_detect_faces"
+
+
+def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0) -> list[Outcome]:
+    """Find the faces of every original, and of every fake that cannot use its original's boxes.
+
+    Args:
+        run: the run folder, with videos.csv.
+        settings: thresholds, smallest face, frame stride.
+        device: "auto", "cpu" or "cuda".
+        workers: processes; 0 = one per core.
+    Returns:
+        One outcome per video; "nothing" = no face.
+    """
+    code = code_fingerprint("dfdc_lib.faces.detect")
+    infos, jobs, decided = run.read_infos(), [], []
+    for video in run.read_videos():
+        if video.video_id not in infos:
+            decided.append(Outcome(video_id=video.video_id, status="failed before", note="unreadable, see 00_videos"))
+            continue
+        source = boxes_source(video, infos)
+        if source.video_id != video.video_id:
+            note = f"uses the boxes of {source.video_id}"
+            decided.append(Outcome(video_id=video.video_id, status="not needed", note=note))
+            continue
+        expected = fingerprint(code, input_fingerprint(video.path), settings)
+        make = partial(_find_faces, run, video, settings, device, expected)
+        records = {run.boxes_path(video.video_id): expected}
+        jobs.append(Job(video.video_id, records, VideoFaces, make, partial(_boxes_outcome, source.reason)))
+    return run_jobs(run, STAGE, jobs, decided, in_processes(workers))
+
+
+def _find_faces(run: Run, video: Video, settings: DetectorSettings, device: str, expected: str) -> VideoFaces:
+    from dfdc_lib.faces.detect import detect_video, load_detector  # here: only these workers should import torch
+
+    faces = detect_video(video.path, video.video_id, load_detector(settings, device), expected, threads=1)
+    run.write_record(run.boxes_path(video.video_id), faces)
+    return faces
+
+
+def _boxes_outcome(reason: str, faces: VideoFaces) -> Outcome:
+    count = sum(len(frame.faces) for frame in faces.frames)
+    notes = [f"searched itself: {reason}"] if reason else []
+    if not count:
+        notes.append(f"no face in {len(faces.frames)} examined frames")
+    if faces.missing_frame_count:
+        declared = faces.frame_count + faces.missing_frame_count
+        notes.append(f"{faces.missing_frame_count} of {declared} frames missing or damaged")
+    return result_outcome(faces, count, notes)

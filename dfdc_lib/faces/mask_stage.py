@@ -1,0 +1,130 @@
+"""Stage 03: compare fake crops with their originals'. In: crops/. Out: masks/<video_id>/*.png, masks.csv."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from dfdc_lib.faces.alignment import Alignment, matching_patch
+from dfdc_lib.faces.masks import WINDOW, compare_crops
+from dfdc_lib.records import FAKE, Crop, FaceKey, Mask, Outcome, Video, VideoCrops, VideoMasks
+from dfdc_lib.run_folder import Run
+from dfdc_lib.staleness import code_fingerprint, fingerprint
+from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run_jobs
+
+STAGE = "03_ssim_masks"
+
+
+def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
+    """Compare every fake crop with the same pixels of its original.
+
+    Args:
+        run: the run folder, with crops/.
+        workers: processes; 0 = one per core.
+    Returns:
+        One outcome per video; "nothing" = a fake that cannot be compared frame by frame.
+    """
+    cropped = run.read_outcomes("02_crop_faces")
+    code = code_fingerprint("dfdc_lib.faces.mask_stage")
+    jobs, decided = [], []
+    for video in run.read_videos():
+        reason = _no_mask(run, video, cropped)
+        if reason:
+            decided.append(reason)
+            continue
+        assert video.original_id is not None
+        fingerprints = (cropped[video.video_id].fingerprint, cropped[video.original_id].fingerprint)
+        expected = fingerprint(code, *fingerprints)
+        make = partial(_make_masks, run, video.video_id, video.original_id, expected)
+        records = {run.masks_record_path(video.video_id): expected}
+        jobs.append(Job(video.video_id, records, VideoMasks, make, _masks_outcome))
+    outcomes = run_jobs(run, STAGE, jobs, decided, in_processes(workers))
+    run.write_table("masks.csv", _mask_table(run, done_videos(outcomes)))
+    return outcomes
+
+
+def crop_pair(run: Run, key: FaceKey) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same pixels of an original and a fake.
+
+    Args:
+        run: the run folder, with crops/.
+        key: a face of the fake.
+    Returns:
+        Original and fake, (H, W, 3) uint8 RGB of one shape; the original is (0, 0, 3) if it does not show the face.
+    Raises:
+        KeyError: if one of them has no such crop.
+    """
+    fakes = run.read_crops(key.video_id)
+    originals = run.read_crops(fakes.boxes_from)
+    return _read_pair(run, _by_place(fakes)[key[1:]], _by_place(originals)[key[1:]], fakes.alignment)
+
+
+def _no_mask(run: Run, video: Video, cropped: Mapping[str, Outcome]) -> Outcome | None:
+    """Return the outcome of a video that gets no masks; None if it can be compared with its original."""
+    crops, original_id = cropped[video.video_id], video.original_id
+    if video.label != FAKE:
+        return Outcome(video_id=video.video_id, status="not needed", note="only fakes have masks")
+    if crops.status in ("failed", "failed before"):
+        return Outcome(video_id=video.video_id, status="failed before", note="no crops, see 02_crop_faces")
+    if crops.status == "nothing":
+        return Outcome(video_id=video.video_id, status="nothing", note="it has no crops")
+    if original_id is None or run.read_crops(video.video_id).boxes_from != original_id:
+        return Outcome(video_id=video.video_id, status="nothing", note="no original to compare with frame by frame")
+    if cropped[original_id].status != "done":
+        return Outcome(video_id=video.video_id, status="failed before", note=f"its original {original_id} has no crops")
+    return None
+
+
+def _make_masks(run: Run, video_id: str, original_id: str, expected: str) -> VideoMasks:
+    shutil.rmtree(run.masks_record_path(video_id).parent, ignore_errors=True)
+    fakes, originals = run.read_crops(video_id), _by_place(run.read_crops(original_id))
+    made, pixels = [], hashlib.sha256()
+    for place, fake in _by_place(fakes).items():
+        if place not in originals or min(fake.area[2] - fake.area[0], fake.area[3] - fake.area[1]) < WINDOW:
+            continue
+        comparison = compare_crops(*_read_pair(run, fake, originals[place], fakes.alignment))
+        run.write_image(run.mask_path(FaceKey(video_id, *place)), comparison.mask)
+        pixels.update(comparison.mask.tobytes())
+        frame_index, face_index = place
+        values = {"ssim": comparison.ssim, "changed_share": comparison.changed_share}
+        made.append(Mask(frame_index=frame_index, face_index=face_index, **values))
+    record = VideoMasks(
+        video_id=video_id,
+        original_id=original_id,
+        masks=tuple(made),
+        pixels=pixels.hexdigest()[:16],
+        crops_left_out=len(fakes.crops) - len(made),
+        fingerprint=expected,
+    )
+    run.write_record(run.masks_record_path(video_id), record)
+    return record
+
+
+def _masks_outcome(record: VideoMasks) -> Outcome:
+    reason = f"the original lacks the frame, or the crop is smaller than {WINDOW} pixels"
+    notes = [f"{record.crops_left_out} crops without a mask: {reason}"] if record.crops_left_out else []
+    return result_outcome(record, len(record.masks), notes)
+
+
+def _by_place(record: VideoCrops) -> dict[tuple[int, int], Crop]:
+    return {(crop.frame_index, crop.face_index): crop for crop in record.crops}
+
+
+def _read_pair(
+    run: Run, fake: Crop, original: Crop, alignment: tuple[float, float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    original_crop, fake_crop = (
+        run.read_image(run.crop_path(FaceKey(crop.video_id, crop.frame_index, crop.face_index)))
+        for crop in (original, fake)
+    )
+    return matching_patch(original_crop, original.area, fake.area, Alignment(*alignment)), fake_crop
+
+
+def _mask_table(run: Run, video_ids: Sequence[str]) -> pd.DataFrame:
+    rows = [
+        {"video_id": video_id} | mask.model_dump() for video_id in video_ids for mask in run.read_masks(video_id).masks
+    ]
+    return pd.DataFrame(rows, columns=["video_id", *Mask.model_fields])

@@ -1,0 +1,49 @@
+"""Notebooks as programs: their source, and their execution by papermill."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+QUIET_KERNEL = "--IPKernelApp.log_level=ERROR"  # without it every start warns about a local port
+
+
+class NotebookError(RuntimeError):
+    """A cell of a notebook failed; the message holds the error's name and text."""
+
+
+def code_cells(notebook: Path) -> list[str]:
+    """Return the source of a notebook's code cells."""
+    cells = json.loads(notebook.read_bytes())["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
+    """Run a notebook headless in its own folder; its stderr (progress bars) goes to this process's stderr.
+
+    Args:
+        notebook: is not changed.
+        output: the executed notebook, written even if a cell fails; its folder is created.
+        parameters: name -> value, replacing those of the cell tagged `parameters`.
+    Raises:
+        NotebookError: if a cell failed.
+    """
+    import papermill  # here: a run with nothing to do should not wait for the import
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    os.environ |= {"DFDC_HEADLESS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(output),
+            dict(parameters),
+            kernel_name="python3",
+            progress_bar=False,
+            stderr_file=sys.stderr,
+            cwd=str(notebook.parent),
+            extra_arguments=[QUIET_KERNEL],
+        )
+    except papermill.PapermillExecutionError as error:
+        raise NotebookError(f"{error.ename}: {error.evalue}") from error

@@ -1,0 +1,162 @@
+"""The stages: one declaration per notebook.
+
+To add a stage, add its notebook and one row here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfdc_lib.pipeline.parameters import Parameter, read_parameters
+from dfdc_lib.run_folder import PROJECT
+
+NOTEBOOKS = PROJECT / "notebooks"
+OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that the command line sets with options of their own
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One notebook, what it depends on and what it makes."""
+
+    name: str
+    title: str
+    makes: tuple[str, ...]  # files of the run folder
+    code: tuple[str, ...]  # modules that compute its result, with what they import (see `staleness.code_of`)
+    job: tuple[str, ...] = ()  # those that compute the result of one video
+    needs: tuple[str, ...] = ()  # numbers of the stages whose files it reads
+    uses: tuple[str, ...] = ()  # numbers of the stages whose files it reads if they exist
+    state: tuple[str, ...] = ()  # files from which it continues; --force deletes them; {model} = name of the model
+    model_files: tuple[str, ...] = ()  # files it reads of every model in MODELS, relative to the model's folder
+    keeps: str = ""  # what a change in the code alone does not repeat
+
+    @property
+    def number(self) -> str:
+        """The "03" of "03_ssim_masks"."""
+        return self.name[:2]
+
+    @property
+    def notebook(self) -> Path:
+        """Path of the notebook."""
+        return NOTEBOOKS / f"{self.name}.ipynb"
+
+
+MODEL_FILES = ("model.json", "weights.safetensors")
+
+STAGES = (
+    Stage(
+        "00_videos",
+        "Videos",
+        ("videos.csv", "status/00_videos.csv"),
+        code=("dfdc_lib.data.video_stage",),
+        job=("dfdc_lib.data.video",),
+        state=("info/*.json",),
+    ),
+    Stage(
+        "01_detect_faces",
+        "Detect faces",
+        ("status/01_detect_faces.csv",),
+        code=("dfdc_lib.faces.detect_stage",),
+        job=("dfdc_lib.faces.detect",),
+        needs=("00",),
+        state=("boxes/*.json",),
+    ),
+    Stage(
+        "02_crop_faces",
+        "Crop faces",
+        ("crops.parquet", "status/02_crop_faces.csv"),
+        code=("dfdc_lib.faces.crop_stage",),
+        job=("dfdc_lib.faces.crop_stage",),
+        needs=("00", "01"),
+        state=("crops/*/crops.json",),
+    ),
+    Stage(
+        "03_ssim_masks",
+        "SSIM masks",
+        ("masks.csv", "status/03_ssim_masks.csv"),
+        code=("dfdc_lib.faces.mask_stage",),
+        job=("dfdc_lib.faces.mask_stage",),
+        needs=("00", "02"),
+        state=("masks/*/masks.json",),
+    ),
+    Stage(
+        "04_folds",
+        "Folds",
+        ("folds.csv", "leaks.csv", "status/04_folds.csv"),
+        code=("dfdc_lib.data.fold_stage",),
+        job=("dfdc_lib.data.leak_audit", "dfdc_lib.data.video"),
+        needs=("00",),
+        state=("hashes/*.json",),
+    ),
+    Stage(
+        "05_augmentation_preview",
+        "Augmentation preview",
+        ("metrics/05_augmentation_preview.json",),
+        code=("dfdc_lib.augmentation.preview",),
+        needs=("02", "03"),
+    ),
+    Stage(
+        "06_train",
+        "Train",
+        ("metrics/06_train.json",),
+        code=("dfdc_lib.classifier.train",),
+        needs=("02", "03", "04"),
+        state=("models/{model}/state.pt", "models/{model}/history.csv"),
+        keeps="the trained model is kept: --force retrains it",
+    ),
+    Stage(
+        "07_predict",
+        "Predict",
+        ("submission.csv", "status/07_predict.csv"),
+        code=("dfdc_lib.classifier.predict",),
+        job=("dfdc_lib.faces.extract", "dfdc_lib.classifier.inference"),
+        needs=("00",),
+        uses=("04",),
+        state=("scores/*/*.json",),
+        model_files=MODEL_FILES,
+    ),
+    Stage(
+        "08_averaging_strategies",
+        "Averaging strategies",
+        ("metrics/08_averaging_strategies.json",),
+        code=("dfdc_lib.evaluation.strategy_study", "dfdc_lib.evaluation.load_scores"),
+        needs=("07",),
+    ),
+)
+
+# Not a stage of a run: it examines one video, in a run folder of its own.
+INSPECT = Stage(
+    "11_inspect_video",
+    "Inspect a video",
+    ("inspection.json",),
+    code=("dfdc_lib.inspection.inspect", "dfdc_lib.inspection.text"),
+    model_files=(*MODEL_FILES, "test_metrics.json", "../../calibrations/{model}.json"),
+)
+
+
+def files_of(numbers: Iterable[str]) -> list[str]:
+    """Return the files that the stages with these numbers make."""
+    return [name for stage in STAGES if stage.number in numbers for name in stage.makes]
+
+
+def choose_stages(first: str = "", last: str = "") -> list[Stage]:
+    """Return the stages from number `first` to number `last`; "" means from the start, or to the end.
+
+    Raises:
+        ValueError: if no stage has that number, or the range is empty.
+    """
+    numbers = [stage.number for stage in STAGES]
+    for number in (first, last):
+        if number and number not in numbers:
+            raise ValueError(
+                f"there is no stage {number!r}; the stages are {', '.join(stage.name for stage in STAGES)}"
+            )
+    chosen = [stage for stage in STAGES if (first or "00") <= stage.number <= (last or "99")]
+    if not chosen:
+        raise ValueError(f"no stage lies between {first} and {last}: --from must not be after --to")
+    return chosen
+
+
+def all_parameters() -> dict[str, Parameter]:
+    """Return the parameters of all stages that `-p` can set, by name."""
+    parameters = {name: value for stage in STAGES for name, value in read_parameters(stage.notebook).items()}
+    return {name: value for name, value in parameters.items() if name not in OPTIONS}

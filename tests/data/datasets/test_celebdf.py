@@ -1,0 +1,65 @@
+"""Celeb-DF: labels, originals, identities and the list of test videos."""
+
+import pytest
+
+from dfdc_lib.data.datasets import list_videos
+from dfdc_lib.records import FAKE, REAL
+
+
+@pytest.fixture
+def root(make_files):
+    return make_files(
+        "Celeb-real/id0_0000.mp4",
+        "YouTube-real/00170.mp4",
+        "Celeb-synthesis/id0_id1_0000.mp4",
+        "Celeb-synthesis/id2_id3_0007.mp4",
+    )
+
+
+@pytest.mark.parametrize(
+    ("test_list", "splits"),
+    [
+        (None, ("", "", "", "")),
+        ("", ("train", "train", "train", "train")),
+        ("\ufeff1 Celeb-real/id0_0000.mp4", ("test", "train", "train", "train")),  # with a byte order mark
+        (
+            "1 YouTube-real/00170.mp4\r\n0 Celeb-synthesis/id2_id3_0007.mp4\n\n1 Celeb-real/id9_0000.mp4\n",
+            ("train", "train", "test", "test"),
+        ),
+    ],
+)
+def test_tree(root, test_list, splits):
+    if test_list is not None:
+        (root / "List_of_testing_videos.txt").write_text(test_list, encoding="utf-8")
+    videos = list_videos(root)
+    assert [(video.video_id, video.label, video.original_id, video.identities) for video in videos] == [
+        ("Celeb-real-id0_0000", REAL, None, ("celeb/id0",)),
+        ("Celeb-synthesis-id0_id1_0000", FAKE, "Celeb-real-id0_0000", ("celeb/id0", "celeb/id1")),
+        ("Celeb-synthesis-id2_id3_0007", FAKE, None, ("celeb/id2", "celeb/id3")),
+        ("YouTube-real-00170", REAL, None, ("youtube/00170",)),
+    ]
+    assert tuple(video.split for video in videos) == splits
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "0 YouTube-real/00170.mp4",  # the folder is of real videos
+        "1 Celeb-synthesis/id0_id1_0000.mp4",
+        "2 Celeb-real/id0_0000.mp4",
+        "1 ../x.mp4",
+        "1 Celeb-real/../x.mp4",
+    ],
+)
+def test_a_malformed_test_list(root, line):
+    (root / "List_of_testing_videos.txt").write_text(f"1 Celeb-real/id0_0000.mp4\n{line}\n")
+    with pytest.raises(ValueError, match=r"List_of_testing_videos\.txt, line 2"):
+        list_videos(root)
+
+
+@pytest.mark.parametrize(
+    "name", ["Celeb-real/id0_id1_0000.mp4", "YouTube-real/id0_0000.mp4", "Celeb-synthesis/id0_0000.mp4"]
+)
+def test_a_malformed_name(make_files, name):
+    with pytest.raises(ValueError, match=name):
+        list_videos(make_files(name), "celebdf")

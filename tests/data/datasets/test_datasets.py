@@ -1,0 +1,101 @@
+"""Choice of the layout, checks that hold for every data set, and the files left out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dfdc_lib.data.datasets import detect_kind, left_out_files, list_videos
+
+
+@pytest.mark.parametrize("kind", ["auto", "ffpp", "celebdf"])
+def test_a_folder_without_videos_is_an_error(make_files, kind):
+    with pytest.raises(FileNotFoundError, match="no video"):
+        list_videos(make_files("notes.txt"), kind)
+
+
+@pytest.mark.parametrize("function", [list_videos, detect_kind, left_out_files])
+def test_root_must_be_an_existing_folder(make_files, function):
+    root = make_files("a.mp4")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        function(root / "nowhere")
+    with pytest.raises(NotADirectoryError, match=r"a\.mp4"):
+        function(root / "a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("kind", "nearest"), [("dfcd", "dfdc"), ("celeb-df", "celebdf"), ("FFPP", "ffpp"), ("folders", "folder")]
+)
+def test_an_unknown_kind_is_an_error_that_suggests_the_nearest(tmp_path, kind, nearest):
+    with pytest.raises(ValueError, match=f"'{nearest}'"):
+        list_videos(tmp_path, kind)
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        ([], "folder"),
+        (["a.mp4"], "folder"),
+        (["metadata.json"], "dfdc"),
+        (["dfdc_train_part_0/a.mp4"], "dfdc"),
+        (["dfdc_train_part_00.zip"], "folder"),
+        (["original_sequences/youtube/c23/videos/000.mp4"], "ffpp"),
+        (["manipulated_sequences/Deepfakes/c23/videos/000_003.mp4"], "ffpp"),
+        (["Celeb-real/id0_0000.mp4"], "celebdf"),
+        (["Celeb-synthesis/id0_id1_0000.mp4"], "celebdf"),
+    ],
+)
+def test_detect_kind(make_files, names, kind):
+    assert detect_kind(make_files(*names)) == kind
+
+
+@pytest.mark.parametrize(
+    ("names", "keyword"),
+    [
+        (["a-b.mp4", "a/b.mp4"], r"same id 'a-b\.mp4'"),
+        ([f"{'x' * 200}/{'y' * 200}.mp4"], "240 bytes, got 401"),
+        ([os.fsdecode(b"\xff.mp4")], "UTF-8"),
+    ],
+)
+def test_ids_that_are_refused(make_files, names, keyword):
+    with pytest.raises(ValueError, match=keyword):
+        list_videos(make_files(*names))
+
+
+def test_links_keep_their_names_and_broken_ones_are_listed(make_files):
+    root = make_files("real.mp4", "folder.mp4/notes.txt")
+    (root / "link.mp4").symlink_to(root / "real.mp4")
+    (root / "broken.mp4").symlink_to(root / "gone.mp4")
+    expected = [(name, root / f"{name}.mp4") for name in ("broken", "link", "real")]
+    assert [(video.video_id, video.path) for video in list_videos(root)] == expected
+
+
+def test_a_relative_root_gives_absolute_paths(make_files, monkeypatch):
+    root = make_files("set/a.mp4")
+    monkeypatch.chdir(root)
+    assert [video.path for video in list_videos(Path("set/../set"))] == [root / "set/a.mp4"]
+
+
+def test_a_list_of_videos(make_files):
+    root = make_files("a/x.mp4", "b/x.mp4", "b/unlisted.mp4", "b/notes.txt")
+    (root / "list.txt").write_text("b/x.mp4\na/../a/x.mp4\n")
+    videos = [(video.video_id, video.path, video.label) for video in list_videos(root / "list.txt")]
+    assert videos == [("a-x", root / "a" / "x.mp4", None), ("b-x", root / "b" / "x.mp4", None)]
+    assert left_out_files(root / "list.txt") == []
+    with pytest.raises(NotADirectoryError, match=r"list\.txt"):
+        list_videos(root / "list.txt", "dfdc")
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [
+        ([], []),
+        (["a.mp4", "B.MOV"], []),
+        (["a.mp4", "notes.txt", "sub/b.jpg", "mp4"], ["mp4", "notes.txt", "sub/b.jpg"]),
+        (["metadata.json", "part/metadata.json", "List_of_testing_videos.txt", "labels.csv", "sample.json"], []),
+        ([".DS_Store", ".git/config", "true_masks/a/00000.png", "part/true_masks/a.png"], []),
+    ],
+)
+def test_left_out_files(make_files, names, left_out):
+    root = make_files(*names)
+    assert left_out_files(root) == [root / name for name in left_out]

@@ -1,0 +1,104 @@
+"""DFDC: parts, labels, absent originals, and metadata that is malformed or points outside its folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dfdc_lib.data.datasets import list_videos
+from dfdc_lib.records import FAKE, REAL, Video
+
+REAL_ENTRY = {"label": "REAL", "split": "train"}
+
+
+def fake_of(original: str) -> dict[str, str]:
+    return {"label": "FAKE", "split": "train", "original": original}
+
+
+def make_part(folder: Path, metadata: object, absent: tuple[str, ...] = ()) -> None:
+    """Write metadata.json (as it is if it is a text) and an empty file for each entry that is not absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metadata.json").write_text(metadata if isinstance(metadata, str) else json.dumps(metadata))
+    for name in metadata if isinstance(metadata, dict) else ():
+        if name not in absent:
+            (folder / name).touch()
+
+
+def test_parts(tmp_path):
+    first, last = tmp_path / "dfdc_train_part_0", tmp_path / "dfdc_train_part_12"
+    make_part(first, {"real.mp4": REAL_ENTRY, "fake.mp4": fake_of("real.mp4")})
+    make_part(last, {"other.mp4": REAL_ENTRY})
+    common = {"identities": ("real",), "part": 0, "split": "train"}
+    expected = [
+        Video(video_id="fake", path=first / "fake.mp4", label=FAKE, original_id="real", **common),
+        Video(video_id="other", path=last / "other.mp4", label=REAL, identities=("other",), part=12, split="train"),
+        Video(video_id="real", path=first / "real.mp4", label=REAL, **common),
+    ]
+    assert list_videos(tmp_path) == expected
+    assert list_videos(first) == [expected[0], expected[2]]  # the part's number is known without its parent folder
+    make_part(tmp_path, {"beside.mp4": REAL_ENTRY})
+    parts = {video.video_id: video.part for video in list_videos(tmp_path)}
+    assert parts == {"beside": None, "fake": 0, "other": 12, "real": 0}
+
+
+def test_absent_and_unnamed_files(tmp_path):
+    entries = {"real.mp4": REAL_ENTRY, "fake.mp4": fake_of("real.mp4"), "gone.mp4": fake_of("real.mp4")}
+    make_part(tmp_path, entries, absent=("real.mp4", "gone.mp4"))
+    for name in ("unnamed.MP4", "notes.txt", "._fake.mp4"):
+        (tmp_path / name).touch()
+    videos = [(v.video_id, v.label, v.original_id, v.part, v.identities) for v in list_videos(tmp_path)]
+    assert videos == [("fake", FAKE, None, None, ("real",)), ("unnamed", None, None, None, ("unnamed",))]
+
+
+def test_a_test_set_has_no_labels(tmp_path):
+    make_part(tmp_path, {"a.mp4": {}, "b.mp4": {"label": None, "original": None, "split": None}})
+    videos = [(v.video_id, v.label, v.original_id, v.split) for v in list_videos(tmp_path)]
+    assert videos == [("a", None, None, ""), ("b", None, None, "")]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "keyword"),
+    [
+        ("{", "JSON"),
+        ("[1]", "map each file name"),
+        ({"a.mp4": 3}, "map each file name"),
+        ({"a.mp4": {"label": "FAUX"}}, "'FAUX'"),
+        ({"a.mp4": {"label": ["FAKE"]}}, r"\['FAKE'\]"),
+        ({"a.mp4": {"label": "REAL", "original": 3}}, "same folder"),
+        ('{"": {"label": "REAL"}}', "same folder"),
+        ({"a.mp4": fake_of("a.mp4")}, "is a fake"),
+    ],
+)
+def test_malformed_metadata(tmp_path, metadata, keyword):
+    make_part(tmp_path, metadata)
+    with pytest.raises(ValueError, match=keyword):
+        list_videos(tmp_path)
+
+
+@pytest.mark.parametrize("outside", ["../../x.mp4", "/etc/x.mp4", "..", "sub/x.mp4", r"..\x.mp4"])
+@pytest.mark.parametrize("place", ["name", "original"])
+def test_names_that_point_outside_are_refused(tmp_path, outside, place):
+    make_part(tmp_path, json.dumps({outside: REAL_ENTRY} if place == "name" else {"a.mp4": fake_of(outside)}))
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(ValueError, match="same folder"):
+        list_videos(tmp_path)
+
+
+def test_metadata_that_is_not_utf8(tmp_path):
+    (tmp_path / "metadata.json").write_bytes(b'{"\xff": {}}')
+    with pytest.raises(ValueError, match="JSON"):
+        list_videos(tmp_path)
+
+
+def test_a_part_without_metadata(tmp_path):
+    make_part(tmp_path / "dfdc_train_part_0", {"a.mp4": REAL_ENTRY})
+    (tmp_path / "dfdc_train_part_1").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"dfdc_train_part_1/metadata\.json"):
+        list_videos(tmp_path)
+
+
+def test_one_name_in_two_parts(tmp_path):
+    for number in (0, 1):
+        make_part(tmp_path / f"dfdc_train_part_{number}", {"a.mp4": REAL_ENTRY})
+    with pytest.raises(ValueError, match=r"part_0/a\.mp4 and .*part_1/a\.mp4"):
+        list_videos(tmp_path)

@@ -1,0 +1,63 @@
+"""FaceForensics++: labels, originals, identities and compressions, on a tree of empty files and on the real pairs."""
+
+import csv
+
+import pytest
+
+from dfdc_lib.data.datasets import left_out_files, list_videos
+
+ACTORS = "01_02__exit_phone_room__YVGY8LOK"
+
+
+def test_tree(make_files):
+    root = make_files(
+        "original_sequences/youtube/c23/videos/183.mp4",
+        "original_sequences/youtube/c40/videos/183.mp4",
+        "original_sequences/actors/c23/videos/01__exit_phone_room.mp4",
+        "manipulated_sequences/Deepfakes/c23/videos/183_253.mp4",
+        "manipulated_sequences/FaceSwap/c23/videos/183_253.mp4",
+        "manipulated_sequences/Deepfakes/c40/videos/253_183.mp4",
+        "manipulated_sequences/Deepfakes/masks/videos/183_253.mp4",
+        f"manipulated_sequences/DeepFakeDetection/c23/videos/{ACTORS}.mp4",
+        f"manipulated_sequences/DeepFakeDetection/c40/videos/{ACTORS}.mp4",
+    )
+    videos = list_videos(root)
+    original, actors, fake = "youtube-c23-183", ("actors/01", "actors/02"), ("youtube/183", "youtube/253")
+    assert [(v.video_id, v.label, v.original_id, v.identities, v.method, v.compression) for v in videos] == [
+        (f"DeepFakeDetection-c23-{ACTORS}", 1, "actors-c23-01__exit_phone_room", actors, "DeepFakeDetection", "c23"),
+        (f"DeepFakeDetection-c40-{ACTORS}", 1, None, actors, "DeepFakeDetection", "c40"),
+        ("Deepfakes-c23-183_253", 1, original, fake, "Deepfakes", "c23"),
+        ("Deepfakes-c40-253_183", 1, None, fake[::-1], "Deepfakes", "c40"),
+        ("FaceSwap-c23-183_253", 1, original, fake, "FaceSwap", "c23"),
+        ("actors-c23-01__exit_phone_room", 0, None, ("actors/01",), "", "c23"),
+        (original, 0, None, ("youtube/183",), "", "c23"),
+        ("youtube-c40-183", 0, None, ("youtube/183",), "", "c40"),
+    ]
+    assert videos[2].path == root / "manipulated_sequences/Deepfakes/c23/videos/183_253.mp4"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("original_sequences/youtube", "183_253"),
+        ("original_sequences/youtube", "holiday"),
+        ("manipulated_sequences/Deepfakes", "183"),
+        ("manipulated_sequences/DeepFakeDetection", "01_02__exit_phone_room"),
+    ],
+)
+def test_a_malformed_name(make_files, folder, name):
+    with pytest.raises(ValueError, match=rf"{name}\.mp4"):
+        list_videos(make_files(f"{folder}/c23/videos/{name}.mp4"))
+
+
+def test_the_real_pairs(test_videos):
+    with (test_videos / "INDEX.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == "ffpp"]
+    videos = list_videos(test_videos / "ffpp")
+    paths = {video.video_id: video.path.relative_to(test_videos.resolve()).as_posix() for video in videos}
+    listed = {paths[v.video_id]: (("real", "fake")[v.label], paths.get(v.original_id, "")) for v in videos}
+    assert listed == {row["path"]: (row["label"], row["original"]) for row in rows}
+    assert len(videos) == 68
+    assert sum(video.label == 0 for video in videos) == 13
+    assert sum(video.original_id is not None for video in videos) == 55
+    assert left_out_files(test_videos / "ffpp") == []

@@ -1,0 +1,199 @@
+"""Leak audit: perceptual hashes, similar pairs, planted leaks, and scenes in real videos."""
+
+import random
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from dfdc_lib.data.leak_audit import (
+    CHUNK_ROWS,
+    FLAT_HASH,
+    SIMILAR_DISTANCE,
+    SimilarPair,
+    audit,
+    perceptual_hash,
+    similar_pairs,
+)
+from dfdc_lib.data.video import read_frames
+from dfdc_lib.records import Video
+
+
+def video(video_id: str, *identities: str, original_id: str | None = None) -> Video:
+    return Video(video_id=video_id, path=Path(f"{video_id}.mp4"), identities=identities, original_id=original_id)
+
+
+@pytest.mark.parametrize("level", [0, 1, 128, 255])
+def test_hash_of_a_flat_image(level):
+    assert perceptual_hash(np.full((90, 160, 3), level, np.uint8)) == FLAT_HASH
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((8, 8), np.uint8), ((8, 8, 4), np.uint8), ((0, 8, 3), np.uint8), ((8, 8, 3), np.float32)]
+)
+def test_hash_needs_rgb(shape, dtype):
+    with pytest.raises(ValueError, match="RGB"):
+        perceptual_hash(np.zeros(shape, dtype))
+
+
+def test_bits_are_frequencies_from_the_highest_bit():
+    dark_to_light = np.repeat(np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (64, 1))[..., None], 3, axis=2)
+    value = perceptual_hash(dark_to_light)
+    assert value >> 63 == 1  # the constant term
+    assert value >> 62 & 1 == 0  # one half wave across, negative: light on the right
+    assert perceptual_hash(dark_to_light[:, ::-1]) >> 62 & 1 == 1
+    assert perceptual_hash(data.astronaut()).bit_count() == 32
+
+
+def test_hashes_of_changed_and_of_other_pictures():
+    image = data.astronaut()
+    jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
+    changed = [
+        cv2.resize(image, (300, 300), interpolation=cv2.INTER_AREA),
+        cv2.imdecode(jpeg, cv2.IMREAD_COLOR),
+        (image * 0.7).astype(np.uint8),
+    ]
+    value = perceptual_hash(image)
+    assert perceptual_hash(image.copy()) == value
+    assert max((value ^ perceptual_hash(other)).bit_count() for other in changed) <= 4
+    others = [perceptual_hash(other) for other in (image[:, ::-1], data.chelsea(), data.coffee(), data.rocket())]
+    assert min((a ^ b).bit_count() for a, b in combinations([value, *others], 2)) > SIMILAR_DISTANCE
+
+
+@pytest.mark.parametrize(
+    ("hashes", "max_distance", "pairs"),
+    [
+        ({}, 12, []),
+        ({"a": [5]}, 12, []),
+        ({"a": [], "b": [5]}, 12, []),
+        ({"a": [5, 5, 4]}, 12, []),  # a video is not compared with itself
+        ({"b": [5], "a": [5]}, 0, [("a", "b", 0)]),
+        ({"a": [0b1111], "b": [0b1]}, 3, [("a", "b", 3)]),
+        ({"a": [0b1111], "b": [0b1]}, 2, []),
+        ({"a": [2**64 - 1], "b": [1]}, 63, [("a", "b", 63)]),
+        ({"a": [0b1111, 0b1], "b": [0b11, 2**40]}, 12, [("a", "b", 1)]),  # the nearest of four
+        ({"a": [FLAT_HASH], "b": [FLAT_HASH], "c": [1]}, 12, []),
+        ({"a": [7], "b": [3], "c": [7]}, 1, [("a", "c", 0), ("a", "b", 1), ("b", "c", 1)]),
+    ],
+)
+def test_similar_pairs(hashes, max_distance, pairs):
+    assert similar_pairs(hashes, max_distance) == pairs
+
+
+def test_chunks_give_the_result_of_a_plain_loop():
+    dice = random.Random(0)
+    hashes = {f"v{n:03}": [dice.getrandbits(64) for _ in range(dice.randint(0, 3))] for n in range(2 * CHUNK_ROWS)}
+    expected = [
+        SimilarPair(a, b, distance)
+        for a, b in combinations(hashes, 2)
+        if (distance := min(((x ^ y).bit_count() for x in hashes[a] for y in hashes[b]), default=64)) <= 22
+    ]
+    assert len(expected) > 100
+    assert similar_pairs(hashes, 22) == sorted(expected, key=lambda pair: (pair.distance, pair.video_a, pair.video_b))
+
+
+LEAKY = [video("a", "x"), video("b", "x", "y"), video("c", "y"), video("d")]
+ORIGINAL, FAKE, NAMED_FAKE = video("o", "o"), video("f", original_id="o"), video("f", "o", original_id="o")
+TWO_NAMES = [video("a", "x", "y"), video("b", "y", "x")]
+FOUR = [video(name, "x") for name in "abcd"]
+
+
+@pytest.mark.parametrize(
+    ("videos", "folds", "hashes", "leaks"),  # folds: one digit per video
+    [
+        ([], "", {}, []),
+        (LEAKY, "0000", {"a": [7], "d": [7]}, []),
+        (LEAKY, "0001", {"a": [7], "d": [2**64 - 1]}, []),
+        (LEAKY, "1000", {}, ["identity 01 ba identity x: 1 in fold 0, 1 in fold 1"]),
+        (
+            LEAKY,
+            "0002",
+            {"d": [7], "a": [0b11111], "c": [2**64 - 1]},
+            ["same scene 02 ad the nearest frames differ in 2 of 64 bits"],
+        ),
+        (  # sorted, identities first
+            LEAKY,
+            "0101",
+            {"a": [7], "d": [7]},
+            [
+                "identity 01 ab identity x: 1 in fold 0, 1 in fold 1",
+                "identity 01 cb identity y: 1 in fold 0, 1 in fold 1",
+                "same scene 01 ad the nearest frames differ in 0 of 64 bits",
+            ],
+        ),
+        (  # an identity in three folds: one leak per pair of folds, each with one example and the counts
+            FOUR,
+            "0112",
+            {},
+            [
+                "identity 01 ab identity x: 1 in fold 0, 2 in fold 1",
+                "identity 02 ad identity x: 1 in fold 0, 1 in fold 2",
+                "identity 12 bd identity x: 2 in fold 1, 1 in fold 2",
+            ],
+        ),
+        # one pair of videos with two shared names is one leak
+        (TWO_NAMES, "01", {}, ["identity 01 ab " + "; ".join(f"identity {n}: 1 in fold 0, 1 in fold 1" for n in "xy")]),
+        # connected by original_id alone; by an identity too, which is reported once
+        ([FAKE, ORIGINAL], "01", {}, ["identity 01 fo original o: 1 in fold 0, 1 in fold 1"]),
+        ([NAMED_FAKE, ORIGINAL], "01", {}, ["identity 01 fo identity o: 1 in fold 0, 1 in fold 1"]),
+    ],
+)
+def test_audit(videos, folds, hashes, leaks):
+    fold_of = {video.video_id: int(fold) for video, fold in zip(videos, folds, strict=True)}
+    audited = audit(videos, fold_of, hashes)
+    assert ["{} {}{} {}{} {}".format(leak.kind, *leak.folds, *leak.videos, leak.detail) for leak in audited] == leaks
+    assert audited == sorted(audited)
+    assert audit(videos[::-1], fold_of, dict(reversed(hashes.items()))) == audited
+
+
+@pytest.mark.parametrize(
+    ("folded", "hashes", "keyword"),
+    [("ab", {}, "2 have none, e.g. c"), ("ab", {"d": [7]}, "2 have none, e.g. c"), ("abcd", {"e": [7]}, "e.g. e")],
+)
+def test_every_video_and_hash_needs_a_fold(folded, hashes, keyword):
+    with pytest.raises(ValueError, match=keyword):
+        audit(LEAKY, dict.fromkeys(folded, 0), hashes)
+
+
+# Real videos ----------------------------------------------------------------------------------------------------------
+ROOM_OF_ANOTHER_CAMERA = "hungry"  # the same room from another side; the other 19 clips share one view
+PEOPLE = (
+    "again brother help no student yes",
+    "bird milk please sorry thanks",
+    "book learn school walk",
+    "eat night sister",
+    "want",
+)
+
+
+@pytest.fixture(scope="module")
+def nearest(test_videos: Path) -> dict[tuple[str, str], int]:
+    """Distance of every pair of real originals ("c23/183") and clips ("clip/again"), by frames 0 and 30."""
+    paths = {f"{p.parts[-3]}/{p.stem}": p for p in (test_videos / "ffpp" / "original_sequences").rglob("*.mp4")}
+    paths |= {f"clip/{p.stem}": p for p in (test_videos / "clips").glob("*.mkv")}
+    hashes = {name: [perceptual_hash(f.image) for f in read_frames(path, {0, 30})] for name, path in paths.items()}
+    pairs = similar_pairs(hashes, max_distance=64)
+    assert len(pairs) == 33 * 32 // 2
+    return {(pair.video_a, pair.video_b): pair.distance for pair in pairs}
+
+
+def test_one_source_in_two_compressions_is_one_scene(nearest):
+    assert max(nearest[f"c23/{name}", f"c40/{name}"] for name in ("183", "469", "720")) <= 4
+
+
+def test_one_person_in_one_room_is_one_scene(nearest):
+    distances = [nearest[f"clip/{a}", f"clip/{b}"] for names in PEOPLE for a, b in combinations(names.split(), 2)]
+    assert len(distances) == 34
+    assert max(distances) <= SIMILAR_DISTANCE
+
+
+def test_different_scenes_are_not_similar(nearest):
+    def scene(name: str) -> str:
+        return "room" if name.startswith("clip/") and not name.endswith(ROOM_OF_ANOTHER_CAMERA) else name.split("/")[1]
+
+    distances = [distance for (a, b), distance in nearest.items() if scene(a) != scene(b)]
+    assert len(distances) == 75 + 13 * 20 + 19  # originals; originals x clips; the other camera x clips
+    assert min(distances) > SIMILAR_DISTANCE + 3
