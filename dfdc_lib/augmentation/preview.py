@@ -1,7 +1,6 @@
 """Preview the augmentation of training on one crop: all of it, or one transform or cut-out alone.
 
-Input: a crop with its mask and landmarks. Output: the pictures of notebook 05.
-Source: the slides' transforms and the winner's cut-outs, as in `transforms` and `cutouts`.
+Input: a crop with its mask and landmarks. Output: the pictures of notebook 05. Source: see `transforms`, `cutouts`.
 """
 
 import random

@@ -32,13 +32,13 @@ def bootstrap(
 ) -> Bootstrap:
     """Compute metrics of several scores of the same videos, and repeat them on draws of originals with their fakes.
 
+    2,000 draws determine the ends of an interval to about a hundredth of its length.
+
     Args:
         videos: one row per video: label (0, 1), group (the original).
-        scores: same index; one column per score, P(fake) 0-1.
-        resampling: 2,000 draws determine the ends of an interval to about a hundredth of its length.
+        scores: same index; one column per score, P(fake) 0-1. Another index or range raises ValueError.
+        resampling: clip of the log loss, number and seed of the draws.
         metrics: of `METRICS`.
-    Raises:
-        ValueError: if the tables have different indices, or a score is out of range.
     """
     if not videos.index.equals(scores.index):
         rows = f"{len(videos)} and {len(scores)} rows"
@@ -112,7 +112,7 @@ def caution(videos: pd.DataFrame) -> str:
 
 def interval_texts(table: pd.DataFrame) -> pd.Series:
     """Return "value [low, high]" with three decimals for each row of `intervals` or `differences`."""
-    value, low, high = (table[name].map("{:.3f}".format) for name in ("value", "low", "high"))
+    value, low, high = (table[name].map("{:z.3f}".format) for name in ("value", "low", "high"))
     return value + " [" + low + ", " + high + "]"
 
 

@@ -30,7 +30,6 @@ def halves(groups: pd.Series, seed: int) -> pd.Series:
     return groups.isin(names[first])
 
 
-# Temperature --------------------------------------------------------------------------------------------------------
 def fit_temperature(labels: np.ndarray, scores: np.ndarray, clip: float) -> float:
     """Return the temperature with the lowest log loss, within `TEMPERATURES` (Guo et al. 2017, temperature scaling).
 
@@ -113,7 +112,6 @@ def calibration_text(name: str, calibration: Calibration | None) -> str:
     return f"{name}: temperature {calibration.temperature:.2f}, log loss {change} on {calibration.videos} videos"
 
 
-# Reliability and clip -----------------------------------------------------------------------------------------------
 def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
     """Return score (mean), fake_share and videos for each of `BIN_COUNT` bins of equal width that contains videos."""
     bins = np.minimum((np.asarray(scores) * BIN_COUNT).astype(int), BIN_COUNT - 1)
@@ -133,7 +131,6 @@ def clip_sweep(labels: np.ndarray, scores: pd.DataFrame, clips: Sequence[float] 
     return pd.DataFrame(rows, index=pd.Index(clips, name="clip"), columns=scores.columns)
 
 
-# Weights of models --------------------------------------------------------------------------------------------------
 def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
     """Return the non-negative weights of the logits of k models, and an offset, with the lowest log loss: (k + 1,).
 

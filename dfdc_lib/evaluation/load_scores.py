@@ -91,7 +91,6 @@ def _role_note(role: pd.Series) -> str:
     return f"{unseen}; left out: {', '.join(counts)}" if counts else unseen
 
 
-# Checks -------------------------------------------------------------------------------------------------------------
 def _video_table(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return one row per video: label, group and the other `VIDEO_COLUMNS`, which must agree in all rows of a video."""
     labels = pd.to_numeric(table["label"], errors="coerce")

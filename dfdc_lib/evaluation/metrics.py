@@ -82,7 +82,6 @@ def check_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
     return labels.astype(int), scores.reshape(len(labels), -1)
 
 
-# Weighted metrics ---------------------------------------------------------------------------------------------------
 def summands(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
     """Return what is averaged over videos, (n, 1 + 2k): a one, then the loss and the correctness of each score."""
     correct = np.where(labels[:, None] == FAKE, scores >= SURE_FAKE, scores < SURE_REAL)

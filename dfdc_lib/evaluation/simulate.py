@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from dfdc_lib.evaluation.bootstrap import bootstrap, intervals
 from dfdc_lib.evaluation.metrics import losses
-from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, STRATEGIES, ScoreTable, video_scores
+from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, STRATEGIES, ScoreTable, model_scores, over_models
 from dfdc_lib.records import Resampling
 
 TITLE = "SIMULATED scores"
@@ -60,14 +60,13 @@ def simulate_at(
 ) -> ScoreTable:
     """Return scores simulated with the separation for which the plain mean has the log loss `target`, 0.02-0.7.
 
-    Raises:
-        ValueError: if no separation gives this log loss: with many missed fakes the mean cannot get low.
+    Raise ValueError if there is none: with many missed fakes the mean cannot reach a low log loss.
     """
 
     def excess(separation: float) -> float:
         table = simulate(original_count, separation, missed_share, seed)
-        means = table.frames["simulated"].groupby("video_id")["score"].mean().reindex(table.videos.index)
-        return float(losses(table.videos["label"].to_numpy(), means.to_numpy(), clip).mean()) - target
+        means = model_scores(table)["simulated"].to_numpy()
+        return float(losses(table.videos["label"].to_numpy(), means, clip).mean()) - target
 
     # Beyond the best separation the loss rises again: missed fakes get ever lower scores.
     best = float(minimize_scalar(excess, bounds=SEPARATIONS, method="bounded").x)
@@ -86,9 +85,7 @@ def claimed_gain(missed_shares: Sequence[float], original_count: int, resampling
     parts = []
     for share in missed_shares:
         table = simulate_at(CLAIMED_BEFORE, original_count, resampling.clip, share, resampling.seed)
-        frames = table.frames["simulated"]
-        columns = {name: video_scores(frames, STRATEGIES[name]) for name in (BASELINE, CONFIDENT)}
-        scores = pd.DataFrame(columns, index=table.videos.index)
+        scores = pd.DataFrame({name: over_models(table, STRATEGIES[name]) for name in (BASELINE, CONFIDENT)})
         result = bootstrap(table.videos, scores, resampling, ["log loss"])
         parts.append(intervals(result).assign(missed_share=share))
     return pd.concat(parts, ignore_index=True)

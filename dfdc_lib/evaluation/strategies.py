@@ -57,7 +57,6 @@ def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:
     return logit(np.clip(scores, clip, 1 - clip))
 
 
-# Strategies -----------------------------------------------------------------------------------------------------------
 def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: float = FAKE_DIVISOR) -> float:
     """Average the surely fake frames if there are enough, else the surely real ones if nearly all are, else all frames.
 
@@ -114,7 +113,6 @@ STRATEGIES = {name: _checked(strategy) for name, strategy in _STRATEGIES.items()
 PER_PERSON = (BASELINE, "median", CONFIDENT)  # also applied to each person separately
 
 
-# Tables ---------------------------------------------------------------------------------------------------------------
 def video_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
     """Apply a strategy to all faces of each video; the people of a video are pooled, as in the winner's code.
 

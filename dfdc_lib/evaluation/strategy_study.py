@@ -4,7 +4,6 @@ Parameters (of the confident strategy, a temperature, weights of models) are fit
 judged on the other. The work is done in `strategies`, `bootstrap` and `calibration`.
 """
 
-from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -54,7 +53,6 @@ def baseline_of(scores: pd.DataFrame) -> str:
     return str(scores.columns[0])
 
 
-# Tables for display -------------------------------------------------------------------------------------------------
 def metric_table(result: bootstrap.Bootstrap) -> pd.DataFrame:
     """Return "value [low, high]" of each score (rows) by each metric (columns)."""
     rows = bootstrap.intervals(result)
@@ -69,8 +67,9 @@ def sure_answers(table: ScoreTable, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the columns value, low and high merged into one text, and p-values with three decimals."""
-    return table.assign(value=interval_texts(table)).drop(columns=["low", "high"]).round(3)
+    """Return a table of differences for display: value, low and high as one text, and p with three decimals."""
+    texts = table.assign(value=interval_texts(table)).drop(columns=["low", "high"])
+    return texts.rename(columns={"value": "difference [95 % interval]"}).round(3)
 
 
 def summary(table: ScoreTable, result: bootstrap.Bootstrap) -> dict[str, str]:
@@ -81,7 +80,6 @@ def summary(table: ScoreTable, result: bootstrap.Bootstrap) -> dict[str, str]:
     return dict(zip(prefix + rows["metric"] + ", " + rows["name"], interval_texts(rows) + few, strict=True))
 
 
-# Questions ----------------------------------------------------------------------------------------------------------
 def confident_grid(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     """Return the log loss of the confident strategy for several thresholds and minimum fractions.
 
@@ -160,12 +158,10 @@ def by_group(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) ->
 
     Columns: name, value, low, high, question, group, videos (their number).
     """
-    people = strategies.people_counts(table)
-    questions = {"people": pd.cut(people, [*PEOPLE, np.inf], right=False, labels=list(PEOPLE.values()))}
+    questions = {"people": _binned(strategies.people_counts(table), PEOPLE)}
     if {"height", "width"} <= set(table.videos):
         shorter = table.videos[["height", "width"]].min(axis=1)
-        sides = pd.cut(shorter, [*SIDES, np.inf], right=False, labels=list(SIDES.values()))
-        questions["shorter side (pixels)"] = sides
+        questions["shorter side (pixels)"] = _binned(shorter, SIDES)
     columns = scores[[name for name in COMPARED if name in scores] or list(scores.columns)]
     parts = []
     for question, groups in questions.items():
@@ -186,10 +182,8 @@ def wins_and_losses(table: ScoreTable, scores: pd.DataFrame, clip: float, most: 
     for name in scores.columns.drop(base):
         gains = (base_losses - _losses(table, scores[name], clip)).sort_values(ascending=False)
         extremes = pd.concat([gains[gains > 0].head(most), gains[gains < 0].tail(most)])
-        rows = pd.DataFrame(
-            {"label": table.videos["label"], base: scores[base], "score": scores[name], "gain": extremes}
-        )
-        parts.append(rows.loc[extremes.index].rename_axis("video_id").reset_index().assign(strategy=name))
+        rows = scores.loc[extremes.index, [base]].assign(score=scores[name], gain=extremes, strategy=name)
+        parts.append(rows.assign(label=table.videos["label"]).rename_axis("video_id").reset_index())
     columns = ["strategy", "video_id", "label", base, "score", "gain"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -223,9 +217,12 @@ def model_gains(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     return gains.assign(step=names, loss=result.values["log loss"].to_numpy())[columns].reset_index(drop=True)
 
 
+def _binned(values: pd.Series, names: dict[int, str]) -> pd.Series:
+    return pd.cut(values, [*names, np.inf], right=False, labels=list(names.values()))
+
+
 def _confident(table: ScoreTable, threshold: float, fraction: float) -> pd.Series:
-    tuned = partial(strategies.confident_strategy, t=threshold, divisor=1 / fraction)
-    return over_models(table, lambda scores, confidences: tuned(scores))
+    return over_models(table, lambda scores, _: strategies.confident_strategy(scores, threshold, 1 / fraction))
 
 
 def _losses(table: ScoreTable, scores: pd.Series, clip: float) -> pd.Series:

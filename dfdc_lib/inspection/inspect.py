@@ -64,13 +64,15 @@ def inspect_video(
     """
     _require_videos(path, original)
     _clear_run_folder(run)
-    scoring = Scoring(_model_paths(run, names), device, workers)
+    # As paths, because the run folder `stability/` has no models of its own.
+    models = [str(folder) if (folder := run.root / "models" / name).is_dir() else name for name in names]
+    scoring = Scoring(models, device, workers)
     faces = _score(run, {VIDEO_ID: path}, EXAMINED_FRAMES, scoring)
     if faces.empty:
         raise ValueError(f"no face was found in the examined frames of {path.name}")
     people = verdict.describe_people(faces)
-    models = [load_any(name, run) for name in scoring.models]
-    model, card = models[0]
+    loaded = [load_any(name, run) for name in models]
+    model, card = loaded[0]
     run.write_table("faces.csv", faces)
     pictures.write_crops(run, path, faces, card.recipe.margin)
     pictures.write_heat_maps(run, pictures.evidence_rows(faces, people[0]), model.to(choose_device(device)), card)
@@ -89,7 +91,7 @@ def inspect_video(
         doubts=doubts,
         score=people[0].mean,
         judged_track=people[0].track,
-        probability=calibrated_probability([card for _, card in models], people, answer),
+        probability=calibrated_probability([card for _, card in loaded], people, answer),
         fingerprint=file_fingerprint(path),
     )
     run.write_record(run.root / "inspection.json", inspection)
@@ -117,11 +119,6 @@ def _clear_run_folder(run: Run) -> None:
         shutil.rmtree(run.root / name, ignore_errors=True)
 
 
-def _model_paths(run: Run, names: Sequence[str]) -> list[str]:
-    """Return the models of this run as paths: the run folder `stability/` has no models of its own."""
-    return [str(path) if (path := run.root / "models" / name).is_dir() else name for name in names]
-
-
 def _score(run: Run, files: Mapping[str, Path], frames: int, scoring: Scoring) -> pd.DataFrame:
     """Score videos with every model; return one row per face, averaged over the models."""
     videos = [Video(video_id=name, path=path) for name, path in files.items()]
@@ -137,13 +134,12 @@ def _score(run: Run, files: Mapping[str, Path], frames: int, scoring: Scoring) -
 def _try_fewer_frames(faces: pd.DataFrame, judged: Person) -> list[Trial]:
     """Judge a person by fewer, evenly spaced frames, and last by all of them."""
     rows = faces[faces["track"] == judged.track].sort_values("frame_index")
-    is_fake = judged.mean >= verdict.FAKE_SCORE
-    trials = [
-        verdict.try_version(f"{count} frames", rows.iloc[evenly_spaced(len(rows), count)], is_fake)
-        for count in FEWER_FRAMES
-        if count < len(rows)
-    ]
-    return [*trials, verdict.try_version(f"all {len(rows)} frames", rows, is_fake, changed=False)]
+    trials = []
+    for count in (*(count for count in FEWER_FRAMES if count < len(rows)), len(rows)):
+        changed, chosen = count < len(rows), rows.iloc[evenly_spaced(len(rows), count)]
+        title = f"{count} frames" if changed else f"all {count} frames"
+        trials.append(verdict.try_version(title, chosen, judged.mean >= verdict.FAKE_SCORE, changed))
+    return trials
 
 
 def _make_excerpt(run: Run, path: Path, faces: pd.DataFrame, judged: Person) -> Excerpt:

@@ -67,8 +67,7 @@ VARIANTS = (
 def write_variants(path: Path, folder: Path, first_frame: int) -> list[Path]:
     """Write every variant of an excerpt of at most `EXCERPT_FRAMES` frames, and return the files.
 
-    Raises:
-        ValueError: if the video cannot be read, or has no frame at or after `first_frame`.
+    Raise ValueError if the video cannot be read, or has no frame at or after `first_frame`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{variant.name}.mkv" for variant in VARIANTS]

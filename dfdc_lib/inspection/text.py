@@ -11,24 +11,17 @@ import pandas as pd
 from dfdc_lib.inspection.verdict import ANSWERS, MIN_FRAMES, seen_often, stability
 from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard, Person
 
-WARNING_STYLE = "color:#b00020;font-weight:600"  # for notebooks, which lack the report's style sheet
 # Crops with margin of FaceForensics++ (c40): a fake and its original 0.83-0.91, a fake and another original 0.30-0.40.
 MIN_SSIM = 0.6
 SHOWN_METRICS = ("AUC", "log loss", "videos")
 INTERVAL = "The interval shows how much the frames of this video agree, not how often the model is right."
 NOT_CALIBRATED = "The score is not a probability: the model was not calibrated on videos that it had not seen."
-NOT_APPLICABLE = (
-    "The score is not a probability here. The calibration applies only to one model, one person in the video, "
-    "and a clear answer."
-)
+NOT_APPLICABLE = "The score is not a probability: that needs a single model, a single person and a clear answer."
 SAMPLE_WARNING = (
     "Demonstration only. The model {} was trained on the built-in sample: one face, forged in one way. "
     "It shows how an examination works. Its score for any other video is meaningless."
 )
-OTHER_VIDEO = (
-    f"A similarity below {MIN_SSIM} means that even the background differs. "
-    "The original is probably a different video, or its frames do not match this video in time."
-)
+OTHER_VIDEO = "Even the background differs. The original is probably a different video, or not aligned in time."
 LIMITS = (
     "The model detects the kinds of forgery that it was trained on. It can miss other kinds.",
     "Strong compression and small or covered faces hide the traces that it looks for.",
@@ -97,10 +90,11 @@ def _people_table(shown: Sequence[Person]) -> str:
         person.track: {
             "frames": person.frames,
             "models": person.models,
-            "seen (seconds)": _span(person.first_seconds, person.last_seconds),
+            "seen (seconds)": f"{person.first_seconds:.2f} to {person.last_seconds:.2f}",
             "mean score [95 % interval]": f"{person.mean:.3f} [{person.low:.3f}, {person.high:.3f}]",
             "score by the winner's averaging rule": f"{person.confident:.3f}",
-            "looks forged (seconds)": ", ".join(_span(*span) for span in person.forged_spans) or "never",
+            "looks forged (seconds)": ", ".join(f"{start:.2f} to {end:.2f}" for start, end in person.forged_spans)
+            or "never",
             "face size (pixels)": round(person.side_pixels),
             "sharpness (0 = blurred)": round(person.sharpness),
             "turned to the side (0 = not at all)": f"{person.turn:.2f}",
@@ -108,10 +102,6 @@ def _people_table(shown: Sequence[Person]) -> str:
         for person in shown
     }
     return str(pd.DataFrame(columns, dtype=object).rename_axis(columns="person").to_html(classes="people"))
-
-
-def _span(start: float, end: float) -> str:
-    return f"{start:.2f} to {end:.2f}"
 
 
 def against_original(masks: pd.DataFrame) -> str:
@@ -158,7 +148,8 @@ def _sample_models(cards: Sequence[ModelCard]) -> list[ModelCard]:
 
 
 def _red(text: str) -> str:
-    return f'<p class="warning" style="{WARNING_STYLE}">{text}</p>'
+    # The style is for notebooks, which lack the report's style sheet.
+    return f'<p class="warning" style="color:#b00020;font-weight:600">{text}</p>'
 
 
 def _list(texts: Sequence[str]) -> str:

@@ -165,11 +165,9 @@ def _closest_person(rows: pd.DataFrame, people: Mapping[int, pd.DataFrame]) -> i
 
 
 def try_version(title: str, faces: pd.DataFrame, answer_is_fake: bool, changed: bool = True) -> Trial:
-    """Judge one person by the faces in a changed version of a video; without a face the trial counts as flipped.
+    """Judge one person by the faces in a version of a video; without a face the trial counts as flipped.
 
-    Args:
-        answer_is_fake: whether the version that this one is compared with counts as fake.
-        changed: False for a version that others are compared with.
+    `answer_is_fake` is the answer of the version that this one is compared with; `changed` is False for that version.
     """
     if faces.empty:
         return Trial(title=title, changed=changed, frames=0, score=None, low=None, high=None, flips=True)

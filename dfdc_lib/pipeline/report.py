@@ -165,7 +165,7 @@ def _write_notebook_page(
     around = [None, *pages, None]
     position = around.index(stage) if pages else 0
     files = [] if pages else [path.name for path in run.root.glob("*.*") if path.suffix in (".csv", ".json")]
-    links = {"previous": around[position - 1], "following": around[position + 1]}
+    links: dict[str, object] = {"previous": around[position - 1], "following": around[position + 1]}
     links |= {"files": sorted(set(files) - {"run.json"}), "alone": not pages, "contents": headings}
     page = render_page(run, "notebook.html.j2", manifest=manifest, stage=stage, body=Markup(body), **links)
     return _write_html(run, f"{stage.name}.html" if pages else "index.html", page)

@@ -30,11 +30,10 @@ def people_over_time(
     """Draw everyone's score over time below pictures of their face; at most `MOST_PEOPLE`, the most suspicious.
 
     Args:
-        faces: one row per face: track, time_seconds, score.
         thumbnails: track -> (H, W, 3) uint8 crops in order of time, at most `THUMBNAILS`.
     """
     shown = seen_often(inspection.people)[:MOST_PEOPLE]
-    title = _count_people("score of each person over time", len(shown), len(inspection.people))
+    title = style.counted("score over time of every person", len(shown), len(inspection.people))
     figure = style.photograph(2.9 * len(shown) + 0.7, title)
     grid = figure.add_gridspec(2 * len(shown), THUMBNAILS, height_ratios=[1.0, 1.7] * len(shown))
     panel: Axes | None = None
@@ -66,7 +65,6 @@ def evidence(rows: pd.DataFrame, pictures: Sequence[tuple[np.ndarray, np.ndarray
     """Draw one row per frame: the frame with box and score, the crop, and the heat map over the crop.
 
     Args:
-        rows: frame_index, time_seconds, box_x0 ... box_y1, score.
         pictures: for every row the frame and the crop, (H, W, 3) uint8, and the heat map of the crop's size, 0-1.
     """
     title = "frames with the strongest scores"
@@ -87,10 +85,10 @@ def evidence(rows: pd.DataFrame, pictures: Sequence[tuple[np.ndarray, np.ndarray
 def trials(inspection: Inspection) -> Figure:
     """Draw the score and its interval for the video and every changed version, with a cross if the answer differs."""
     versions = inspection.trials
-    title = "score of the changed versions"
+    title = "score of every version of the video"
     if not versions:
         return style.in_words(title, "no versions were tested")
-    figure = style.figure(0.33 * len(versions) + 1.5, style.counted(title, len(versions), len(versions), "versions"))
+    figure = style.figure(0.33 * len(versions) + 1.5, style.counted(title, len(versions), len(versions)))
     (panel,) = style.axes(figure, 1)
     for place, trial in enumerate(versions):
         _draw_trial(panel, place, trial)
@@ -117,24 +115,18 @@ def _draw_trial(panel: Axes, place: int, trial: Trial) -> None:
 
 
 def masks_over_time(table: pd.DataFrame) -> Figure:
-    """Draw how much every person differs from the original, and the score; one panel per person.
-
-    Args:
-        table: one row per face: track, time_seconds, score, changed_share (0-1).
-    """
-    title = "changes compared with the original"
+    """Draw how much every person in `masks.csv` differs from the original, and the score; one panel per person."""
+    title = "difference from the original of every person"
     if table.empty:
         return style.in_words(title, "no frames in common")
     people = table.groupby("track").size().sort_values(ascending=False).index[:MOST_PEOPLE]
-    figure = style.figure(2.3 * len(people) + 0.8, _count_people(title, len(people), table["track"].nunique()))
+    figure = style.figure(2.3 * len(people) + 0.8, style.counted(title, len(people), table["track"].nunique()))
     panels = figure.subplots(len(people), 1, squeeze=False, sharex=True)[:, 0]
     for panel, track in zip(panels, people, strict=True):
         rows = table[table["track"] == track].sort_values("time_seconds")
-        for column, label, look in (
-            ("changed_share", "share of changed pixels", {"color": GREEN, "marker": "s"}),
-            ("score", SCORE_AXIS, {"color": DARK, "marker": "o", "linestyle": "--"}),
-        ):
-            panel.plot(rows["time_seconds"], rows[column], markersize=3, label=label, **look)
+        times, share = rows["time_seconds"], "share of changed pixels"
+        panel.plot(times, rows["changed_share"], "s-", color=GREEN, markersize=3, label=share)
+        panel.plot(times, rows["score"], "o--", color=DARK, markersize=3, label=SCORE_AXIS)
         _score_axis(panel, f"person {track}")
     panels[0].legend(frameon=False, fontsize=9, ncols=2)
     panels[-1].set_xlabel("time (seconds)")
@@ -150,7 +142,3 @@ def _show(axis: Axes, image: np.ndarray, title: str = "") -> None:
     axis.imshow(image)
     axis.set_title(title, fontsize=9)
     axis.axis("off")
-
-
-def _count_people(title: str, shown: int, total: int) -> str:
-    return style.counted(title, shown, total, "people" if total > 1 else "person")

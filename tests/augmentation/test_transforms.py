@@ -38,7 +38,6 @@ NAMES, CHANCES = zip(*STEPS, strict=True)
 
 
 def face(height: int = 72, width: int = 60) -> FaceExample:
-    """A smooth coloured image with some noise."""
     y, x = np.mgrid[0:height, 0:width]
     image = np.stack([120 + 60 * np.sin(x / 9), 110 + 50 * np.cos(y / 7), 90 + 40 * np.sin((x + y) / 11)], axis=2)
     noise = np.random.default_rng(1).normal(0, 8, image.shape)

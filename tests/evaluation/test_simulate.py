@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
-from dfdc_lib.evaluation import metrics, simulate, strategies
-from dfdc_lib.evaluation.strategies import logit
+from dfdc_lib.evaluation import simulate, strategies
+from dfdc_lib.evaluation.metrics import losses
+from dfdc_lib.records import Resampling
 
 
-def test_shares_outside_are_errors() -> None:
-    with pytest.raises(ValueError, match="missed_share must lie in 0–1, got 1.5"):
+def test_wrong_parameters_are_errors() -> None:
+    with pytest.raises(ValueError, match="missed_share"):
         simulate.simulate(2, 1.0, 1.5)
-    with pytest.raises(ValueError, match="log loss of 0.25 with 50% missed fakes: choose another"):
+    with pytest.raises(ValueError, match="target"):
         simulate.simulate_at(0.25, 50, 1e-4, 0.5)
 
 
@@ -20,7 +21,7 @@ def test_model_is_the_documented_one() -> None:
     first = frames[frames["track"] == 0]
     assert (first.groupby("video_id").size() == simulate.FRAME_COUNT).all()
     assert 0.08 < (strategies.people_counts(table) == 2).mean() < 0.12
-    logits = logit(first.set_index("video_id")["score"].to_numpy(), 1e-12)
+    logits = strategies.clipped_logit(first["score"].to_numpy(), 1e-12)
     labels = table.videos["label"].reindex(first["video_id"]).to_numpy()
     clear = 1 - simulate.UNCLEAR_SHARE
     assert logits[labels == 0].mean() == pytest.approx(-3 * clear, abs=0.2)
@@ -34,16 +35,14 @@ def test_same_seed_same_scores() -> None:
     assert first.equals(again) and not np.allclose(first["score"].iloc[:100], other["score"].iloc[:100])
 
 
-def test_mean_has_the_log_loss_that_was_asked_for() -> None:
+def test_mean_has_the_requested_log_loss() -> None:
     table = simulate.simulate_at(0.25, 60, 1e-4, seed=3)
-    means = strategies.video_scores(table.frames["simulated"], strategies.mean).reindex(table.videos.index)
-    assert metrics.measure(table.videos["label"].to_numpy(), means.to_numpy(), 1e-4)["log loss"] == pytest.approx(
-        0.25, abs=1e-3
-    )
+    means = strategies.model_scores(table)["simulated"].to_numpy()
+    assert losses(table.videos["label"].to_numpy(), means, 1e-4).mean() == pytest.approx(0.25, abs=1e-3)
 
 
 def test_claimed_gain() -> None:
-    claim = simulate.claimed_gain((0, 0.08), 100, 1e-4, 50, 0)
+    claim = simulate.claimed_gain((0, 0.08), 100, Resampling(draws=50))
     assert claim["missed_share"].tolist() == [0, 0, 0.08, 0.08] and claim["name"].tolist() == ["mean", "confident"] * 2
     assert claim.loc[claim["name"] == "mean", "value"].tolist() == pytest.approx([0.25, 0.25], abs=1e-3)
     assert (claim["low"] <= claim["value"]).all() and claim["value"].iloc[1] < 0.25

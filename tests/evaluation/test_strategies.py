@@ -6,8 +6,6 @@ from scipy.stats import trim_mean
 from dfdc_lib.evaluation import strategies
 from dfdc_lib.evaluation.strategies import STRATEGIES, ScoreTable
 
-ONES = {n: np.ones(n) for n in range(65)}
-
 
 def slides_confident_strategy(pred, t=0.8):
     """Verbatim from the slides."""
@@ -27,36 +25,34 @@ def frames_of(scores: dict[str, list[float]], **columns: list) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["video_id", "frame_index", "track", "score"]).assign(**columns)
 
 
-def table_of(frames: pd.DataFrame, *more: pd.DataFrame) -> ScoreTable:
-    names = sorted(frames["video_id"].unique())
+def table_of(*frames: pd.DataFrame) -> ScoreTable:
+    names = sorted(frames[0]["video_id"].unique())
     videos = pd.DataFrame({"label": 0, "group": names}, index=pd.Index(names, name="video_id"))
-    return ScoreTable("t", videos, {f"m{i}": each for i, each in enumerate((frames, *more))})
+    return ScoreTable("t", videos, {f"m{i}": each for i, each in enumerate(frames)})
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_no_scores_are_an_error(name: str) -> None:
-    with pytest.raises(ValueError, match=r"at least one frame, \(n,\), got shape \(0,\)"):
+def test_no_scores_are_an_error_and_constant_scores_are_unchanged(name: str) -> None:
+    with pytest.raises(ValueError, match="shape"):
         STRATEGIES[name](np.array([]), np.array([]))
+    with pytest.raises(ValueError, match="confidence"):
+        STRATEGIES[name](np.array([0.5]), np.array([]))
+    assert STRATEGIES[name](np.full(32, 0.7), np.ones(32)) == pytest.approx(0.7, abs=1e-12)
 
 
 def test_confident_strategy_is_the_slides() -> None:
     generator = np.random.default_rng(0)
     branches = set()
     for _ in range(10_000):
-        size = int(generator.integers(0, 201))
+        size = int(generator.integers(1, 201))
         low, high = sorted(generator.beta(0.4, 0.4, 2))
-        scores = generator.uniform(low, high, size).round(
-            int(generator.integers(1, 4))
-        )  # rounded: 0.8 and 0.2 themselves occur
+        # Rounded, so that 0.8 and 0.2 occur.
+        scores = generator.uniform(low, high, size).round(int(generator.integers(1, 4)))
         t = float(generator.choice([0.8, 0.5, 0.9]))
-        if size == 0:
-            with pytest.raises(ValueError, match="at least one frame"):
-                strategies.confident_strategy(scores, t)
-            continue
         expected = slides_confident_strategy(scores, t)
         assert strategies.confident_strategy(scores, t) == expected
         if t == 0.8:
-            assert strategies.confident(scores, np.ones(size)) == expected
+            assert STRATEGIES["confident"](scores, np.ones(size)) == expected
         branches.add((expected == scores.mean(), bool(expected > t)))
     assert {(False, True), (False, False), (True, False)} <= branches  # sure fakes, sure reals, all
 
@@ -69,7 +65,7 @@ def test_confident_strategy_is_the_slides() -> None:
         ("median", [0.1, 0.2, 0.6, 0.9], 0.4),
         ("maximum", [0.1, 0.2, 0.6], 0.6),
         ("mean of logits", [0.9, 0.1], 0.5),
-        ("mean of logits", [1.0, 0.5], 1000 / 1001),  # clipped to 1 − 1e-6: half of its logit is ln 1000
+        ("mean of logits", [1.0, 0.5], 1000 / 1001),  # clipped to 1 - 1e-6: half of its logit is ln 1000
         ("mean of the top 8", [0.0] * 5 + [0.4] * 4 + [0.8] * 4, 0.6),
         ("mean of the top 8", [0.2, 0.4], 0.3),
         ("confident", [0.9] * 13 + [0.0] * 19, 0.9),  # 13 > 32 // 2.5
@@ -77,79 +73,66 @@ def test_confident_strategy_is_the_slides() -> None:
         ("confident", [0.9] * 11, 0.9),
         ("confident", [0.1] * 19 + [0.7], 0.1),
         ("confident", [0.1] * 18 + [0.7] * 2, 0.16),
+        *[("trimmed mean", list(np.sqrt(range(n))), trim_mean(np.sqrt(range(n)), 0.1)) for n in (1, 9, 10, 19, 20, 64)],
     ],
 )
 def test_strategy(name: str, scores: list[float], expected: float) -> None:
     assert STRATEGIES[name](np.array(scores), np.ones(len(scores))) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 9, 10, 19, 20, 64])
-def test_trimmed_mean_is_scipys(size: int) -> None:
-    scores = np.random.default_rng(size).random(size)
-    assert strategies.trimmed_mean(scores, ONES[size]) == pytest.approx(trim_mean(scores, 0.1), abs=1e-12)
-
-
-def test_confidence_weighs() -> None:
+def test_confidences_are_weights() -> None:
     scores = np.array([0.2, 0.8])
-    assert strategies.confidence_weighted_mean(scores, np.array([1.0, 3.0])) == pytest.approx(0.65)
-    with pytest.raises(ValueError, match=r"one per score; got shape \(2,\), sum 0.0 for 2 scores"):
-        strategies.confidence_weighted_mean(scores, np.zeros(2))
+    assert STRATEGIES["confidence-weighted"](scores, np.array([1.0, 3.0])) == pytest.approx(0.65)
+    with pytest.raises(ValueError, match="sum"):
+        STRATEGIES["confidence-weighted"](scores, np.zeros(2))
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_constant_scores_give_themselves(name: str) -> None:
-    assert STRATEGIES[name](np.full(32, 0.7), np.ones(32)) == pytest.approx(0.7, abs=1e-12)
-
-
-def test_video_scores_equal_one_call_a_video() -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+def test_video_scores_equal_one_call_per_video(strategy: strategies.Strategy) -> None:
     generator = np.random.default_rng(0)
-    frames = frames_of({f"v{i}": generator.random(int(generator.integers(1, 40))).tolist() for i in range(30)}).sample(
-        frac=1, random_state=1
-    )
-    for strategy in STRATEGIES.values():
-        scores = strategies.video_scores(frames, strategy)
-        singly = {
-            v: strategy(rows.sort_index()["score"].to_numpy(), np.ones(len(rows)))
-            for v, rows in frames.groupby("video_id")
-        }
-        assert scores.index.name == "video_id" and scores.to_dict() == pytest.approx(singly)
+    frames = frames_of({f"v{i}": generator.random(int(generator.integers(1, 40))).tolist() for i in range(30)})
+    scores = strategies.video_scores(frames.sample(frac=1, random_state=1), strategy)
+    expected = {v: strategy(rows["score"], np.ones(len(rows))) for v, rows in frames.groupby("video_id")}
+    assert scores.index.name == "video_id" and scores.to_dict() == pytest.approx(expected)
 
 
-def test_most_suspicious_person_counts() -> None:
+def test_highest_person_score_counts() -> None:
     frames = frames_of({"a": [0.1, 0.9, 0.2, 0.8], "b": [0.4]}, track=[0, 1, 0, 1, 0])
-    assert strategies.video_scores(frames, strategies.mean).to_dict() == pytest.approx({"a": 0.5, "b": 0.4})
-    assert strategies.person_scores(frames, strategies.mean).to_dict() == pytest.approx({"a": 0.85, "b": 0.4})
+    assert strategies.video_scores(frames, STRATEGIES["mean"]).to_dict() == pytest.approx({"a": 0.5, "b": 0.4})
+    assert strategies.person_scores(frames, STRATEGIES["mean"]).to_dict() == pytest.approx({"a": 0.85, "b": 0.4})
     assert strategies.people_counts(table_of(frames)).to_dict() == {"a": 2, "b": 1}
 
 
-def test_models_are_averaged_after_their_strategy() -> None:
-    table = table_of(frames_of({"a": [0.0, 0.0, 0.9]}), frames_of({"a": [0.5, 0.5, 0.8]}))
-    scores = strategies.strategy_scores(table)
-    assert scores.loc["a", "median"] == pytest.approx(0.25) and scores.loc["a", "mean"] == pytest.approx(0.45)
+def test_models_are_averaged_after_the_strategy() -> None:
+    scores = strategies.strategy_scores(table_of(frames_of({"a": [0.0, 0.0, 0.9]}), frames_of({"a": [0.5, 0.5, 0.8]})))
+    assert scores.loc["a", ["median", "mean"]].tolist() == pytest.approx([0.25, 0.45])
 
 
-def test_columns_follow_what_the_table_has() -> None:
+def test_columns_depend_on_the_table() -> None:
     frames = frames_of({"a": [0.1, 0.9]})
     assert "confidence-weighted" not in strategies.strategy_scores(table_of(frames))
-    both = frames.assign(confidence=[1.0, 3.0], track=[0, 1])
-    scores = strategies.strategy_scores(table_of(both))
-    assert scores.loc["a", "confidence-weighted"] == pytest.approx(0.7) and scores.loc[
-        "a", "mean, per person"
-    ] == pytest.approx(0.9)
+    both = strategies.strategy_scores(table_of(frames.assign(confidence=[1.0, 3.0], track=[0, 1])))
+    assert both.loc["a", ["confidence-weighted", "mean, per person"]].tolist() == pytest.approx([0.7, 0.9])
     single = table_of(frames_of({"a": [0.1]}), frames_of({"a": [0.3]}))
     assert strategies.strategy_scores(single).to_dict("list") == {"m0": [0.1], "m1": [0.3]}
 
 
+def test_heading_counts_and_warns() -> None:
+    table = table_of(frames_of({"a": [0.1]}))
+    assert table.heading.startswith("t: 1 videos of 1 originals\nonly")
+    assert "no labelled videos" in ScoreTable("none", table.videos.iloc[:0], table.frames).heading
+
+
 @pytest.mark.parametrize(
-    ("total", "count", "kept"),
+    ("total", "count", "expected"),
     [(7, 1, [3]), (7, 2, [1, 5]), (7, 7, list(range(7))), (3, 8, [0, 1, 2]), (8, 4, [1, 3, 5, 7])],
 )
-def test_evenly_spaced(total: int, count: int, kept: list[int]) -> None:
+def test_thin_frames(total: int, count: int, expected: list[int]) -> None:
     frames = frames_of({"a": [0.5] * total}).assign(frame_index=lambda table: 10 * table["frame_index"])
-    assert (strategies.evenly_spaced(frames, count)["frame_index"] // 10).tolist() == kept
+    assert (strategies.thin_frames(frames, count)["frame_index"] // 10).tolist() == expected
 
 
-def test_evenly_spaced_keeps_as_many_as_asked_for() -> None:
+def test_thin_frames_keeps_the_requested_number() -> None:
     for total in (1, 2, 5, 16, 17, 59):
         for count in (1, 2, 3, 7, 16, 31, 58):
-            assert len(strategies.evenly_spaced(frames_of({"a": [0.5] * total}), count)) == min(total, count)
+            assert len(strategies.thin_frames(frames_of({"a": [0.5] * total}), count)) == min(total, count)

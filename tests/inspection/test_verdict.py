@@ -63,7 +63,7 @@ def test_models_are_averaged_face_by_face(others: list[pd.DataFrame], score: flo
     assert joined["score"].tolist() == pytest.approx([score, 0.5])
 
 
-def test_two_people_in_a_frame_are_averaged_separately() -> None:
+def test_people_in_a_frame_are_averaged_separately() -> None:
     first = scored((0, BOX, 0.2), (0, shifted(300), 0.8), (5, BOX, 0.3)).set_index(pd.Index([7, 7, 9]))
     other = scored((5, BOX, 0.5), (0, shifted(310), 1.0), (0, shifted(-10), 0.0))
     joined = verdict.join_models([first, other])
@@ -210,9 +210,8 @@ def placed(track: int, x: float, frames: range, width: float = 80.0) -> pd.DataF
 
 def test_person_is_found_again_by_place_whatever_the_tracks_are_called() -> None:
     video = pd.concat([placed(0, 100, range(0, 60, 6)), placed(1, 400, range(0, 60, 6))])
-    version = pd.concat(
-        [placed(0, 395, range(0, 60, 4)), placed(1, 104, range(0, 30, 4)), placed(2, 108, range(40, 60, 4))]
-    )
+    twice = [placed(1, 104, range(0, 30, 4)), placed(2, 108, range(40, 60, 4))]
+    version = pd.concat([placed(0, 395, range(0, 60, 4)), *twice])
     assert sorted(verdict.find_again(version, video, 0)["track"].unique()) == [1, 2]
     assert sorted(verdict.find_again(version, video, 1)["track"].unique()) == [0]
 
@@ -236,7 +235,6 @@ def test_moving_person_is_found_again_in_the_nearest_frame() -> None:
 
 # The answer
 STEADY = [trial("H.264, CRF 23"), trial("blurred")]
-CROSSING = "0.10 to 0.90"
 PART_OF_THE_TIME = faces([0.03] * 20 + [0.98] * 16 + [0.03] * 28)
 REAL = {"mean": 0.1, "low": 0.1, "high": 0.2}
 
@@ -263,11 +261,7 @@ def test_answer(facts: dict, trials: list[Trial], answer: str) -> None:
         ([person(mean=0.55, low=0.42, high=0.68)], STEADY, ["0.42 to 0.68"]),
         ([person(mean=0.45, low=0.4, high=0.5)], [], ["0.40 to 0.50"]),
         ([person()], [*STEADY, trial("noisy", True), trial("16 frames", True)], ["2 of 4 changed versions: noisy, 16"]),
-        (
-            [person(doubts=("too small",), low=0.1, high=0.9)],
-            [trial("noisy", True)],
-            ["too small", CROSSING, "1 of 1 changed versions: noisy"],
-        ),
+        ([person(doubts=("small",), low=0.1, high=0.9)], [trial("noisy", True)], ["small", "0.10 to 0.90", "1 of 1"]),
         ([person()], [*STEADY, trial("excerpt", True, changed=False, score=0.31)], ["excerpt scores 0.31"]),
         ([person()], [*STEADY, trial("excerpt", True, changed=False, score=None)], ["not found in the excerpt"]),
         ([person(**REAL), person(doubts=("too small",), track=7)], STEADY, ["person 7"]),
