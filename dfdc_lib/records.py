@@ -39,6 +39,9 @@ class FaceKey(NamedTuple):
         return f"{self.frame_index:05d}_{self.face_index}"
 
 
+KEY_COLUMNS = list(FaceKey._fields)  # of a FaceKey in tables
+
+
 class FaceExample(NamedTuple):
     """One face as the augmentation sees it."""
 

@@ -1,7 +1,7 @@
 """One job per video on a pool of worker processes.
 
-A job writes one video's files, the record last. A record with the expected fingerprint therefore means that the video is
-finished, and running the same jobs again after any interruption produces the same files. A failure is recorded with its
+A job writes one video's files, the record last. A record with the expected fingerprint therefore means that the video
+is finished, and running the same jobs again after any interruption produces the same files. A failure is recorded with its
 reason, and the other jobs go on.
 """
 
@@ -136,8 +136,8 @@ def done_videos(outcomes: Sequence[Outcome]) -> list[str]:
 def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> Iterator[tuple[str, Result | Failure]]:
     """Call every task in a worker process and yield its name and result as it completes.
 
-    An exception in a task becomes its result, so one bad video does not stop the others. If a worker process dies (out of
-    memory, a crash in a decoder), the tasks that were running are repeated one at a time, so only the culprit fails.
+    An exception in a task becomes its result, so one bad video does not stop the others. If a worker process dies (out
+    of memory, a crash in a decoder), the tasks that were running are repeated one at a time: only the culprit fails.
 
     Args:
         tasks: name -> picklable function without arguments.

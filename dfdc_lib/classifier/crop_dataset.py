@@ -19,12 +19,11 @@ from torch.utils.data import Dataset, Sampler
 
 from dfdc_lib.augmentation import cutouts, transforms
 from dfdc_lib.classifier.preprocess import fit_to_square
-from dfdc_lib.records import FAKE, REAL, FaceExample, FaceKey, Recipe
+from dfdc_lib.records import FAKE, KEY_COLUMNS, REAL, FaceExample, FaceKey, Recipe
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 
 UNTOUCHED_SHARE = 0.002  # a fake's crop with a smaller changed share shows a face that was not forged
 VALIDATION_STRIDE = 20  # winner: every 20th frame
-KEY_COLUMNS = list(FaceKey._fields)
 
 
 class Sample(NamedTuple):

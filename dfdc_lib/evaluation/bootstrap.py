@@ -32,12 +32,10 @@ def bootstrap(
 ) -> Bootstrap:
     """Compute metrics of several scores of the same videos, and repeat them on draws of originals with their fakes.
 
-    2,000 draws determine the ends of an interval to about a hundredth of its length.
-
     Args:
         videos: one row per video: label (0, 1), group (the original).
         scores: same index; one column per score, P(fake) 0-1. Another index or range raises ValueError.
-        resampling: clip of the log loss, number and seed of the draws.
+        resampling: 2,000 draws determine the ends of an interval to about a hundredth of its length.
         metrics: of `METRICS`.
     """
     if not videos.index.equals(scores.index):
@@ -104,10 +102,8 @@ def holm_by_metric(table: pd.DataFrame) -> pd.Series:
 
 def caution(videos: pd.DataFrame) -> str:
     """Return a warning for titles if there are too few videos for reliable intervals, else ""."""
-    if len(videos) >= FEW_VIDEOS:
-        return ""
-    count = f"{len(videos)} labelled videos of {videos['group'].nunique()} originals"
-    return f"only {count}: the intervals are rough, do not base a decision on them"
+    text = f"fewer than {FEW_VIDEOS} labelled videos: the intervals are rough, do not base a decision on them"
+    return text if len(videos) < FEW_VIDEOS else ""
 
 
 def interval_texts(table: pd.DataFrame) -> pd.Series:

@@ -50,10 +50,7 @@ def temper(scores: np.ndarray, temperature: float | np.ndarray, clip: float) -> 
 
 
 def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> pd.Series:
-    """Return for each video the temperature fitted on the other half of the originals, 1 if that has only one class.
-
-    `videos` has the columns label and group, and the index of `scores`.
-    """
+    """Return for each video the temperature fitted on the other half of the originals, 1 if that has only one class."""
     first = halves(videos["group"], seed)
     temperatures = pd.Series(1.0, index=videos.index)
     for half in (first, ~first):
@@ -67,7 +64,7 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
 
     Return None if there are fewer than `FEW_VIDEOS` videos or only one class; if the best temperature is at a limit of
     the fit (the scores separate the classes, so any sharpening helps); or if a temperature fitted on one half of the
-    originals does not lower the log loss of the other half. `videos` is as for `crossed_temperatures`.
+    originals does not lower the log loss of the other half. `videos` has label and group, and the index of `scores`.
     """
     if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
         return None
@@ -104,10 +101,10 @@ def write_calibrations(run: Run, calibrations: Mapping[str, Calibration | None])
 
 
 def calibration_text(name: str, calibration: Calibration | None) -> str:
-    """Return a line about a model's calibration for people."""
+    """Return a sentence about the calibration of a model."""
     if calibration is None:
         needed = f"{FEW_VIDEOS} unseen videos of both classes, and a temperature that helps videos it was not fitted on"
-        return f"{name}: not calibrated; a calibration needs {needed}"
+        return f"{name}: not calibrated, which needs {needed}"
     change = f"{calibration.log_loss_before:.3f} → {calibration.log_loss_after:.3f}"
     return f"{name}: temperature {calibration.temperature:.2f}, log loss {change} on {calibration.videos} videos"
 
@@ -132,10 +129,7 @@ def clip_sweep(labels: np.ndarray, scores: pd.DataFrame, clips: Sequence[float] 
 
 
 def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
-    """Return the non-negative weights of the logits of k models, and an offset, with the lowest log loss: (k + 1,).
-
-    `labels` is (n,), `scores` is (n, k), clipped for the logits.
-    """
+    """Return weights >= 0 of the logits of scores (n, k), then an offset, with the lowest log loss: (k + 1,)."""
     logits = np.column_stack([clipped_logit(scores, clip), np.ones(len(scores))])
     signs = np.where(np.asarray(labels) == 1, 1.0, -1.0)
 

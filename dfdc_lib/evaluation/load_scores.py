@@ -18,8 +18,7 @@ ALIASES = {"filename": "video_id", "original": "original_id"}
 TEXT_COLUMNS = ("video_id", "original_id", *ALIASES)  # text even if the values look like numbers: 007 is not 7
 VIDEO_COLUMNS = ("label", "original_id", "method", "height", "width")
 FRAME_COLUMNS = ("frame_index", "time_seconds", "face_index", "track", "confidence", "logit", "score")
-# Columns of a file with one row per video that are not a model's scores.
-NOT_SCORES = ("video_id", "part", "fold", "split", "compression", *VIDEO_COLUMNS)
+NOT_SCORES = ("video_id", "part", "fold", "split", "compression", *VIDEO_COLUMNS)  # every other number is a score
 
 
 def load_scores(run: Run, file: str = "") -> ScoreTable:
@@ -115,8 +114,8 @@ def _checked_frames(table: pd.DataFrame, source: str) -> pd.DataFrame:
     duplicated = table.duplicated(keys)
     if duplicated.any():
         row = ", ".join(f"{key} {table.loc[duplicated, key].iloc[0]}" for key in keys)
-        remedy = "several faces in a frame need a column track or face_index"
-        raise ValueError(f"{source}: {duplicated.sum()} duplicate rows, first {row}; {remedy}")
+        problem = f"{duplicated.sum()} duplicate rows, first {row}"
+        raise ValueError(f"{source}: {problem}; several faces in a frame need a column track or face_index")
     frames = table[["video_id", *(column for column in FRAME_COLUMNS if column in table)]]
     return frames if "track" in frames else frames.assign(track=0)
 
@@ -129,9 +128,8 @@ def _model_frames(table: pd.DataFrame, source: str) -> dict[str, pd.DataFrame]:
         raise ValueError(f"{source} needs {needed}; it has {', '.join(table.columns)}")
     duplicated = table["video_id"].duplicated()
     if duplicated.any():
-        first = table.loc[duplicated, "video_id"].iloc[0]
-        remedy = "scores of frames need a column frame_index"
-        raise ValueError(f"{source}: {duplicated.sum()} duplicate videos, first {first}; {remedy}")
+        problem = f"{duplicated.sum()} duplicate videos, first {table.loc[duplicated, 'video_id'].iloc[0]}"
+        raise ValueError(f"{source}: {problem}; scores of frames need a column frame_index")
     for model in models:
         _check_scores(table[model], table["video_id"], source)
     rows = table[["video_id"]].assign(frame_index=0, track=0)

@@ -101,15 +101,13 @@ def rank(labels: np.ndarray, scores: np.ndarray, columns: np.ndarray) -> Ranking
 def weighted_metrics(
     weights: np.ndarray, sums: np.ndarray, rankings: Sequence[Ranking], metrics: Sequence[str]
 ) -> np.ndarray:
-    """Return the metrics of k scores for each of d sets of weights.
+    """Return the metrics of k scores for d sets of weights, (d, k, metrics); NaN if a metric needs both classes.
 
     Args:
         weights: (d, g) whole numbers: how often each video, or group of videos, counts.
         sums: (g, 1 + 2k) `summands`, summed over each group.
         rankings: one per score; may be empty if `metrics` has none of `RANKING`.
         metrics: of `METRICS`.
-    Returns:
-        (d, k, metrics); NaN if a metric needs both classes and a set of weights has only one.
     """
     count, *rest = (weights @ sums).T
     loss, accuracy = np.reshape(rest, (2, -1, len(weights))) / count

@@ -26,10 +26,8 @@ def shared_videos(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
 def paired_differences(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
     """Return the difference in quality between scores A (`first`) and B (`second`), on the videos that both have.
 
-    Returns:
-        One row per strategy of `COMPARED` and metric (log loss, AUC): strategy, metric, first, second (values of A, B),
-        value (B - A), low, high (its 95 % interval), answer (see `better`). No rows if no video is shared; NaN if a
-        metric needs both classes.
+    Columns: strategy, metric (log loss, AUC), first, second (values of A and B), value (B - A), low, high (95 %
+    interval), answer (see `better`). No rows if no video is shared; NaN if a metric needs both classes.
     """
     videos = shared_videos(first, second)
     parts = []
@@ -37,9 +35,8 @@ def paired_differences(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
         tables = {"A": first, "B": second}
         scores = {side: over_models(table, STRATEGIES[name]) for side, table in tables.items()}
         result = bootstrap(videos, pd.DataFrame(scores).loc[videos.index], RESAMPLING, JUDGED_BY)
-        changes = differences(result, "A")
-        values = result.values[changes["metric"]].to_numpy()
-        parts.append(changes.assign(strategy=name, first=values[0], second=values[1]))
+        values = result.values.to_numpy()
+        parts.append(differences(result, "A").assign(strategy=name, first=values[0], second=values[1]))
     columns = ["strategy", "metric", "first", "second", "value", "low", "high"]
     rows = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
     few = bool(caution(videos))

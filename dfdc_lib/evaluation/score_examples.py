@@ -8,8 +8,8 @@ import pandas as pd
 
 from dfdc_lib.data.video import read_frames
 from dfdc_lib.faces.crops import cut_face
-from dfdc_lib.faces.examples import KEY_COLUMNS, highest_and_lowest
-from dfdc_lib.records import FAKE, REAL, Box, box_of
+from dfdc_lib.faces.examples import highest_and_lowest
+from dfdc_lib.records import FAKE, KEY_COLUMNS, REAL, Box, box_of
 from dfdc_lib.run_folder import Run
 
 

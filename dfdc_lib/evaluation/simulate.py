@@ -58,10 +58,7 @@ def simulate(original_count: int, separation: float, missed_share: float = MISSE
 def simulate_at(
     target: float, original_count: int, clip: float, missed_share: float = MISSED_SHARE, seed: int = 0
 ) -> ScoreTable:
-    """Return scores simulated with the separation for which the plain mean has the log loss `target`, 0.02-0.7.
-
-    Raise ValueError if there is none: with many missed fakes the mean cannot reach a low log loss.
-    """
+    """Return simulated scores whose plain mean has the log loss `target`; raise ValueError if no separation has it."""
 
     def excess(separation: float) -> float:
         table = simulate(original_count, separation, missed_share, seed)

@@ -60,13 +60,9 @@ def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:
 def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: float = FAKE_DIVISOR) -> float:
     """Average the surely fake frames if there are enough, else the surely real ones if nearly all are, else all frames.
 
-    Args:
-        scores: (n,) P(fake) of a video's frames, n >= 1; an empty array raises ValueError.
-        t: a frame above it is surely fake.
-        divisor: more than n // divisor frames must be surely fake.
-    Source:
-        Slides, `confident_strategy(pred, t=0.8)`. Departs: an empty array is an error, there it is NaN with a warning;
-        the divisor is a parameter.
+    A frame above `t` is surely fake; more than n // `divisor` of the n frames must be. Source: slides,
+    `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError, there it gives NaN with a warning; the
+    divisor is a parameter.
     """
     values = _check(scores)
     fakes = values > t

@@ -137,20 +137,18 @@ def confident_against(table: ScoreTable, scores: pd.DataFrame, resampling: Resam
 def by_frame_count(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     """Return the log loss of the strategies for 1, 2, 4 ... evenly spaced frames of each video.
 
-    Columns: frame_count, name, value, low, high; no rows if there are no frames to average.
+    Columns: name, value, low, high, frame_count; no rows if there are no frames to average.
     """
     if not table.averages:
-        return pd.DataFrame(columns=["frame_count", "name", "value", "low", "high"])
-    most = max(int(frames.groupby("video_id")["frame_index"].nunique().max()) for frames in table.frames.values())
-    last = next((count for count in FRAME_COUNTS if count >= most), FRAME_COUNTS[-1])
-    columns: dict[tuple[int, str], pd.Series] = {}
-    for count in [count for count in FRAME_COUNTS if count <= last]:
+        return pd.DataFrame(columns=["name", "value", "low", "high", "frame_count"])
+    most = max(frames.groupby("video_id")["frame_index"].nunique().max() for frames in table.frames.values())
+    parts = []
+    for count in [count for count in FRAME_COUNTS if count < 2 * most]:  # the last one keeps all frames
         thinned = {name: strategies.thin_frames(frames, count) for name, frames in table.frames.items()}
         few = ScoreTable(table.title, table.videos, thinned)
-        columns |= {(count, name): over_models(few, strategies.STRATEGIES[name]) for name in COMPARED}
-    result = _loss_intervals(table.videos, pd.DataFrame(columns), resampling)
-    pairs = pd.DataFrame(result.pop("name").tolist(), columns=["frame_count", "name"])
-    return pd.concat([pairs, result], axis=1)
+        scores = pd.DataFrame({name: over_models(few, strategies.STRATEGIES[name]) for name in COMPARED})
+        parts.append(_loss_intervals(table.videos, scores, resampling).assign(frame_count=count))
+    return pd.concat(parts, ignore_index=True)
 
 
 def by_group(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:

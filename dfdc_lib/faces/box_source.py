@@ -22,7 +22,7 @@ def boxes_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
         video: a readable video.
         infos: headers of all readable videos, by video_id.
     Source:
-        The winner's code crops fakes with their originals' boxes. Departs: it does not check that the frames correspond.
+        The winner's code. Departs: there the frames are not checked, and every fake uses its original's boxes.
     """
     if video.original_id is None:
         return BoxSource(video.video_id, "its original is not in the data set" if video.label == FAKE else "")

@@ -13,10 +13,9 @@ from dfdc_lib.data.video import VideoReader, read_frames
 from dfdc_lib.faces import masks
 from dfdc_lib.faces.crops import cut, cut_face
 from dfdc_lib.faces.mask_stage import crop_pair
-from dfdc_lib.records import Face, FaceExample, FaceKey, Video
+from dfdc_lib.records import KEY_COLUMNS, Face, FaceExample, FaceKey, Video
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 
-KEY_COLUMNS = list(FaceKey._fields)
 MaskPanel = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # original, fake, SSIM map, mask
 
 

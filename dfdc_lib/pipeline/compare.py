@@ -22,7 +22,7 @@ from dfdc_lib.pipeline.report import format_number, render_page
 from dfdc_lib.run_folder import Run, atomic_path
 
 IGNORED_PARAMETERS = {"RUN"}  # where a run lies, not how it was made
-INTERVAL = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")  # as notebook 08 writes one: 0.213 [0.117, 0.276]
+INTERVAL = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\](?: \(.*\))?")  # 0.213 [0.117, 0.276] (only 8 videos)
 ABSENT, SAME = "–", "="
 MAX_CELL_WIDTH = 44  # characters in the terminal; the page shows everything
 

@@ -43,7 +43,7 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     for name, entry in papermill.inspect_notebook(str(notebook)).items():
         if entry["inferred_type_name"] not in TYPES:
             raise ValueError(
-                f"{notebook.name}: parameter {name} must have one of the types {sorted(TYPES)}, got {entry['inferred_type_name']}"
+                f"{notebook.name}: {name} must have one of the types {sorted(TYPES)}, got {entry['inferred_type_name']}"
             )
         parameters[name] = Parameter(
             name, entry["inferred_type_name"], ast.literal_eval(entry["default"]), entry["help"]

@@ -37,8 +37,7 @@ def interval_chart(intervals: pd.DataFrame, heading: str) -> Figure:
         axis.set_visible(False)
     for axis, metric in zip(panels, metrics, strict=False):
         selected = intervals[intervals["metric"] == metric]
-        _dots(axis, selected)
-        axis.axvline(selected["value"].iloc[0], color=GREY, linestyle="--", linewidth=1, zorder=0)
+        _dots(axis, selected, selected["value"].iloc[0])
         axis.set_xlabel(metric)
     return figure
 
@@ -53,8 +52,7 @@ def difference_chart(differences: pd.DataFrame, baseline: str, heading: str) -> 
     panels = style.axes(figure, 2)
     for axis, metric, better in zip(panels, ("log loss", "AUC"), ("left", "right"), strict=True):
         selected = differences[differences["metric"] == metric]
-        _dots(axis, selected)
-        axis.axvline(0, color=GREY, linestyle="--", linewidth=1, zorder=0)
+        _dots(axis, selected, 0)
         for row, p in enumerate(selected["p_holm"]):
             text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
             axis.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
@@ -124,7 +122,7 @@ def frame_count_chart(table: pd.DataFrame, heading: str) -> Figure:
     if table.empty:
         return style.in_words(heading, "one score per video: there are no frames to leave out")
     figure = style.figure(3.8, _title(heading, "log loss by number of frames, 95 % intervals"))
-    axis = style.axes(figure, 1)[0]
+    [axis] = style.axes(figure, 1)
     for place, (_, rows) in enumerate(table.groupby("name", sort=False)):
         shift = 1.04 ** (place - (table["name"].nunique() - 1) / 2)
         _bars(axis, rows["frame_count"].astype(float) * shift, rows, place, line="-")
@@ -168,8 +166,7 @@ def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> F
     matrix.set_xticks(range(len(names)), names, rotation=30, ha="right")
     matrix.set_yticks(range(len(names)), names)
     figure.colorbar(image, ax=matrix, location="bottom", label="rank correlation of the video scores")
-    _dots(steps, gains.assign(name=gains["step"] + gains["loss"].map("\nlog loss {:.3f}".format)))
-    steps.axvline(0, color=GREY, linestyle="--", linewidth=1, zorder=0)
+    _dots(steps, gains.assign(name=gains["step"] + gains["loss"].map("\nlog loss {:.3f}".format)), 0)
     steps.set_xlabel("change of the log loss (left of 0 is better)")
     return figure
 
@@ -193,9 +190,10 @@ def _title(heading: str, text: str) -> str:
     return f"{style.text(heading, HEADING_LENGTH)}\n{text}"
 
 
-def _dots(axis: Axes, rows: pd.DataFrame) -> None:
-    """Draw one value with its interval per row, the first at the top."""
+def _dots(axis: Axes, rows: pd.DataFrame, reference: float) -> None:
+    """Draw one value with its interval per row, the first at the top, and a dashed line at the reference."""
     axis.spines[["top", "right"]].set_visible(False)
+    axis.axvline(reference, color=GREY, linestyle="--", linewidth=1, zorder=0)
     look: dict[str, Any] = {"fmt": "o", "markersize": 5, "capsize": 3, "linewidth": 1.4, "color": COLOURS[0]}
     axis.errorbar(rows["value"], range(len(rows)), xerr=_lengths(rows), **look)
     axis.set_yticks(range(len(rows)), [style.text(name, NAME_LENGTH) for name in rows["name"]])

@@ -1,4 +1,4 @@
-"""Models as files: what was saved is what is loaded, and what is not exactly that is an error that names it."""
+"""Models as files: loading returns what was saved, and anything else is an error."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dfdc_lib.classifier import released
-from dfdc_lib.classifier.checkpoints import load_any, load_model, load_released, save_model
+from dfdc_lib.classifier.checkpoints import RELEASED_NAME, load_any, load_model, load_released, save_model
 from dfdc_lib.classifier.model import Classifier, create_model
 from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe
 from dfdc_lib.run_folder import Run, open_run
 
-SMALL = "test_efficientnet"  # of timm, 0.4 million weights
+SMALL = "test_efficientnet"  # timm, 0.4 million weights
 NAME = f"final_1_DeepFakeClassifier_{SMALL}_3_7"
 CARD = ModelCard(
     name="m",
@@ -30,6 +30,7 @@ CARD = ModelCard(
     train_folds=(1, 2),
     test_fold=0,
 )
+CALIBRATION = Calibration(temperature=1.5, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
 
 State = dict[str, Any]
 
@@ -65,9 +66,9 @@ def write_released(path: Path, state: State, **more: object) -> Path:
     return path
 
 
-# The kit's own form -----------------------------------------------------------------------------------------------------------------
-def test_empty_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"model\.json is missing: .*run notebook 06"):
+# Model folders ------------------------------------------------------------------------------------------------------
+def test_empty_folder_has_no_model(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"model\.json"):
         load_model(tmp_path)
 
 
@@ -77,14 +78,14 @@ def test_a_reloaded_model_gives_equal_logits(noise: bool, tmp_path: Path) -> Non
     model(torch.randn(4, 3, 64, 64))  # moves the running statistics
     card = CARD.model_copy(update={"noise": noise})
     save_model(tmp_path / "m", model.eval(), card)
-    loaded, read = load_model(tmp_path / "m")
-    assert read == card
+    loaded, loaded_card = load_model(tmp_path / "m")
+    assert loaded_card == card
     assert not loaded.training
     assert torch.equal(logits(loaded), logits(model))  # bit for bit
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["model.json", "weights.safetensors"]
 
 
-def test_saving_again_replaces_the_model_and_nothing_else(folder: Path, model: Classifier) -> None:
+def test_saving_again_replaces_only_the_model(folder: Path, model: Classifier) -> None:
     (folder / "history.csv").write_text("loss\n")
     other = create_model(SMALL, pretrained=False).eval()
     save_model(folder, other, CARD.model_copy(update={"data": "other"}))
@@ -95,27 +96,25 @@ def test_saving_again_replaces_the_model_and_nothing_else(folder: Path, model: C
     assert (folder / "history.csv").read_text() == "loss\n"
 
 
-def test_killed_between_weights_and_card_leaves_no_mixed_model(
+def test_an_interruption_between_weights_and_card_leaves_no_mixed_model(
     folder: Path, model: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename = Path.replace
 
-    def killed(self: Path, target: Path) -> Path:
+    def interrupted(self: Path, target: Path) -> Path:
         if target.name == "model.json":
             raise KeyboardInterrupt
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_model(folder, model, CARD)
-    with pytest.raises(FileNotFoundError, match=r"model\.json is missing"):
+    with pytest.raises(FileNotFoundError, match=r"model\.json"):
         load_model(folder)
 
 
-def test_card_that_would_not_read_back_is_not_written(tmp_path: Path, model: Classifier) -> None:
-    with pytest.raises(
-        ValueError, match=r"the card of m is no model card: metrics\.log_loss: Input should be a valid number"
-    ):
+def test_card_that_cannot_be_read_back_is_not_written(tmp_path: Path, model: Classifier) -> None:
+    with pytest.raises(ValueError, match="log_loss"):
         save_model(tmp_path / "m", model, CARD.model_copy(update={"metrics": {"log_loss": float("nan")}}))
     assert not (tmp_path / "m").exists()
 
@@ -128,28 +127,29 @@ def with_tensor(key: str, *shape: int) -> Callable[[State], None]:
     return lambda state: state.update({key: torch.zeros(shape)})
 
 
-FAULTS = [
-    pytest.param(without("fc.bias"), r"1 missing: {0}fc\.bias$", id="missing"),
-    pytest.param(with_tensor("extra", 1), r"1 unexpected: {0}extra$", id="unexpected"),
-    pytest.param(
-        with_tensor("fc.weight", 2, 256), r"1 of wrong shape: {0}fc\.weight \(2, 256\) and not \(1, 256\)$", id="shape"
-    ),
-    pytest.param(dict.clear, r"\d+ missing: {0}encoder\.blocks\.0\.0\.bn1\.bias, [^,]+, [^,]+, [^,]+$", id="empty"),
-]
+FAULTS = pytest.mark.parametrize(
+    ("spoil", "count", "keyword"),
+    [
+        pytest.param(without("fc.bias"), "1", r"Missing.*fc\.bias", id="missing"),
+        pytest.param(with_tensor("extra", 1), "1", "Unexpected.*extra", id="unexpected"),
+        pytest.param(with_tensor("fc.weight", 2, 256), "1", r"fc\.weight.*2, 256", id="shape"),
+        pytest.param(dict.clear, r"\d\d+", r"Missing.*encoder\.conv_stem\.weight", id="empty"),
+    ],
+)
 
 
-@pytest.mark.parametrize(("spoil", "message"), FAULTS)
-def test_weights_that_do_not_fit(spoil: Callable[[State], None], message: str, folder: Path) -> None:
+@FAULTS
+def test_weights_that_do_not_fit(spoil: Callable[[State], None], count: str, keyword: str, folder: Path) -> None:
     state = load_file(folder / "weights.safetensors")
     spoil(state)
     save_file(state, folder / "weights.safetensors")
-    with pytest.raises(ValueError, match=r"does not hold the weights of this encoder: " + message.format("")):
+    with pytest.raises(ValueError, match=rf"weights\.safetensors.* {count} .*{keyword}"):
         load_model(folder)
 
 
-def test_noise_weights_under_a_card_without_noise(tmp_path: Path) -> None:
+def test_noise_weights_with_a_card_without_noise(tmp_path: Path) -> None:
     save_model(tmp_path, create_model(SMALL, pretrained=False, noise=True), CARD)
-    with pytest.raises(ValueError, match=r"1 unexpected: noise\.kernels"):
+    with pytest.raises(ValueError, match=r"noise\.kernels"):
         load_model(tmp_path)
 
 
@@ -157,98 +157,88 @@ def test_noise_weights_under_a_card_without_noise(tmp_path: Path) -> None:
 def test_truncated_weights(size: int, folder: Path) -> None:
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged or no safetensors file"):
+    with pytest.raises(ValueError, match="damaged"):
         load_model(folder)
 
 
 def test_missing_weights(folder: Path) -> None:
     (folder / "weights.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"weights\.safetensors is missing"):
+    with pytest.raises(FileNotFoundError, match=r"weights\.safetensors"):
         load_model(folder)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "keyword"),
     [
-        (lambda card: card | {"colour": 1}, r"model\.json is no model card: colour: Extra inputs"),
-        (
-            lambda card: {key: value for key, value in card.items() if key != "recipe"},
-            r"model\.json is no model card: recipe: Field required",
-        ),
-        (lambda _: "not a card", r"model\.json is no model card: the whole: "),
-        (lambda card: card | {"encoder": "resnest50"}, r"encoder must be a name that timm knows, got 'resnest50'"),
+        (lambda card: card | {"colour": 1}, "colour"),
+        (lambda card: {key: value for key, value in card.items() if key != "recipe"}, "recipe"),
+        (lambda _: "not a card", "model card"),
+        (lambda card: card | {"encoder": "resnest50"}, "timm"),
     ],
 )
-def test_unreadable_card(change: Callable[[dict], object], message: str, folder: Path) -> None:
+def test_invalid_card(change: Callable[[dict], object], keyword: str, folder: Path) -> None:
     path = folder / "model.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=keyword):
         load_model(folder)
 
 
-# Its calibration --------------------------------------------------------------------------------------------------------------------
-CALIBRATION = Calibration(temperature=1.5, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
-
-
-def test_a_calibration_beside_the_card_is_read(run: Run, folder: Path) -> None:
-    assert load_model(folder)[1].calibration is None
-    run.write_record(folder / "calibration.json", CALIBRATION)
+# Calibration and test metrics ---------------------------------------------------------------------------------------
+def test_calibration_and_test_metrics_are_added_to_the_card(run: Run, folder: Path) -> None:
+    assert load_model(folder)[1] == CARD
+    run.write_record(run.calibration_path("m"), CALIBRATION)
+    run.write_json(folder / "test_metrics.json", {"test AUC": 0.75})
+    expected = {"calibration": CALIBRATION, "metrics": {"log_loss": 0.25, "test AUC": 0.75}}
     for _, card in (load_model(folder), load_any("m", run), load_any(str(folder), run)):
-        assert card == CARD.model_copy(update={"calibration": CALIBRATION})
+        assert card == CARD.model_copy(update=expected)
 
 
-def test_a_calibration_goes_with_its_weights(run: Run, folder: Path, model: Classifier) -> None:
-    run.write_record(folder / "calibration.json", CALIBRATION)
-    calibrated = load_model(folder)[1]
-    save_model(folder, model, calibrated)  # say, trained on: the card of the old weights is at hand
+def test_calibration_and_test_metrics_are_deleted_with_their_weights(run: Run, folder: Path, model: Classifier) -> None:
+    run.write_record(run.calibration_path("m"), CALIBRATION)
+    run.write_json(folder / "test_metrics.json", {"test AUC": 0.75})
+    save_model(folder, model, CARD.model_copy(update={"calibration": CALIBRATION}))
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.safetensors"]
     assert "calibration" not in json.loads((folder / "model.json").read_text())
     assert load_model(folder)[1] == CARD
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    "content",
     [
-        ("", "Invalid JSON"),
-        ("{}", "Field required"),
-        (CALIBRATION.model_dump_json().replace("1.5", "0.0"), "Input should be greater than 0"),
-        (CALIBRATION.model_dump_json().replace("1.5", '"warm"'), "Input should be a valid number"),
-        (CALIBRATION.model_dump_json()[:20], "Invalid JSON"),
+        "",
+        "{}",
+        CALIBRATION.model_dump_json().replace("1.5", "0.0"),
+        CALIBRATION.model_dump_json().replace("1.5", '"warm"'),
+        CALIBRATION.model_dump_json()[:20],
     ],
 )
-def test_a_broken_calibration_is_an_error_with_its_remedy(content: str, reason: str, folder: Path) -> None:
-    (folder / "calibration.json").write_text(content)
-    with pytest.raises(
-        ValueError, match=rf"m/calibration\.json is no calibration: {reason}.*; delete it, or run notebook 08 again"
-    ):
+def test_invalid_calibration(content: str, run: Run, folder: Path) -> None:
+    run.calibration_path("m").parent.mkdir()
+    run.calibration_path("m").write_text(content)
+    with pytest.raises(ValueError, match="notebook 08"):
         load_model(folder)
 
 
-# The winner's form ------------------------------------------------------------------------------------------------------------------
+# Checkpoints of the winner ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("zipped", [True, False], ids=["torch 1.6 and later", "earlier"])
 @pytest.mark.parametrize("best", [0.25, np.float64(0.25)], ids=["float", "NumPy"])
-def test_released_form(zipped: bool, best: object, tmp_path: Path, model: Classifier) -> None:
-    content = {"epoch": 8, "state_dict": released_state(model), "bce_best": best}
+@pytest.mark.parametrize("prefix", ["module.", ""])
+def test_released_form(zipped: bool, best: object, prefix: str, tmp_path: Path, model: Classifier) -> None:
+    state = {f"{prefix}{key}": tensor for key, tensor in model.state_dict().items()}
+    content = {"epoch": 8, "state_dict": state, "bce_best": best}
     torch.save(content, tmp_path / NAME, _use_new_zipfile_serialization=zipped)
     loaded, card = load_released(tmp_path / NAME)
-    assert torch.equal(logits(loaded), logits(model))
-    assert (card.name, card.encoder, card.noise, card.validation_fold, card.training) == (
-        NAME,
-        SMALL,
-        False,
-        3,
-        {"epoch": 7},
-    )
+    assert torch.equal(logits(loaded), logits(model)) and not loaded.training
+    assert (card.name, card.encoder, card.noise) == (NAME, SMALL, False)
+    assert (card.validation_fold, card.training) == (3, {"epoch": 7})
 
 
 def test_released_numpy_number_of_numpy_1(tmp_path: Path, model: Classifier) -> None:
-    path = tmp_path / NAME
-    torch.save(
-        {"state_dict": released_state(model), "bce_best": np.float64(0.25)}, path, _use_new_zipfile_serialization=False
-    )
-    content = path.read_bytes()
-    assert b"numpy._core.multiarray" in content
-    path.write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    path, content = tmp_path / NAME, {"state_dict": released_state(model), "bce_best": np.float64(0.25)}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    written = path.read_bytes()
+    assert b"numpy._core.multiarray" in written
+    path.write_bytes(written.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
     assert torch.equal(logits(load_released(path)[0]), logits(model))
 
 
@@ -266,26 +256,19 @@ def test_released_recipe_is_that_of_the_winners_inference(tmp_path: Path, model:
     )
 
 
-@pytest.mark.parametrize(("spoil", "message"), FAULTS)
+@FAULTS
 def test_released_weights_that_do_not_fit(
-    spoil: Callable[[State], None], message: str, tmp_path: Path, model: Classifier
+    spoil: Callable[[State], None], count: str, keyword: str, tmp_path: Path, model: Classifier
 ) -> None:
     state = dict(model.state_dict())
     spoil(state)
     path = write_released(tmp_path / NAME, {f"module.{key}": tensor for key, tensor in state.items()})
-    with pytest.raises(
-        ValueError, match=rf"{NAME} does not hold the weights of this encoder: " + message.format(r"module\.")
-    ):
+    with pytest.raises(ValueError, match=rf"{NAME}.* {count} .*{keyword}"):
         load_released(path)
 
 
-def test_released_without_its_prefix(tmp_path: Path, model: Classifier) -> None:
-    with pytest.raises(ValueError, match=r"missing: module\.encoder\..*unexpected: encoder\."):
-        load_released(write_released(tmp_path / NAME, model.state_dict()))
-
-
 class Bomb:
-    """Pickled, it runs something when it is read."""
+    """Unpickling it creates a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -294,17 +277,12 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-def test_released_with_a_class_of_someone_elses(tmp_path: Path, model: Classifier) -> None:
+def test_released_with_other_objects_runs_nothing(tmp_path: Path, model: Classifier) -> None:
     path = write_released(tmp_path / NAME, released_state(model), recipe=Fraction(1, 3))
-    with pytest.raises(ValueError, match=r"holds a Python object \(fractions\.Fraction\) and was not loaded"):
+    with pytest.raises(ValueError, match=r"fractions\.Fraction"):
         load_released(path)
-
-
-def test_released_with_an_object_inside_runs_nothing(tmp_path: Path, model: Classifier) -> None:
     path = write_released(tmp_path / NAME, released_state(model), extra=Bomb(tmp_path / "it ran"))
-    with pytest.raises(
-        ValueError, match=r"holds a Python object \(posix\.mkdir\) and was not loaded: loading it could run anything"
-    ):
+    with pytest.raises(ValueError, match=r"posix\.mkdir"):
         load_released(path)
     assert not (tmp_path / "it ran").exists()
     torch.load(path, weights_only=False)
@@ -317,63 +295,54 @@ def test_truncated_release(zipped: bool, size: int, tmp_path: Path, model: Class
     path = tmp_path / NAME
     torch.save({"state_dict": released_state(model)}, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ValueError, match=rf"{NAME} is damaged, cut short or no checkpoint of torch: fetch it again"):
+    with pytest.raises(ValueError, match="damaged"):
         load_released(path)
 
 
 @pytest.mark.parametrize(
     "content", [[], {}, {"state_dict": 3}, {"state_dict": {"module.fc.bias": "text"}}, torch.zeros(3)]
 )
-def test_released_of_other_content(content: object, tmp_path: Path) -> None:
+def test_released_with_other_content(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / NAME)
-    with pytest.raises(
-        ValueError, match=rf"must hold a dict with a state_dict of tensors, got {type(content).__name__} without one"
-    ):
+    with pytest.raises(ValueError, match="state_dict"):
         load_released(tmp_path / NAME)
 
 
 @pytest.mark.parametrize(
     "name", ["model.pth", "final_1_DeepFakeClassifierSRM_resnet18_0_1", "DeepFakeClassifier_resnet18_best"]
 )
-def test_released_name_must_say_the_encoder(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"is called …DeepFakeClassifier_<encoder>_<fold>_<epoch>, got {name}"):
+def test_released_name_without_the_encoder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=name):
         load_released(tmp_path / name)
 
 
-def test_released_names_say_b7() -> None:
-    from dfdc_lib.classifier.checkpoints import RELEASED_NAME
-
-    found = [RELEASED_NAME.search(checkpoint.name) for checkpoint in released.RELEASED]
-    assert {match["encoder"] for match in found if match} == {"tf_efficientnet_b7_ns"}
-    assert [int(match["epoch"]) for match in found if match] == [36, 19, 29, 31, 37, 40, 23]
+def test_released_names() -> None:
+    matches = [RELEASED_NAME.search(checkpoint.name) for checkpoint in released.RELEASED]
+    assert {match["encoder"] for match in matches if match} == {"tf_efficientnet_b7_ns"}
+    assert [int(match["epoch"]) for match in matches if match] == [36, 19, 29, 31, 37, 40, 23]
 
 
-# By name ----------------------------------------------------------------------------------------------------------------------------
+# By name ------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Classifier) -> Path:
-    """A cache folder with one released checkpoint of two."""
+    """A cache folder with one of two released checkpoints."""
     folder = tmp_path / "cache"
     folder.mkdir()
     content = write_released(folder / NAME, released_state(model)).read_bytes()
-    there = released.Released(name=NAME, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), url="")
-    monkeypatch.setattr(released, "RELEASED", (there, there.model_copy(update={"name": "final_2"})))
+    first = released.Released(name=NAME, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), url="")
+    monkeypatch.setattr(released, "RELEASED", (first, first.model_copy(update={"name": "final_2"})))
     monkeypatch.setenv("DFDC_WEIGHTS", str(folder))
     return folder
 
 
-def test_unknown_name_lists_what_there_is(run: Run, cache: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=rf"no model 'b7'; trained in {run.root}: none; released, in {cache}: {NAME}; or give"
-    ):
+def test_unknown_name_lists_the_models_that_exist(run: Run, cache: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"{run.root}: none; .*{cache}: {NAME}"):
         load_any("b7", run)
     (cache / NAME).unlink()
     for name in ("m", "n"):
         (run.root / "models" / name).mkdir(parents=True)
         (run.root / "models" / name / "model.json").write_text("{}")
-    with pytest.raises(
-        FileNotFoundError,
-        match=rf"trained in {run.root}: m, n; released, in {cache}: none, see `dfdc weights download`",
-    ):
+    with pytest.raises(FileNotFoundError, match=rf"{run.root}: m, n; .*{cache}: none.*dfdc weights download"):
         load_any("b7", run)
 
 
@@ -386,12 +355,10 @@ def test_every_way_to_name_a_model(run: Run, folder: Path, cache: Path, model: C
         assert torch.equal(logits(loaded), logits(model))
 
 
-def test_released_file_is_checked_before_it_is_read(run: Run, cache: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="final_2 is missing: run `dfdc weights download final_2`"):
+def test_released_file_is_verified_before_it_is_read(run: Run, cache: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="dfdc weights download final_2"):
         load_any("final_2", run)
     content = (cache / NAME).read_bytes()
     (cache / NAME).write_bytes(content[:-1] + b"x")
-    with pytest.raises(
-        ValueError, match=rf"is not the released file \(its SHA-256 differs\): run `dfdc weights download {NAME}`"
-    ):
+    with pytest.raises(ValueError, match="SHA-256"):
         load_any(NAME, run)

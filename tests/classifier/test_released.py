@@ -1,4 +1,4 @@
-"""The released checkpoints: fetched whole or not at all, from a server on this machine."""
+"""Released checkpoints: downloaded completely or not at all, from a server on this machine."""
 
 import hashlib
 import re
@@ -21,25 +21,25 @@ NAME = "final_1_DeepFakeClassifier_resnet18_0_1"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` under any path; how it misbehaves is set by the test."""
+    """Serves `content` under any path; tests set how it misbehaves."""
 
     content = CONTENT
     can_resume = True
-    cut_after: int | None = None  # bytes of an answer after which the connection breaks
+    cut_after: int | None = None  # bytes after which the connection breaks
     status = 200
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.ranges: list[str | None] = []  # as asked for
+        self.ranges: list[str | None] = []
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802  (the name is the base class's)
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.can_resume else 0
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
+        requested = self.headers.get("Range")
+        self.server.ranges.append(requested)
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested and self.server.can_resume else 0
         body, size = self.server.content[start:], len(self.server.content)
         self.send_response(206 if start else self.server.status)
         self.send_header("Content-Length", str(len(body)))
@@ -71,7 +71,7 @@ def make_released(url: str, name: str = NAME) -> Released:
     return Released(name=name, sha256=hashlib.sha256(CONTENT).hexdigest(), size_bytes=len(CONTENT), url=url)
 
 
-def test_nothing_there_is_missing(checkpoint: Released, tmp_path: Path) -> None:
+def test_absent_folder(checkpoint: Released, tmp_path: Path) -> None:
     assert verify(checkpoint, tmp_path / "absent") == "missing"
     assert describe_state(checkpoint, tmp_path / "absent") == "missing"
     assert not (tmp_path / "absent").exists()
@@ -86,10 +86,8 @@ def test_table_is_that_of_the_release() -> None:
     assert first.name == "final_111_DeepFakeClassifier_tf_efficientnet_b7_ns_0_36"
     assert first.url == f"https://github.com/selimsef/dfdc_deepfake_challenge/releases/download/0.0.1/{first.name}"
     assert (first.sha256[:8], first.size_bytes) == ("9db77ab9", 266_910_617)
-    assert (RELEASED[-1].name, RELEASED[-1].sha256[:8]) == (
-        "final_999_DeepFakeClassifier_tf_efficientnet_b7_ns_0_23",
-        "849036dc",
-    )
+    assert RELEASED[-1].name == "final_999_DeepFakeClassifier_tf_efficientnet_b7_ns_0_23"
+    assert RELEASED[-1].sha256[:8] == "849036dc"
 
 
 @pytest.mark.parametrize(
@@ -112,31 +110,31 @@ def test_cache_folder(environment: dict[str, str], expected: Path, monkeypatch: 
 def test_choose() -> None:
     assert choose([]) == list(RELEASED)
     assert choose([RELEASED[2].name]) == [RELEASED[2]]
-    with pytest.raises(ValueError, match=r"no released checkpoint is called b8, b9; there are: final_111_.*final_999_"):
+    with pytest.raises(ValueError, match="b8, b9.*final_111_.*final_999_"):
         choose(["b8", RELEASED[0].name, "b9"])
 
 
-def test_download_then_leave_alone(checkpoint: Released, server: Server, tmp_path: Path) -> None:
+def test_a_complete_file_is_not_downloaded_again(checkpoint: Released, server: Server, tmp_path: Path) -> None:
     path = download(checkpoint, tmp_path / "cache")
     assert path == tmp_path / "cache" / NAME
     assert path.read_bytes() == CONTENT
-    assert (verify(checkpoint, path.parent), describe_state(checkpoint, path.parent)) == ("ok", "there")
+    assert (verify(checkpoint, path.parent), describe_state(checkpoint, path.parent)) == ("ok", "present")
     assert download(checkpoint, path.parent) == path
     assert server.ranges == [None]
     assert [file.name for file in path.parent.iterdir()] == [NAME]
 
 
-def test_a_cut_connection_goes_on_where_it_stopped(checkpoint: Released, server: Server, tmp_path: Path) -> None:
+def test_a_broken_download_resumes(checkpoint: Released, server: Server, tmp_path: Path) -> None:
     server.cut_after = 3000
-    with pytest.raises(ConnectionError, match=r"ended after 3,000 of 5,120 bytes: run the same command again"):
+    with pytest.raises(ConnectionError, match="3,000 of 5,120 bytes"):
         download(checkpoint, tmp_path)
-    assert (verify(checkpoint, tmp_path), describe_state(checkpoint, tmp_path)) == ("missing", "begun, 59%")
+    assert (verify(checkpoint, tmp_path), describe_state(checkpoint, tmp_path)) == ("missing", "incomplete, 59%")
     server.cut_after = None
     assert download(checkpoint, tmp_path).read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=3000-"]
 
 
-def test_a_server_that_cannot_resume_is_asked_for_all(checkpoint: Released, server: Server, tmp_path: Path) -> None:
+def test_a_server_that_cannot_resume_sends_everything(checkpoint: Released, server: Server, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:3000])
     server.can_resume = False
     assert download(checkpoint, tmp_path).read_bytes() == CONTENT
@@ -151,43 +149,40 @@ def test_a_complete_part_needs_no_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "part", [b"", b"x" * 3000, b"x" * 5120, b"x" * 6000], ids=["fresh", "resumed", "complete", "too long"]
 )
-def test_wrong_content_is_removed(part: bytes, checkpoint: Released, server: Server, tmp_path: Path) -> None:
+def test_wrong_content_is_deleted(part: bytes, checkpoint: Released, server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"x"
     if part:
         (tmp_path / f"{NAME}.part").write_bytes(part)
-    with pytest.raises(
-        ValueError, match=f"is not the released one .5,120 bytes, SHA-256 {checkpoint.sha256}.: it was removed"
-    ):
+    with pytest.raises(ValueError, match=f"5,120 bytes, SHA-256 {checkpoint.sha256}"):
         download(checkpoint, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("wrong", [CONTENT[:-1] + b"x", CONTENT[:100]], ids=["changed", "truncated"])
-def test_a_wrong_file_is_seen_and_replaced(wrong: bytes, checkpoint: Released, tmp_path: Path) -> None:
+def test_a_wrong_file_is_replaced(wrong: bytes, checkpoint: Released, tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(wrong)
     assert verify(checkpoint, tmp_path) == "wrong"
     assert path.read_bytes() == wrong
-    assert describe_state(checkpoint, tmp_path) == ("there" if len(wrong) == len(CONTENT) else "wrong size: 100 bytes")
+    assert describe_state(checkpoint, tmp_path) == (
+        "present" if len(wrong) == len(CONTENT) else "wrong size: 100 bytes"
+    )
     assert download(checkpoint, tmp_path).read_bytes() == CONTENT
 
 
-def test_another_file_is_not_begun(checkpoint: Released, server: Server, tmp_path: Path) -> None:
+def test_a_file_of_another_size_is_not_downloaded(checkpoint: Released, server: Server, tmp_path: Path) -> None:
     server.content = b"<html>log in</html>"
-    with pytest.raises(ConnectionError, match=r"offers 19 bytes and not 5,120: is a proxy or a log-in page between"):
+    with pytest.raises(ConnectionError, match="19 bytes.*5,120"):
         download(checkpoint, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_server_it_says_how_to_go_on(server: Server, tmp_path: Path) -> None:
+def test_without_a_server_the_error_names_the_remedy(server: Server, tmp_path: Path) -> None:
     checkpoint = make_released("http://127.0.0.1:9/x")  # the discard port: nobody listens
-    with pytest.raises(
-        ConnectionError,
-        match=f"cannot fetch {checkpoint.url}: .*put it there as {tmp_path / NAME}, then run `dfdc weights verify`",
-    ):
+    with pytest.raises(ConnectionError, match=f"{checkpoint.url}.*{tmp_path / NAME}.*dfdc weights verify"):
         download(checkpoint, tmp_path)
     server.status = 404
-    with pytest.raises(ConnectionError, match=r"cannot fetch .*404"):
+    with pytest.raises(ConnectionError, match="404"):
         download(make_released(f"http://127.0.0.1:{server.server_port}/x"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -203,30 +198,23 @@ def test_command_line(server: Server, tmp_path: Path, monkeypatch: pytest.Monkey
 
     assert call("list") == (0, f"folder: {tmp_path}\none     0.0 MB  missing\ntwo     0.0 MB  missing\n")
     code, text = call("verify")
-    assert code == 1
-    assert "missing one\nmissing two\n" in text
+    assert code == 1 and "missing one\nmissing two\n" in text
     code, text = call("download", "three")
-    assert code == 1
-    assert "no released checkpoint is called three; there are: one, two" in text
+    assert code == 1 and "three" in text
     code, text = call("download", "two")
-    assert code == 0
-    assert f"ok  {tmp_path / 'two'}" in text
-    assert call("list")[1].endswith("one     0.0 MB  missing\ntwo     0.0 MB  there\n")
+    assert code == 0 and f"ok  {tmp_path / 'two'}" in text
+    assert call("list")[1].endswith("one     0.0 MB  missing\ntwo     0.0 MB  present\n")
     assert call("download")[0] == 0
     assert call("verify") == (0, "ok      one\nok      two\n")
     (tmp_path / "one").write_bytes(b"x")
     code, text = call("verify")
-    assert code == 1
-    assert "wrong   one\nok      two\n" in text
+    assert code == 1 and "wrong   one\nok      two\n" in text
     server.shutdown()
     server.server_close()
     code, text = call("download", "one")
-    assert code == 1
-    assert "dfdc: cannot fetch http" in text
+    assert code == 1 and "dfdc: cannot download http" in text
 
 
 def test_needs_no_torch() -> None:
-    subprocess.run(
-        [sys.executable, "-c", "import dfdc_lib.cli, dfdc_lib.weights, sys; assert 'torch' not in sys.modules"],
-        check=True,
-    )
+    code = "import dfdc_lib.cli, dfdc_lib.classifier.released, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
