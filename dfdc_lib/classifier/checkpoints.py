@@ -10,7 +10,7 @@ import json
 import re
 import struct
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -29,38 +29,22 @@ from dfdc_lib.run_folder import Run, atomic_path, project_path
 WEIGHTS_FILE, CARD_FILE, TEST_METRICS_FILE = "weights.safetensors", "model.json", "test_metrics.json"
 
 # The winner's inference: lower thresholds, frames at half size, a third of the face as margin, 380 pixels.
-WINNER_RECIPE = Recipe(
-    detector=DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="half"),
-    margin=1 / 3,
-    size=380,
-    interpolation_down="area",
-    interpolation_up="cubic",
-)
+WINNER_RECIPE = Recipe(detector=DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="half"), margin=1 / 3, size=380)
 RELEASED_NAME = re.compile(r"DeepFakeClassifier_(?P<encoder>[\w.]+)_(?P<fold>\d+)_(?P<epoch>\d+)$")
 RELEASED_PREFIX = "module."  # of DistributedDataParallel
 
 # Allowed in a pickle besides tensors: a NumPy number, such as the log loss that the winner stored beside the weights.
-# The first two entries are one function, under its names in NumPy 1 and NumPy 2.
+# Its constructor has one name in NumPy 1 and another in NumPy 2.
 _SCALAR: Any = np.float64(0).__reduce__()[0]
-HARMLESS: list[Callable | tuple[Callable, str]] = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-]
+_SCALARS = [(_SCALAR, name) for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")]
+HARMLESS: list[Any] = [*_SCALARS, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
 
 
 def save_model(folder: Path, model: Classifier, card: ModelCard) -> None:
     """Write the model folder `<run>/models/<name>`, or replace the model in it.
 
-    The card is written last, so a folder with a card always holds the weights that belong to it. The calibration and
-    the test metrics of replaced weights are deleted.
-
-    Args:
-        folder: `models/<name>` of a run folder.
-        model: on any device, in any mode; not wrapped in DistributedDataParallel.
-        card: its description; numbers that are not finite are a ValueError, because JSON has none.
+    The card is written last, so a folder with a card always has the weights that belong to it. The calibration and the
+    test metrics of replaced weights are deleted. A card with a number that is not finite is a ValueError.
     """
     text = card.model_dump_json(indent=1, exclude={"calibration"})
     _parse_card(text, f"the card of {card.name}")
@@ -77,10 +61,7 @@ def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     """Read a model folder; return the classifier, on the CPU and in eval mode, and its card.
 
     The card includes the test metrics and the calibration, `calibrations/<name>.json` of the run folder, if they exist.
-
-    Raises:
-        FileNotFoundError: if the card or the weights are missing.
-        ValueError: if a file is damaged, or the weights do not fit the card's encoder.
+    A missing file is a FileNotFoundError; a damaged one, or weights that do not fit the encoder, a ValueError.
     """
     weights = folder / WEIGHTS_FILE
     for path in (folder / CARD_FILE, weights):
@@ -102,11 +83,8 @@ def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
 def load_released(path: Path) -> tuple[Classifier, ModelCard]:
     """Read a checkpoint of the winner; return the classifier, on the CPU and in eval mode, and a card with his recipe.
 
-    The encoder is taken from the file name, `...DeepFakeClassifier_<timm name>_<fold>_<epoch>`.
-
-    Raises:
-        ValueError: if the name has another form, the file is damaged or contains anything but tensors and numbers, or
-            its weights do not fit the encoder.
+    The encoder is taken from the file name, `...DeepFakeClassifier_<timm name>_<fold>_<epoch>`. A name of another form,
+    a file with anything but tensors and numbers, and weights that do not fit the encoder are a ValueError.
     """
     parts = RELEASED_NAME.search(path.name)
     if not parts:

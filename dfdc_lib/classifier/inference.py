@@ -18,10 +18,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the number format of the computation.
-
-    "auto" selects bfloat16 if the device supports it natively, else float16 on a GPU and float32 on a CPU.
-    """
+    """Return the number format; "auto" is bfloat16 if the device supports it, else float16 (GPU) or float32 (CPU)."""
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     if device.type == "cuda":

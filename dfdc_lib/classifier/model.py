@@ -100,7 +100,6 @@ def create_model(
         weights_file: file with the published weights (safetensors or torch), instead of the network.
     Raises:
         ValueError: for an unknown encoder, one without drop-path, or `weights_file` with `pretrained=False`.
-        FileNotFoundError: if `weights_file` does not exist.
         RuntimeError: if the published weights cannot be downloaded or do not fit.
     Source:
         Drop-path: Huang et al. 2016, arXiv:1603.09382; 0.2 as in the winner's code.

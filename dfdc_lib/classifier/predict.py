@@ -54,7 +54,6 @@ def predict(
         One outcome per video of the run; "not needed" = not held out.
     Raises:
         ValueError: for an unknown strategy or choice of videos, or for model names that are missing or ambiguous.
-        FileNotFoundError: for a model that does not exist.
         RuntimeError: if every video failed.
     """
     _check_arguments(run, names, which, strategy)
@@ -130,8 +129,11 @@ class _Scorer:
 
     def take(self, video_id: str) -> tuple[FaceScore, ...]:
         """Return the scores of a complete video and forget its crops."""
-        pairs = zip(self.faces.pop(video_id), self.logits.pop(video_id), strict=True)
-        return tuple(_face_score(face, logit) for face, logit in pairs)
+        scores = []
+        for face, logit in zip(self.faces.pop(video_id), self.logits.pop(video_id), strict=True):
+            fields = {name: value for name, value in face._asdict().items() if name != "crop"}
+            scores.append(FaceScore(**fields, logit=round(logit, 5), score=round(float(expit(logit)), 6)))
+        return tuple(scores)
 
 
 def _jobs(run: Run, videos: Sequence[Video], scorers: Sequence[_Scorer], most_frames: int) -> list[Job]:
@@ -170,8 +172,8 @@ def _write_complete(
     """Score the waiting crops; write and yield the pending videos that every model has scored."""
     for scorer in scorers:
         scorer.score(partial_batch=partial_batch)
-    added = [video_id for video_id in scorers[0].faces if all(scorer.is_complete(video_id) for scorer in scorers)]
-    for video_id in added:
+    complete = [video_id for video_id in scorers[0].faces if all(scorer.is_complete(video_id) for scorer in scorers)]
+    for video_id in complete:
         records = []
         for (path, expected), scorer in zip(pending.pop(video_id).fingerprints.items(), scorers, strict=True):
             records.append(VideoScores(video_id=video_id, faces=scorer.take(video_id), fingerprint=expected))
@@ -181,11 +183,6 @@ def _write_complete(
 
 def _views(scorers: Sequence[_Scorer]) -> list[View]:
     return list(dict.fromkeys(scorer.view for scorer in scorers))
-
-
-def _face_score(face: FoundFace, logit: float) -> FaceScore:
-    fields = {name: value for name, value in face._asdict().items() if name != "crop"}
-    return FaceScore(**fields, logit=round(logit, 5), score=round(float(expit(logit)), 6))
 
 
 def _outcome(*records: VideoScores) -> Outcome:

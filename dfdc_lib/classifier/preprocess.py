@@ -24,13 +24,11 @@ def fit_to_square(crop: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def from_square(square: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Undo `fit_to_square` for an image of a square, for example a heat map.
+    """Undo `fit_to_square`, for example for a heat map of the square: remove the borders and resize to the crop.
 
     Args:
         square: (size, size) or (size, size, channels).
-        height, width: of the crop.
-    Returns:
-        (height, width) or (height, width, channels), without the black borders.
+        height, width: of the crop, and of the result.
     """
     size = square.shape[0]
     inner_height, inner_width = fitted_shape(height, width, size)

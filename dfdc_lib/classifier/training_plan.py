@@ -1,7 +1,7 @@
 """The plan of a training run: what is trained, on which crops, in which process; and the card of its result.
 
-A plan has a fingerprint of its settings and crops, not of the code. A model whose card has the same fingerprint is the
-result of the same training, and need not be trained again.
+The fingerprint of a plan depends on its settings and crops, not on the code. It is stored in the card, so a finished
+training is recognised.
 """
 
 import json
@@ -84,9 +84,7 @@ def make_card(plan: Plan, measured: dict[str, float]) -> ModelCard:
     """Return the card of a checkpoint with these validation metrics."""
     run, settings = plan.run, plan.settings.model_dump()
     manifest = json.loads((run.root / "run.json").read_bytes()) if (run.root / "run.json").exists() else {}
-    of_sample = all(
-        is_of_sample(video.path) for video in run.read_videos()
-    )  # the pipeline may not have written run.json
+    of_sample = all(is_of_sample(video.path) for video in run.read_videos())
     return ModelCard(
         **{name: settings[name] for name in ("name", "encoder", "noise", "validation_fold", "test_fold")},
         recipe=plan.recipe,

@@ -61,7 +61,7 @@ def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: f
     """Average the surely fake frames if there are enough, else the surely real ones if nearly all are, else all frames.
 
     A frame above `t` is surely fake; more than n // `divisor` of the n frames must be. Source: slides,
-    `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError, there it gives NaN with a warning; the
+    `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError, there it is NaN with a warning; the
     divisor is a parameter.
     """
     values = _check(scores)

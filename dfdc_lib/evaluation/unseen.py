@@ -18,8 +18,8 @@ def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
     """Return the role that each video of a run had in the training of the models; index: video_id, as in videos.csv.
 
     The role is "trained on" if any model was trained on the video's fold, else "chosen by" if its fold chose the
-    checkpoint of any model, else "unseen"; "unknown" if the video has no fold or folds.csv is missing. Without a card of
-    this run every video is "unseen" as far as the kit can tell: other models may have been trained on the same videos.
+    checkpoint of any model, else "unseen"; "unknown" if the video has no fold or folds.csv is missing. If no card is
+    of this run, every video is "unseen" as far as the kit can tell: other models may have been trained on them.
     """
     video_ids = pd.Index(run.read_table("videos.csv")["video_id"], name="video_id")
     run_cards = [card for card in cards if card.run == run.root.name]

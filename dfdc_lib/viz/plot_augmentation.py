@@ -15,7 +15,6 @@ from dfdc_lib.viz import style
 from dfdc_lib.viz.draw import overlay_mask
 
 DETAIL_SHARE = 0.16  # side of the enlarged detail, as a share of the image's longer side
-EXPECTED_COLOUR, DRAWN_COLOUR = "#BBBBBB", "#009E73"  # gray; Okabe-Ito bluish green
 
 
 def extreme_rows(pictures: Mapping[str, Sequence[np.ndarray]], centre: tuple[float, float]) -> Figure:
@@ -64,8 +63,8 @@ def cutout_chances(counts: Mapping[str, int], shares: Mapping[str, float]) -> Fi
     drawn = np.array([counts.get(name, 0) / total for name in shares])
     errors = 2 * np.sqrt(expected * (1 - expected) / total)
     label = "expected, ± 2 standard errors"
-    chances = axis.bar(places - 0.2, expected, 0.38, color=EXPECTED_COLOUR, label=label, yerr=errors, capsize=4)
-    draws = axis.bar(places + 0.2, drawn, 0.38, color=DRAWN_COLOUR, label="drawn")
+    chances = axis.bar(places - 0.2, expected, 0.38, color=style.NEUTRAL_LIGHT, label=label, yerr=errors, capsize=4)
+    draws = axis.bar(places + 0.2, drawn, 0.38, color=style.ACCENT, label="drawn")
     for bars in (chances, draws):
         axis.bar_label(bars, fmt="{:.2%}", padding=3, fontsize=8)
     axis.set_xticks(places, list(shares))

@@ -14,14 +14,13 @@ from dfdc_lib.inspection.verdict import FAKE_SCORE, seen_often
 from dfdc_lib.records import Inspection, Person, Trial, box_of
 from dfdc_lib.viz import style
 from dfdc_lib.viz.draw import draw_score, fit, overlay_heat
-from dfdc_lib.viz.style import LABEL_COLOURS
+from dfdc_lib.viz.style import ACCENT, FAKE_COLOUR, NEUTRAL_DARK, NEUTRAL_LIGHT, REAL_COLOUR
 
 MOST_PEOPLE = 6  # in one figure
 THUMBNAILS = 10  # of one person
 THUMBNAIL_PIXELS = 160
 FRAME_PIXELS = (620, 1100)  # height, width
 SCORE_AXIS = "score (1 = fake)"
-DARK, LIGHT, GREEN = "#555555", "#BBBBBB", "#009E73"
 
 
 def people_over_time(
@@ -49,12 +48,12 @@ def people_over_time(
 
 def _draw_person(panel: Axes, person: Person, rows: pd.DataFrame) -> None:
     for start, end in person.forged_spans:
-        panel.axvspan(start, end, color=LABEL_COLOURS["fake"], alpha=0.15, linewidth=0)
-    panel.plot(rows["time_seconds"], rows["score"], color=DARK, linewidth=1)
-    colours = np.where(rows["score"] >= FAKE_SCORE, LABEL_COLOURS["fake"], LABEL_COLOURS["real"])
+        panel.axvspan(start, end, color=FAKE_COLOUR, alpha=0.15, linewidth=0)
+    panel.plot(rows["time_seconds"], rows["score"], color=NEUTRAL_DARK, linewidth=1)
+    colours = np.where(rows["score"] >= FAKE_SCORE, FAKE_COLOUR, REAL_COLOUR)
     panel.scatter(rows["time_seconds"], rows["score"], c=colours, s=18, zorder=3)
-    panel.axhline(FAKE_SCORE, color=LIGHT, linewidth=1)
-    panel.axhline(person.mean, color=DARK, linewidth=1, linestyle="--")
+    panel.axhline(FAKE_SCORE, color=NEUTRAL_LIGHT, linewidth=1)
+    panel.axhline(person.mean, color=NEUTRAL_DARK, linewidth=1, linestyle="--")
     mean = f"mean {person.mean:.2f} [{person.low:.2f}, {person.high:.2f}]"
     doubt = "; cannot be judged, see below" if person.doubts else ""
     panel.set_title(f"person {person.track}: {mean}, frames: {person.frames}{doubt}", fontsize=10, loc="left")
@@ -92,8 +91,8 @@ def trials(inspection: Inspection) -> Figure:
     (panel,) = style.axes(figure, 1)
     for place, trial in enumerate(versions):
         _draw_trial(panel, place, trial)
-    panel.axvline(FAKE_SCORE, color=LIGHT, linewidth=1)
-    panel.axvline(inspection.score, color=DARK, linewidth=1, linestyle="--")
+    panel.axvline(FAKE_SCORE, color=NEUTRAL_LIGHT, linewidth=1)
+    panel.axvline(inspection.score, color=NEUTRAL_DARK, linewidth=1, linestyle="--")
     differs = [", answer differs" if trial.flips and trial.frames else "" for trial in versions]
     labels = [f"{trial.title} (n = {trial.frames}){note}" for trial, note in zip(versions, differs, strict=True)]
     panel.set_yticks(range(len(versions)), labels)
@@ -106,9 +105,11 @@ def trials(inspection: Inspection) -> Figure:
 def _draw_trial(panel: Axes, place: int, trial: Trial) -> None:
     if trial.score is None or trial.low is None or trial.high is None:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # hides the line at 0.5
-        panel.text(FAKE_SCORE, place, "face not found", ha="center", va="center", fontsize=9, color=DARK, bbox=box)
+        panel.text(
+            FAKE_SCORE, place, "face not found", ha="center", va="center", fontsize=9, color=NEUTRAL_DARK, bbox=box
+        )
         return
-    colour = LABEL_COLOURS["fake" if trial.score >= FAKE_SCORE else "real"]
+    colour = FAKE_COLOUR if trial.score >= FAKE_SCORE else REAL_COLOUR
     panel.plot([trial.low, trial.high], [place, place], color=colour, linewidth=2)
     marker, size = ("X", 9) if trial.flips else ("o", 7)
     panel.plot(trial.score, place, marker=marker, color=colour, markersize=size)
@@ -125,8 +126,8 @@ def masks_over_time(table: pd.DataFrame) -> Figure:
     for panel, track in zip(panels, people, strict=True):
         rows = table[table["track"] == track].sort_values("time_seconds")
         times, share = rows["time_seconds"], "share of changed pixels"
-        panel.plot(times, rows["changed_share"], "s-", color=GREEN, markersize=3, label=share)
-        panel.plot(times, rows["score"], "o--", color=DARK, markersize=3, label=SCORE_AXIS)
+        panel.plot(times, rows["changed_share"], "s-", color=ACCENT, markersize=3, label=share)
+        panel.plot(times, rows["score"], "o--", color=NEUTRAL_DARK, markersize=3, label=SCORE_AXIS)
         _score_axis(panel, f"person {track}")
     panels[0].legend(frameon=False, fontsize=9, ncols=2)
     panels[-1].set_xlabel("time (seconds)")

@@ -11,10 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dfdc_lib.viz import style
-from dfdc_lib.viz.style import require_columns
+from dfdc_lib.viz.style import NEUTRAL, SERIES, require_columns
 
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe-Ito
-GREY, ACCENT = "#777777", "#D55E00"
 MARKERS = "osD^vPX"
 LOSS_COLOURS, CORRELATION_COLOURS = "viridis_r", "cividis"
 NAME_LENGTH, HEADING_LENGTH = 30, 110  # characters of a line
@@ -72,7 +70,7 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
     low, high = grid[[*halves]].min().min(), grid[[*halves]].max().max()
     tables = [grid.pivot(index="threshold", columns="fraction", values=half) for half in halves]
     best = np.unravel_index(np.argmin(tables[0].to_numpy()), tables[0].shape)
-    ring: dict[str, Any] = {"s": 560, "facecolors": "none", "edgecolors": ACCENT, "linewidths": 2}
+    ring: dict[str, Any] = {"s": 560, "facecolors": "none", "edgecolors": SERIES[2], "linewidths": 2}
     for axis, table, title in zip(panels, tables, halves.values(), strict=True):
         image = axis.imshow(table, cmap=LOSS_COLOURS, aspect="auto", origin="lower", vmin=low, vmax=high)
         _write_values(axis, table, table > (low + high) / 2, "{:.3f}")
@@ -97,8 +95,8 @@ def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame,
         return style.in_words(heading, "no scores")
     figure = style.figure(5.2, _title(heading, "calibration"))
     diagram, losses = style.axes(figure, 2)
-    diagram.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
-    for (name, table), colour, marker in zip(reliability.items(), COLOURS, MARKERS, strict=False):
+    diagram.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", linewidth=1)
+    for (name, table), colour, marker in zip(reliability.items(), SERIES, MARKERS, strict=False):
         areas = 15 + 150 * table["videos"] / table["videos"].sum()  # points²
         points = table["score"], table["fake_share"]
         diagram.plot(*points, color=colour, linewidth=1, alpha=0.7)
@@ -106,10 +104,10 @@ def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame,
     diagram.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="video score (mean of its bin)", ylabel="share of fakes")
     diagram.set_title("reliability (dotted: perfect calibration)", fontsize=10)
     diagram.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, markerscale=0.5)
-    for name, colour, marker in zip(sweep.columns, COLOURS, MARKERS, strict=False):
+    for name, colour, marker in zip(sweep.columns, SERIES, MARKERS, strict=False):
         label = style.text(name, NAME_LENGTH)
         losses.plot(sweep.index, sweep[name], color=colour, marker=marker, markersize=4, label=label)
-    losses.axvline(clip, color=GREY, linestyle="--", linewidth=1)
+    losses.axvline(clip, color=NEUTRAL, linestyle="--", linewidth=1)
     losses.set(xscale="log", ylim=(0, None), xlabel="clip of the log loss (dashed: in use)", ylabel="log loss")
     losses.set_title("log loss for different clips", fontsize=10)
     losses.legend(fontsize=8, frameon=False)
@@ -180,7 +178,7 @@ def claim_chart(claim: pd.DataFrame, before: float, after: float, heading: str) 
     for place, (_, rows) in enumerate(claim.groupby("name", sort=False)):
         # Places 0 and 3 are those of the two strategies in the charts above, so the colours agree.
         _bars(axis, rows["missed_share"] + 0.001 * place, rows, 3 * place, line="-")
-    axis.axhline(after, color=GREY, linestyle="--", linewidth=1, label=f"claimed, {after}")
+    axis.axhline(after, color=NEUTRAL, linestyle="--", linewidth=1, label=f"claimed, {after}")
     axis.set(xlabel="share of fakes that the detector misses entirely", ylabel="log loss", ylim=(0, None))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
@@ -193,8 +191,8 @@ def _title(heading: str, text: str) -> str:
 def _dots(axis: Axes, rows: pd.DataFrame, reference: float) -> None:
     """Draw one value with its interval per row, the first at the top, and a dashed line at the reference."""
     axis.spines[["top", "right"]].set_visible(False)
-    axis.axvline(reference, color=GREY, linestyle="--", linewidth=1, zorder=0)
-    look: dict[str, Any] = {"fmt": "o", "markersize": 5, "capsize": 3, "linewidth": 1.4, "color": COLOURS[0]}
+    axis.axvline(reference, color=NEUTRAL, linestyle="--", linewidth=1, zorder=0)
+    look: dict[str, Any] = {"fmt": "o", "markersize": 5, "capsize": 3, "linewidth": 1.4, "color": SERIES[0]}
     axis.errorbar(rows["value"], range(len(rows)), xerr=_lengths(rows), **look)
     axis.set_yticks(range(len(rows)), [style.text(name, NAME_LENGTH) for name in rows["name"]])
     axis.set_ylim(len(rows) - 0.5, -0.5)
@@ -206,7 +204,7 @@ def _dots(axis: Axes, rows: pd.DataFrame, reference: float) -> None:
 
 def _bars(axis: Axes, positions: Any, rows: pd.DataFrame, place: int, line: str = "none") -> None:
     """Draw the values of one score (column `name`) with their intervals, in the colour and marker of its place."""
-    look: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+    look: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "marker": MARKERS[place % len(MARKERS)]}
     look |= {"linestyle": line, "label": rows["name"].iloc[0]}
     axis.errorbar(positions, rows["value"], _lengths(rows), markersize=5, capsize=3, **look)
 

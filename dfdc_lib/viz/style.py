@@ -1,8 +1,9 @@
-"""The paper that all figures are drawn on: width, colours and names of the labels, titles that count, and what a notebook shows.
+"""Colours, names and figure sizes that all plots share.
 
-A figure needs neither pyplot nor a notebook magic: as the last expression of a cell it shows itself, once; a chart as PNG, which keeps
-lines sharp, photographs as JPEG, which needs a quarter of the bytes. Colours: Okabe & Ito 2008, "Color Universal Design", safe for
-colour-blind eyes.
+Input: titles, names and tables. Output: empty figures of one width, and their PNG or JPEG bytes. Figures do not use
+pyplot: a notebook shows a figure once, if it is the last expression of a cell. Charts are PNG, which keeps lines sharp;
+photographs are JPEG, a quarter of the size. Source of the colours: Okabe & Ito 2008, "Color Universal Design", safe for
+colour-blind readers.
 """
 
 import io
@@ -10,99 +11,47 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from dfdc_lib.records import FAKE, REAL
 
-LABEL_COLOURS = {"real": "#0072B2", "fake": "#D55E00", "unknown": "#999999"}  # Okabe-Ito blue, vermillion; gray
+REAL_COLOUR, FAKE_COLOUR, ACCENT = "#0072B2", "#D55E00", "#009E73"  # Okabe-Ito blue, vermillion, bluish green
+YELLOW, SKY_BLUE, PURPLE = "#F0E442", "#56B4E9", "#CC79A7"  # Okabe-Ito yellow, sky blue, reddish purple
+SERIES = ("#000000", REAL_COLOUR, FAKE_COLOUR, ACCENT, PURPLE, "#E69F00", SKY_BLUE)  # Okabe-Ito, without yellow
+NEUTRAL_DARK, NEUTRAL, NEUTRAL_LIGHT, NEUTRAL_PALE = "#555555", "#777777", "#BBBBBB", "#D9D9D9"
+LABEL_COLOURS = {"real": REAL_COLOUR, "fake": FAKE_COLOUR, "unknown": "#999999"}
 LABEL_MARKERS = {"real": "o", "fake": "x", "unknown": "s"}
 
 WIDTH = 9.0  # inches
 DPI = 120  # 9 in = 1080 pixels
 CHARACTER = 0.085  # inches: a wide character at 9 points
-JPEG = {
-    "quality": 88,
-    "subsampling": 0,
-    "optimize": True,
-}  # 0: colour in every pixel, or thin yellow boxes and landmarks fade
+SHORTEST_NAME = 7  # characters
+JPEG = {"quality": 88, "subsampling": 0, "optimize": True}  # subsampling 0 keeps the colour of thin lines
 
 
 class _Chart(Figure):
-    """A figure that a notebook shows as PNG by itself: without pyplot, thus never twice."""
+    """A figure that a notebook shows as PNG."""
 
     def _repr_png_(self) -> bytes:
         return png(self)
 
 
 class _Photograph(Figure):
-    """A figure of photographs, which a notebook shows as JPEG by itself."""
+    """A figure that a notebook shows as JPEG."""
 
     def _repr_jpeg_(self) -> bytes:
         return jpeg(self)
 
 
-# Paper ----------------------------------------------------------------------------------------------------------------------------------
 def figure(height: float, title: str) -> Figure:
-    """Take a sheet of paper for a chart.
-
-    Args:
-        height: inches; the width is `WIDTH`.
-        title: above everything; empty for none.
-    Returns:
-        An empty figure, which a notebook will show as PNG.
-    """
+    """Return an empty figure for a chart; `height` in inches, the width is `WIDTH`. An empty title takes no space."""
     return _titled(_Chart(figsize=(WIDTH, height), dpi=DPI, layout="constrained"), title)
 
 
 def photograph(height: float, title: str) -> Figure:
-    """Take a sheet of paper for photographs: as `figure`, but a notebook will show it as JPEG."""
+    """Return an empty figure for photographs: like `figure`, but a notebook shows it as JPEG."""
     return _titled(_Photograph(figsize=(WIDTH, height), dpi=DPI, layout="constrained"), title)
-
-
-def in_words(heading: str, reason: str) -> Figure:
-    """Say that there is nothing to draw, and why: "no videos"."""
-    paper = figure(1.2, heading)
-    axis = paper.subplots()
-    axis.axis("off")
-    axis.text(0.5, 0.5, f"nothing to show: {reason}", ha="center", va="center", fontsize=12)
-    return paper
-
-
-def axes(paper: Figure, panels: int, widths: Sequence[float] | None = None) -> list[Axes]:
-    """Put panels side by side, open above and to the right.
-
-    Args:
-        paper: an empty figure.
-        panels: how many.
-        widths: of the panels, relative to each other; equal if None.
-    Returns:
-        Their axes from left to right.
-    """
-    row = list(paper.subplots(1, panels, squeeze=False, width_ratios=widths)[0])
-    for axis in row:
-        axis.spines[["top", "right"]].set_visible(False)
-    return row
-
-
-def figure_of(axis: Axes) -> Figure:
-    """Give the figure that an axis lies in."""
-    paper = axis.figure
-    assert isinstance(paper, Figure)
-    return paper
-
-
-def png(paper: Figure) -> bytes:
-    """Draw a figure as PNG."""
-    buffer = io.BytesIO()
-    paper.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def jpeg(paper: Figure) -> bytes:
-    """Draw a figure as JPEG: captions and thin coloured lines stay legible."""
-    buffer = io.BytesIO()
-    paper.savefig(buffer, format="jpeg", pil_kwargs=JPEG)
-    return buffer.getvalue()
 
 
 def _titled(paper: Figure, title: str) -> Figure:
@@ -111,9 +60,51 @@ def _titled(paper: Figure, title: str) -> Figure:
     return paper
 
 
-# Words ----------------------------------------------------------------------------------------------------------------------------------
+def in_words(heading: str, reason: str) -> Figure:
+    """Return a figure that states why there is nothing to show, such as "no videos"."""
+    paper = figure(1.2, heading)
+    axis = paper.subplots()
+    axis.axis("off")
+    axis.text(0.5, 0.5, f"nothing to show: {reason}", ha="center", va="center", fontsize=12)
+    return paper
+
+
+def axes(paper: Figure, panels: int, widths: Sequence[float] | None = None) -> list[Axes]:
+    """Return axes side by side, without top and right spines; `widths` are relative, None means equal."""
+    row = list(paper.subplots(1, panels, squeeze=False, width_ratios=widths)[0])
+    for axis in row:
+        axis.spines[["top", "right"]].set_visible(False)
+    return row
+
+
+def png(paper: Figure) -> bytes:
+    """Return a figure as PNG."""
+    buffer = io.BytesIO()
+    paper.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def jpeg(paper: Figure) -> bytes:
+    """Return a figure as JPEG, with a quality that keeps captions and thin coloured lines legible."""
+    buffer = io.BytesIO()
+    paper.savefig(buffer, format="jpeg", pil_kwargs=JPEG)
+    return buffer.getvalue()
+
+
+def figure_of(axis: Axes) -> Figure:
+    """Return the figure of an axis."""
+    paper = axis.figure
+    assert isinstance(paper, Figure)
+    return paper
+
+
+def rgb(colour: str) -> tuple[int, ...]:
+    """Return a colour as RGB in 0-255: `rgb("#F0E442")` is (240, 228, 66)."""
+    return tuple(round(255 * share) for share in to_rgb(colour))
+
+
 def counted(heading: str, shown: int, total: int, noun: str = "") -> str:
-    """Write a title that counts.
+    """Return a title with a count.
 
     >>> counted("videos", 4, 4)
     'videos (n = 4)'
@@ -126,12 +117,12 @@ def counted(heading: str, shown: int, total: int, noun: str = "") -> str:
 
 
 def first_of(noun: str, total: int, most: int) -> str:
-    """Write the end of a title that says what was left out: ", first 60 of 100 groups", or nothing where nothing was."""
+    """Return the end of a title if rows are left out, such as ", first 60 of 100 groups", else an empty string."""
     return f", first {most} of {total:,} {noun}" if total > most else ""
 
 
 def shorten(name: str, length: int = 24) -> str:
-    """Cut a long name in the middle, where names differ least: `shorten("abcdefgh", 5)` is "ab…gh"."""
+    """Return a long name without its middle, where names differ least: `shorten("abcdefgh", 5)` is "ab…gh"."""
     if len(name) <= length:
         return name
     tail = (length - 1) // 2
@@ -139,12 +130,13 @@ def shorten(name: str, length: int = 24) -> str:
 
 
 def text(name: object, length: int) -> str:
-    """Shorten every line of a name, and keep matplotlib from reading a formula in its dollar signs."""
-    return "\n".join(shorten(line, max(length, 7)) for line in str(name).split("\n")).replace("$", r"\$")
+    """Return a name with every line shortened, and with escaped dollar signs: they would start a formula."""
+    lines = [shorten(line, max(length, SHORTEST_NAME)) for line in str(name).split("\n")]
+    return "\n".join(lines).replace("$", r"\$")
 
 
 def label_name(label: object) -> str:
-    """Name a label: "real", "fake", or "unknown" for None and for what a table makes of it (NaN, NA)."""
+    """Return "real", "fake", or "unknown" for None, NaN and NA."""
     if pd.isna(label):  # type: ignore[call-overload]
         return "unknown"
     return {REAL: "real", FAKE: "fake"}[label]  # type: ignore[index]
@@ -154,6 +146,5 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], caller: str) ->
     """Raise a ValueError that names the columns which `caller` needs and `table` lacks."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise ValueError(
-            f"{caller} needs the columns {', '.join(columns)}; missing {', '.join(missing)} in {', '.join(table.columns)}"
-        )
+        expected, got = ", ".join(columns), ", ".join(table.columns)
+        raise ValueError(f"{caller} needs the columns {expected}; missing {', '.join(missing)} in {got}")

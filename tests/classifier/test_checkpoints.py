@@ -67,11 +67,6 @@ def write_released(path: Path, state: State, **more: object) -> Path:
 
 
 # Model folders ------------------------------------------------------------------------------------------------------
-def test_empty_folder_has_no_model(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"model\.json"):
-        load_model(tmp_path)
-
-
 @pytest.mark.parametrize("noise", [False, True])
 def test_a_reloaded_model_gives_equal_logits(noise: bool, tmp_path: Path) -> None:
     model = create_model(SMALL, pretrained=False, noise=noise)
@@ -119,20 +114,14 @@ def test_card_that_cannot_be_read_back_is_not_written(tmp_path: Path, model: Cla
     assert not (tmp_path / "m").exists()
 
 
-def without(key: str) -> Callable[[State], None]:
-    return lambda state: state.pop(key)
-
-
-def with_tensor(key: str, *shape: int) -> Callable[[State], None]:
-    return lambda state: state.update({key: torch.zeros(shape)})
-
-
 FAULTS = pytest.mark.parametrize(
     ("spoil", "count", "keyword"),
     [
-        pytest.param(without("fc.bias"), "1", r"Missing.*fc\.bias", id="missing"),
-        pytest.param(with_tensor("extra", 1), "1", "Unexpected.*extra", id="unexpected"),
-        pytest.param(with_tensor("fc.weight", 2, 256), "1", r"fc\.weight.*2, 256", id="shape"),
+        pytest.param(lambda state: state.pop("fc.bias"), "1", r"Missing.*fc\.bias", id="missing"),
+        pytest.param(lambda state: state.update(extra=torch.zeros(1)), "1", "Unexpected.*extra", id="unexpected"),
+        pytest.param(
+            lambda state: state.update({"fc.weight": torch.zeros(2, 256)}), "1", r"fc\.weight.*2, 256", id="shape"
+        ),
         pytest.param(dict.clear, r"\d\d+", r"Missing.*encoder\.conv_stem\.weight", id="empty"),
     ],
 )
@@ -153,33 +142,29 @@ def test_noise_weights_with_a_card_without_noise(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("size", [0, 5, 100_000])
-def test_truncated_weights(size: int, folder: Path) -> None:
-    path = folder / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ValueError, match="damaged"):
-        load_model(folder)
+def cut(name: str, size: int) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size])
 
 
-def test_missing_weights(folder: Path) -> None:
-    (folder / "weights.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"weights\.safetensors"):
-        load_model(folder)
+def change_card(change: Callable[[dict], object]) -> Callable[[Path], object]:
+    return lambda folder: (folder / "model.json").write_text(json.dumps(change(CARD.model_dump())))
 
 
 @pytest.mark.parametrize(
-    ("change", "keyword"),
+    ("spoil", "error", "keyword"),
     [
-        (lambda card: card | {"colour": 1}, "colour"),
-        (lambda card: {key: value for key, value in card.items() if key != "recipe"}, "recipe"),
-        (lambda _: "not a card", "model card"),
-        (lambda card: card | {"encoder": "resnest50"}, "timm"),
+        (lambda folder: (folder / "model.json").unlink(), FileNotFoundError, r"model\.json"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), FileNotFoundError, r"weights\.safetensors"),
+        *[(cut("weights.safetensors", size), ValueError, "damaged") for size in (0, 5, 100_000)],
+        (change_card(lambda card: card | {"colour": 1}), ValueError, "colour"),
+        (change_card(lambda card: card.pop("recipe") and card), ValueError, "recipe"),
+        (change_card(lambda _: "not a card"), ValueError, "model card"),
+        (change_card(lambda card: card | {"encoder": "resnest50"}), ValueError, "timm"),
     ],
 )
-def test_invalid_card(change: Callable[[dict], object], keyword: str, folder: Path) -> None:
-    path = folder / "model.json"
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    with pytest.raises(ValueError, match=keyword):
+def test_damaged_folder(spoil: Callable[[Path], object], error: type[Exception], keyword: str, folder: Path) -> None:
+    spoil(folder)
+    with pytest.raises(error, match=keyword):
         load_model(folder)
 
 
@@ -202,16 +187,10 @@ def test_calibration_and_test_metrics_are_deleted_with_their_weights(run: Run, f
     assert load_model(folder)[1] == CARD
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "{}",
-        CALIBRATION.model_dump_json().replace("1.5", "0.0"),
-        CALIBRATION.model_dump_json().replace("1.5", '"warm"'),
-        CALIBRATION.model_dump_json()[:20],
-    ],
-)
+VALID = CALIBRATION.model_dump_json()
+
+
+@pytest.mark.parametrize("content", ["", "{}", VALID.replace("1.5", "0.0"), VALID.replace("1.5", '"warm"'), VALID[:20]])
 def test_invalid_calibration(content: str, run: Run, folder: Path) -> None:
     run.calibration_path("m").parent.mkdir()
     run.calibration_path("m").write_text(content)
@@ -245,15 +224,10 @@ def test_released_numpy_number_of_numpy_1(tmp_path: Path, model: Classifier) -> 
 def test_released_recipe_is_that_of_the_winners_inference(tmp_path: Path, model: Classifier) -> None:
     """SPEC, section 6."""
     recipe = load_released(write_released(tmp_path / NAME, released_state(model)))[1].recipe
-    assert recipe == Recipe(
-        detector=DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="half", min_face_pixels=20),
-        margin=1 / 3,
-        size=380,
-        interpolation_down="area",
-        interpolation_up="cubic",
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-    )
+    detector = DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="half", min_face_pixels=20)
+    assert (recipe.detector, recipe.margin, recipe.size) == (detector, 1 / 3, 380)
+    assert (recipe.interpolation_down, recipe.interpolation_up) == ("area", "cubic")
+    assert (recipe.mean, recipe.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @FAULTS
@@ -308,12 +282,10 @@ def test_released_with_other_content(content: object, tmp_path: Path) -> None:
         load_released(tmp_path / NAME)
 
 
-@pytest.mark.parametrize(
-    "name", ["model.pth", "final_1_DeepFakeClassifierSRM_resnet18_0_1", "DeepFakeClassifier_resnet18_best"]
-)
-def test_released_name_without_the_encoder(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=name):
-        load_released(tmp_path / name)
+def test_released_name_without_the_encoder(tmp_path: Path) -> None:
+    for name in ("model.pth", "final_1_DeepFakeClassifierSRM_resnet18_0_1", "DeepFakeClassifier_resnet18_best"):
+        with pytest.raises(ValueError, match=name):
+            load_released(tmp_path / name)
 
 
 def test_released_names() -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from timm.layers import convert_sync_batchnorm
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from train_work import SETTINGS, SIDE, make_run, recipe
 
@@ -190,11 +189,8 @@ def test_a_validation_fold_of_one_class_gives_a_model_without_an_auc(run: Run) -
     folds = run.read_table("folds.csv")
     run.write_table("folds.csv", folds[~((folds["fold"] == 0) & (folds["label"] == 1))])
     folder = train.fit(run, changed(epochs=1))
-    assert set(load_model(folder)[1].metrics) == {
-        "validation log loss",
-        "validation frame log loss",
-        "validation videos",
-    }
+    names = "log loss", "frame log loss", "videos"
+    assert set(load_model(folder)[1].metrics) == {f"validation {name}" for name in names}
     assert table(folder, "history.csv")["AUC"].isna().all()
 
 
@@ -303,19 +299,11 @@ def test_a_loss_that_is_nan_stops_and_names_the_files(run: Run, monkeypatch: pyt
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
 
 
-@pytest.mark.parametrize(
-    ("changes", "fold_count", "keyword"),
-    [
-        ({"validation_fold": 0, "test_fold": 0}, 4, "FOLD_COUNT"),
-        ({"validation_fold": 0, "test_fold": 4}, 4, "FOLD_COUNT"),
-        ({"validation_fold": 7, "test_fold": 1}, 4, "FOLD_COUNT"),
-        ({}, 2, "FOLD_COUNT"),
-    ],
-)
-def test_missing_folds(changes: dict, fold_count: int, keyword: str, run: Run) -> None:
+@pytest.mark.parametrize(("validation", "test", "fold_count"), [(0, 0, 4), (0, 4, 4), (7, 1, 4), (0, 1, 2)])
+def test_missing_folds(validation: int, test: int, fold_count: int, run: Run) -> None:
     run.write_table("folds.csv", run.read_table("folds.csv").assign(fold=lambda table: table["fold"] % fold_count))
-    with pytest.raises(ValueError, match=keyword):
-        train.fit(run, changed(**changes))
+    with pytest.raises(ValueError, match="FOLD_COUNT"):
+        train.fit(run, changed(validation_fold=validation, test_fold=test))
 
 
 def test_a_batch_that_cannot_be_shared(shared_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,17 +335,6 @@ def test_weights_file_is_used_and_part_of_the_fingerprint(run: Run, tmp_path: Pa
 
 
 # Several processes --------------------------------------------------------------------------------------------------
-def test_shared_batch_statistics_keep_what_an_efficientnet_computes() -> None:
-    torch.manual_seed(0)
-    model = create_model("test_efficientnet", pretrained=False).eval()
-    images = torch.randn(2, 3, 64, 64)
-    expected, keys = model(images), list(model.state_dict())
-    shared = convert_sync_batchnorm(model)
-    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in shared.modules())
-    assert torch.equal(shared(images), expected)
-    assert list(shared.state_dict()) == keys
-
-
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(run: Run) -> None:
     # Without BatchNorm and drop-path, whose statistics and draws differ between processes on a CPU.

@@ -35,17 +35,6 @@ def test_interval_of_the_log_loss_is_the_normal_one() -> None:
     assert row["low"] < row["value"] < row["high"]
 
 
-def test_similar_videos_of_one_original_widen_the_interval() -> None:
-    labels, values = random_scores(6, 200, 10**6)
-    table = pd.DataFrame({"a": np.tile(values, 4)})
-    widths = []
-    for group_count in (200, 800):  # drawn with its copies | each drawn alone
-        result = bootstrap.bootstrap(videos_of(np.tile(labels, 4), group_count), table, Resampling(draws=500))
-        row = bootstrap.intervals(result).iloc[1]
-        widths.append(row["high"] - row["low"])
-    assert widths[0] / widths[1] == pytest.approx(2, rel=0.2)
-
-
 def test_differences_are_paired() -> None:
     labels, values = random_scores(7, 400, 10**6)
     better = np.clip(values + 0.02 * (2 * labels - 1), 0, 1)

@@ -54,19 +54,6 @@ def test_perfect_scores_and_one_class() -> None:
     assert alone["log loss"] == pytest.approx(np.log(2)) and np.isnan([alone[name] for name in metrics.RANKING]).all()
 
 
-def test_weights_equal_repeated_videos() -> None:
-    labels, values = random_scores(4, 60)
-    weights = np.random.default_rng(0).integers(0, 4, (3, 60))
-    weights[1] = 1
-    weights[2, labels == 0] = 0
-    sums = metrics.summands(labels, values[:, None], 1e-4)
-    rankings = [metrics.rank(labels, values, np.arange(60))]
-    result = metrics.weighted_metrics(weights.astype(float), sums, rankings, metrics.METRICS)
-    for row, times in zip(result[:, 0], weights, strict=True):
-        repeated = metrics.measure(np.repeat(labels, times), np.repeat(values, times), 1e-4)
-        assert row == pytest.approx(list(repeated.values()), nan_ok=True)
-
-
 def test_two_thresholds() -> None:
     counts = metrics.two_thresholds(np.array([1, 1, 1, 0, 0]), np.array([0.8, 0.9, 0.79, 0.2, 0.19]))
     expected = {"accuracy": 0.6, "recall": 2 / 3, "precision": 2 / 3, "F1": 2 / 3, "false-alarm share": 0.5}

@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,16 +125,10 @@ def test_heading_counts_and_warns() -> None:
     assert "no labelled videos" in ScoreTable("none", table.videos.iloc[:0], table.frames).heading
 
 
-@pytest.mark.parametrize(
-    ("total", "count", "expected"),
-    [(7, 1, [3]), (7, 2, [1, 5]), (7, 7, list(range(7))), (3, 8, [0, 1, 2]), (8, 4, [1, 3, 5, 7])],
-)
-def test_thin_frames(total: int, count: int, expected: list[int]) -> None:
-    frames = frames_of({"a": [0.5] * total}).assign(frame_index=lambda table: 10 * table["frame_index"])
-    assert (strategies.thin_frames(frames, count)["frame_index"] // 10).tolist() == expected
-
-
-def test_thin_frames_keeps_the_requested_number() -> None:
-    for total in (1, 2, 5, 16, 17, 59):
-        for count in (1, 2, 3, 7, 16, 31, 58):
-            assert len(strategies.thin_frames(frames_of({"a": [0.5] * total}), count)) == min(total, count)
+def test_thin_frames() -> None:
+    cases = {(7, 1): [3], (7, 2): [1, 5], (7, 7): list(range(7)), (3, 8): [0, 1, 2], (8, 4): [1, 3, 5, 7]}
+    for total, count in [*cases, *product((1, 2, 5, 16, 17, 59), (1, 2, 3, 7, 16, 31, 58))]:
+        frames = frames_of({"a": [0.5] * total})
+        thinned = strategies.thin_frames(frames.assign(frame_index=10 * frames["frame_index"]), count)["frame_index"]
+        assert len(thinned) == min(total, count)
+        assert (thinned // 10).tolist() == cases.get((total, count), (thinned // 10).tolist())

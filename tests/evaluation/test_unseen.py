@@ -41,12 +41,8 @@ def test_the_strongest_role_over_the_cards_of_this_run(run: Run, cards: list[Mod
     assert result.tolist() == expected
 
 
-def test_without_folds_the_role_is_unknown(run: Run) -> None:
+def test_without_folds_or_videos(run: Run) -> None:
     (run.root / "folds.csv").unlink()
-    assert set(roles(run, [card("run", (0,), 1)])) == {"unknown"}
-    assert set(roles(run, [])) == {"unseen"}
-
-
-def test_a_run_without_videos_has_no_roles(run: Run) -> None:
+    assert set(roles(run, [card("run", (0,), 1)])) == {"unknown"} and set(roles(run, [])) == {"unseen"}
     run.write_table("videos.csv", pd.DataFrame({"video_id": []}))
     assert roles(run, [card("run", (0,), 1)]).empty
