@@ -23,12 +23,13 @@ from dfdc_lib.records import FaceKey, Outcome, Record, Video, VideoCrops, VideoF
 
 PROJECT = Path(__file__).resolve().parents[1]  # the checkout; holds notebooks/ and outputs/
 INFO_COLUMNS = tuple(name for name in VideoInfo.model_fields if name != "fingerprint")  # in videos.csv
-# In crops.parquet, in crop pixels.
-LANDMARK_COLUMNS = [
-    f"{name}_{axis}" for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for axis in "xy"
-]
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+LANDMARK_COLUMNS = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]  # of crops.parquet, in crop pixels
 WHOLE_NUMBER_COLUMNS = ("label", "part", "height", "width", "frame_count", "rotation_degrees")
 VIDEO_FOLDERS = {"info", "boxes", "crops", "masks", "hashes"}  # hold one file or folder per video, named by its id
+# Number of the notebook that makes a file, by the first part of its name; "00" makes the others.
+MAKERS = {"boxes": "01", "crops": "02", "masks": "03", "folds": "04", "leaks": "04", "hashes": "04"}
+MAKERS |= {"models": "06", "scores": "07", "submission": "07"}
 RecordType = TypeVar("RecordType", bound=Record)
 
 
@@ -148,31 +149,26 @@ class Run:
 
     # Reads
     def read_table(self, name: str) -> pd.DataFrame:
-        path = self.root / name
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: {_remedy(name)}")
+        path = self._existing(self.root / name)
         if name.endswith(".parquet"):
             return pd.read_parquet(path)
         # Video ids such as 007 and NA stay text; only empty cells are missing.
         return pd.read_csv(path, dtype={"video_id": str, "original_id": str}, keep_default_na=False, na_values=[""])
 
     def read_record(self, path: Path, kind: type[RecordType]) -> RecordType:
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: {_remedy(str(path.relative_to(self.root)))}")
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(self._existing(path).read_bytes())
 
     def read_image(self, path: Path) -> np.ndarray:
         """Return a PNG or JPEG as (H, W, 3) RGB uint8, or (H, W) uint8 if it is gray."""
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        image = cv2.imread(str(self._existing(path)), cv2.IMREAD_UNCHANGED)
         if image is None:
-            raise FileNotFoundError(f"{path} is missing or not an image: {_remedy(str(path.relative_to(self.root)))}")
+            raise ValueError(f"{path} is not an image: delete it and {_remedy(self._maker(path))}")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
 
     def read_videos(self) -> list[Video]:
         table = self._read_text_table("videos.csv")[list(Video.model_fields)]
-        return [
-            Video.model_validate(_given(row) | {"identities": json.loads(row["identities"])}) for row in _rows(table)
-        ]
+        parsed = [_given(row) | {"identities": json.loads(row["identities"])} for row in _rows(table)]
+        return [Video.model_validate(row) for row in parsed]
 
     def read_infos(self) -> dict[str, VideoInfo]:
         """Return the headers of all readable videos, by video_id."""
@@ -205,14 +201,21 @@ class Run:
         missing = [video.video_id for video in self.read_videos() if video.video_id not in outcomes]
         if missing:
             videos = f"{len(missing)} videos ({missing[0]}, ...)"
-            raise FileNotFoundError(f"{videos} have not been through {stage}: {_remedy_of_stage(stage[:2])}")
+            raise FileNotFoundError(f"{videos} have not been through {stage}: {_remedy(stage[:2])}")
         return outcomes
 
     def _read_text_table(self, name: str) -> pd.DataFrame:
         """Return a CSV with every cell as text: a video may be called 007 or NA."""
-        if not (self.root / name).exists():
-            raise FileNotFoundError(f"{self.root / name} is missing: {_remedy(name)}")
-        return pd.read_csv(self.root / name, dtype=str, keep_default_na=False)
+        return pd.read_csv(self._existing(self.root / name), dtype=str, keep_default_na=False)
+
+    def _existing(self, path: Path) -> Path:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing: {_remedy(self._maker(path))}")
+        return path
+
+    def _maker(self, path: Path) -> str:
+        """Return the number of the notebook that makes a file of the run folder."""
+        return MAKERS.get(path.relative_to(self.root).parts[0].split(".")[0], "00")
 
     # Housekeeping
     @contextmanager
@@ -222,9 +225,8 @@ class Run:
             with file_lock(self.root / f".{name}.lock", blocking=False):
                 yield
         except Timeout:
-            raise RuntimeError(
-                f"{owner}: another process works in {self.root}; wait, or choose another run folder"
-            ) from None
+            message = f"{owner}: another process works in {self.root}; wait, or choose another run folder"
+            raise RuntimeError(message) from None
 
     def remove_partial(self) -> None:
         """Delete the temporary files of killed processes."""
@@ -249,22 +251,5 @@ def _given(row: dict[str, str]) -> dict[str, object]:
     return {name: value for name, value in row.items() if value != ""}
 
 
-def _remedy(name: str) -> str:
-    """Return the advice to run the notebook that makes a file of the run folder."""
-    makers = {
-        "videos": "00",
-        "info": "00",
-        "boxes": "01",
-        "crops": "02",
-        "masks": "03",
-        "folds": "04",
-        "leaks": "04",
-        "hashes": "04",
-    }
-    makers |= {"models": "06", "scores": "07", "submission": "07"}
-    number = makers.get(name.split("/")[0].split(".")[0], "00")
-    return _remedy_of_stage(number)
-
-
-def _remedy_of_stage(number: str) -> str:
+def _remedy(number: str) -> str:
     return f"run notebook {number} first, or `dfdc run --to {number}` with the same run folder"

@@ -264,7 +264,7 @@ def test_a_missing_file_names_the_notebook_that_makes_it(read: Callable, number:
 
 def test_a_damaged_image_is_refused(run: Run) -> None:
     run.write_bytes(run.crop_path(FaceKey("v", 0, 0)), b"no image")
-    with pytest.raises(FileNotFoundError, match="00000_0.png"):
+    with pytest.raises(ValueError, match="00000_0.png"):
         run.read_image(run.crop_path(FaceKey("v", 0, 0)))
 
 

@@ -176,7 +176,7 @@ def _staleness(run: Run, stage: Stage, request: Request, manifest: Mapping[str, 
     current = dependencies(run, stage, request.parameters_of(stage), request.data)
     found = changes(Dependencies.model_validate(stored["depends_on"]), current)
     keeps = [stage.keeps] if stage.keeps and found.reasons and not (found.parameters or found.inputs) else []
-    stale_job = bool(code_of(stage.job).keys() & set(found.code))
+    stale_job = bool(code_of(stage.job or stage.code).keys() & set(found.code))
     videos = sum(bool(outcome.fingerprint) for outcome in run.read_status(stage.name)) if stale_job else 0
     return StaleStage(stage, found.reasons + keeps, videos)
 

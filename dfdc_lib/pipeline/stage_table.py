@@ -3,6 +3,7 @@
 To add a stage, add its notebook and one row here.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,9 @@ class Stage:
     """One notebook, what it depends on and what it makes."""
 
     name: str
-    title: str
     makes: tuple[str, ...]  # files of the run folder
     code: tuple[str, ...]  # modules that compute its result, with what they import (see `staleness.code_of`)
-    job: tuple[str, ...] = ()  # those that compute the result of one video
+    job: tuple[str, ...] = ()  # those that compute the result of one video, if not all do
     needs: tuple[str, ...] = ()  # numbers of the stages whose files it reads
     uses: tuple[str, ...] = ()  # numbers of the stages whose files it reads if they exist
     state: tuple[str, ...] = ()  # files from which it continues; --force deletes them; {model} = name of the model
@@ -39,13 +39,18 @@ class Stage:
         """Path of the notebook."""
         return NOTEBOOKS / f"{self.name}.ipynb"
 
+    @property
+    def title(self) -> str:
+        """The "SSIM masks" of the notebook's heading, `# 03 - SSIM masks`."""
+        heading = json.loads(self.notebook.read_bytes())["cells"][0]["source"][0]
+        return heading.partition(" - ")[2].strip()
+
 
 MODEL_FILES = ("model.json", "weights.safetensors")
 
 STAGES = (
     Stage(
         "00_videos",
-        "Videos",
         ("videos.csv", "status/00_videos.csv"),
         code=("dfdc_lib.data.video_stage",),
         job=("dfdc_lib.data.video",),
@@ -53,7 +58,6 @@ STAGES = (
     ),
     Stage(
         "01_detect_faces",
-        "Detect faces",
         ("status/01_detect_faces.csv",),
         code=("dfdc_lib.faces.detect_stage",),
         job=("dfdc_lib.faces.detect",),
@@ -62,25 +66,20 @@ STAGES = (
     ),
     Stage(
         "02_crop_faces",
-        "Crop faces",
         ("crops.parquet", "status/02_crop_faces.csv"),
         code=("dfdc_lib.faces.crop_stage",),
-        job=("dfdc_lib.faces.crop_stage",),
         needs=("00", "01"),
         state=("crops/*/crops.json",),
     ),
     Stage(
         "03_ssim_masks",
-        "SSIM masks",
         ("masks.csv", "status/03_ssim_masks.csv"),
         code=("dfdc_lib.faces.mask_stage",),
-        job=("dfdc_lib.faces.mask_stage",),
         needs=("00", "02"),
         state=("masks/*/masks.json",),
     ),
     Stage(
         "04_folds",
-        "Folds",
         ("folds.csv", "leaks.csv", "status/04_folds.csv"),
         code=("dfdc_lib.data.fold_stage",),
         job=("dfdc_lib.data.leak_audit", "dfdc_lib.data.video"),
@@ -89,14 +88,12 @@ STAGES = (
     ),
     Stage(
         "05_augmentation_preview",
-        "Augmentation preview",
         ("metrics/05_augmentation_preview.json",),
         code=("dfdc_lib.augmentation.preview",),
         needs=("02", "03"),
     ),
     Stage(
         "06_train",
-        "Train",
         ("metrics/06_train.json",),
         code=("dfdc_lib.classifier.train",),
         needs=("02", "03", "04"),
@@ -105,7 +102,6 @@ STAGES = (
     ),
     Stage(
         "07_predict",
-        "Predict",
         ("submission.csv", "status/07_predict.csv"),
         code=("dfdc_lib.classifier.predict",),
         job=("dfdc_lib.faces.extract", "dfdc_lib.classifier.inference"),
@@ -116,7 +112,6 @@ STAGES = (
     ),
     Stage(
         "08_averaging_strategies",
-        "Averaging strategies",
         ("metrics/08_averaging_strategies.json",),
         code=("dfdc_lib.evaluation.strategy_study", "dfdc_lib.evaluation.load_scores"),
         needs=("07",),
@@ -126,7 +121,6 @@ STAGES = (
 # Not a stage of a run: it examines one video, in a run folder of its own.
 INSPECT = Stage(
     "11_inspect_video",
-    "Inspect a video",
     ("inspection.json",),
     code=("dfdc_lib.inspection.inspect", "dfdc_lib.inspection.text"),
     model_files=(*MODEL_FILES, "test_metrics.json", "../../calibrations/{model}.json"),

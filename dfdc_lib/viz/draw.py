@@ -35,7 +35,6 @@ def overlay_mask(fake: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if mask and crop differ in size.
     """
-    _require_size("mask", mask, fake)
     gray = np.asarray(cv2.cvtColor(fake, cv2.COLOR_RGB2GRAY), np.float32)[..., None]
     return _blend(gray, np.array(CHANGED_COLOUR, np.float32), np.float32(OVERLAY_COVER / 255) * mask)
 
@@ -51,7 +50,6 @@ def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Source:
         Colour map: matplotlib's inferno (S. van der Walt, N. Smith 2015), which is perceptually uniform.
     """
-    _require_size("heat map", heat, crop)
     heat = np.clip(heat, 0, 1)
     colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     colours = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB).astype(np.float32)
@@ -59,7 +57,7 @@ def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """Return a copy of a frame with boxes, landmarks and confidences, large enough to stay visible in a small picture."""
+    """Return a copy of a frame with boxes, landmarks and confidences, wide enough to stay visible when shrunk."""
     drawn = np.ascontiguousarray(image).copy()
     for face in faces:
         _draw_box(drawn, face.box, FACE_COLOUR, f"{face.confidence:.2f}")
@@ -78,15 +76,9 @@ def draw_score(image: np.ndarray, box: Box, score: float) -> np.ndarray:
     return drawn
 
 
-def _require_size(name: str, layer: np.ndarray, crop: np.ndarray) -> None:
-    if layer.shape != crop.shape[:2]:
-        raise ValueError(
-            f"the {name} must have the size of its crop {crop.shape[:2]}, got {layer.shape}: "
-            "compute it from the same crop"
-        )
-
-
 def _blend(base: np.ndarray, colour: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    if opacity.shape != base.shape[:2]:
+        raise ValueError(f"the overlay must have the size of its crop, {base.shape[:2]}, got {opacity.shape}")
     return np.rint(base + (colour - base) * opacity[..., None]).astype(np.uint8)
 
 

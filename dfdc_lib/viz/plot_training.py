@@ -1,100 +1,83 @@
-"""Charts of how a model was trained, and of what it says over time; for notebooks 06 and 07.
+"""Plot how a model was trained, and its scores over time, for notebooks 06 and 07.
 
-Tables in, figures out. House rules as in `figures`.
+Input: tables. Output: matplotlib figures in the style of `style`.
 """
 
+import itertools
 import math
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dfdc_lib.viz import style
 
-CHANCE = math.log(2)  # the log loss of always answering one half
-MOST_PANELS = 12  # videos, on one figure
+HISTORY_COLUMNS = ("epoch", "train loss", "log loss", "AUC", "frame log loss", "frame AUC", "videos")
+SCORE_COLUMNS = ("video_id", "time_seconds", "track", "score", "label")
+CHANCE = math.log(2)  # log loss of a constant score of 0.5
+MOST_PANELS = 12  # videos in one figure
 TRACK_STYLES = ("-", "--", ":", "-.")
 
 
 def history(table: pd.DataFrame) -> Figure:
-    """Show the losses and the AUC of every epoch.
-
-    Args:
-        table: one row an epoch: epoch, train loss, log loss, AUC (of videos), frame log loss, frame AUC, videos.
-    Returns:
-        The figure: losses | AUC.
-    Raises:
-        ValueError: if a column is missing.
-    """
-    style.require_columns(
-        table, ("epoch", "train loss", "log loss", "AUC", "frame log loss", "frame AUC", "videos"), "history"
-    )
+    """Plot the losses and the AUC of every epoch; `table` has one row per epoch, with `HISTORY_COLUMNS`."""
+    style.require_columns(table, HISTORY_COLUMNS, "history")
     if table.empty:
-        return style.in_words("training", "no epoch has ended")
-    paper = style.figure(
-        3.8, f"training (n = {len(table)} epochs; validation on {int(table['videos'].iloc[-1])} videos)"
-    )
-    losses, areas = style.axes(paper, 2)
+        return style.in_words("training", "no epoch is finished")
+    title = f"training (n = {len(table)} epochs; validation on {int(table['videos'].iloc[-1])} videos)"
+    figure = style.figure(3.8, title)
+    losses, areas = style.axes(figure, 2)
     epochs = table["epoch"] + 1
-    losses.plot(epochs, table["train loss"], color="#555555", marker="o", label="training (batches, smoothed labels)")
-    losses.plot(epochs, table["log loss"], color="#009E73", marker="s", label="validation, per video")
-    losses.plot(
-        epochs, table["frame log loss"], color="#009E73", marker="s", linestyle=":", label="validation, per frame"
+    batches = {"color": style.NEUTRAL_DARK, "marker": "o", "label": "training (batches, smoothed labels)"}
+    losses.plot(epochs, table["train loss"], **batches)
+    losses.axhline(CHANCE, color=style.NEUTRAL, linewidth=1, linestyle="--")
+    right_end = (1, CHANCE)  # x in axes fractions, y in losses
+    losses.annotate(
+        "all scores 0.5", right_end, xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9
     )
-    losses.axhline(CHANCE, color="#999999", linewidth=1, linestyle="--")
-    across = losses.get_yaxis_transform()  # x: share of the panel's width, so that the words stand at its right end
-    losses.text(1, CHANCE, "always ½", transform=across, ha="right", va="bottom", fontsize=9, color="#666666")
-    losses.set(xlabel="epoch", ylabel="log loss", ylim=(0, None))
-    areas.plot(epochs, table["AUC"], color="#009E73", marker="s", label="validation, per video")
-    areas.plot(epochs, table["frame AUC"], color="#009E73", marker="s", linestyle=":", label="validation, per frame")
-    areas.set(xlabel="epoch", ylabel="AUC", ylim=(0, 1.05))
-    for axis in (losses, areas):
-        axis.set_xticks(epochs if len(epochs) <= 10 else epochs[:: len(epochs) // 10])
+    for axis, metric in ((losses, "log loss"), (areas, "AUC")):
+        axis.plot(epochs, table[metric], "s-", color=style.ACCENT, label="validation, per video")
+        axis.plot(epochs, table[f"frame {metric}"], "s:", color=style.ACCENT, label="validation, per frame")
+        axis.set(xlabel="epoch", ylabel=metric, ylim=(0, None if axis is losses else 1.05))
+        axis.locator_params(axis="x", integer=True)
         axis.legend(frameon=False, fontsize=9)
-    return paper
+    return figure
 
 
 def scores_over_time(scores: pd.DataFrame) -> Figure:
-    """Show the score of every person over time, one panel a video.
+    """Plot the score of every person over time, one panel per video and at most `MOST_PANELS`.
 
     Args:
-        scores: one row a face: video_id, time_seconds, track, score, label (0, 1 or missing).
-    Returns:
-        The figure; of more than `MOST_PANELS` videos the first ones.
-    Raises:
-        ValueError: if a column is missing.
+        scores: one row per face, with `SCORE_COLUMNS`; the label is 0, 1 or missing.
     """
-    style.require_columns(scores, ("video_id", "time_seconds", "track", "score", "label"), "scores_over_time")
+    style.require_columns(scores, SCORE_COLUMNS, "scores_over_time")
     if scores.empty:
-        return style.in_words("scores over time", "no scored face")
-    videos = list(scores["video_id"].unique())
+        return style.in_words("scores over time", "no scored faces")
+    videos = scores["video_id"].unique()
     shown = videos[:MOST_PANELS]
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
-    paper = style.figure(
-        1.9 * rows + 0.8, style.counted("score of each person over time", len(shown), len(videos), "videos")
-    )
-    panels = paper.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    title = style.counted("score of each person over time", len(shown), len(videos), "videos")
+    figure = style.figure(1.9 * rows + 0.8, title)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for panel, name in zip(panels, shown, strict=False):
+        _draw_tracks(panel, str(name), scores[scores["video_id"] == name])
     for panel in panels[len(shown) :]:
         panel.axis("off")
-    for panel in panels[len(shown) - columns : len(shown)]:  # a panel below which there is none
+    for panel in panels[len(shown) - columns : len(shown)]:  # the lowest panel of each column
         panel.tick_params(labelbottom=True)
-    for panel, name in zip(panels, shown, strict=False):
-        own = scores[scores["video_id"] == name]
-        kind = style.label_name(own["label"].iloc[0])
-        for place, (_, track) in enumerate(own.groupby("track")):
-            line = TRACK_STYLES[place % len(TRACK_STYLES)]
-            panel.plot(
-                track["time_seconds"],
-                track["score"],
-                color=style.LABEL_COLOURS[kind],
-                linestyle=line,
-                marker=".",
-                markersize=4,
-            )
-        panel.axhline(0.5, color="#BBBBBB", linewidth=1)
-        panel.set(ylim=(-0.03, 1.03), title=style.text(f"{name} ({kind})", 34))
-        panel.title.set_fontsize(9)
-        panel.spines[["top", "right"]].set_visible(False)
-    paper.supxlabel("time (seconds)", fontsize=10)
-    paper.supylabel("score: P(fake)", fontsize=10)
-    return paper
+    figure.supxlabel("time (seconds)", fontsize=10)
+    figure.supylabel("score: P(fake)", fontsize=10)
+    return figure
+
+
+def _draw_tracks(panel: Axes, name: str, scores: pd.DataFrame) -> None:
+    """Draw one line per person, in the colour of the video's label."""
+    label = style.label_name(scores["label"].iloc[0])
+    for line, (_, track) in zip(itertools.cycle(TRACK_STYLES), scores.groupby("track"), strict=False):
+        look = {"color": style.LABEL_COLOURS[label], "linestyle": line, "marker": ".", "markersize": 4}
+        panel.plot(track["time_seconds"], track["score"], **look)
+    panel.axhline(0.5, color=style.NEUTRAL_LIGHT, linewidth=1)
+    panel.set(ylim=(-0.03, 1.03))
+    panel.set_title(style.text(f"{name} ({label})", 34), fontsize=9)
+    panel.spines[["top", "right"]].set_visible(False)

@@ -26,7 +26,6 @@ LABEL_MARKERS = {"real": "o", "fake": "x", "unknown": "s"}
 WIDTH = 9.0  # inches
 DPI = 120  # 9 in = 1080 pixels
 CHARACTER = 0.085  # inches: a wide character at 9 points
-SHORTEST_NAME = 7  # characters
 JPEG = {"quality": 88, "subsampling": 0, "optimize": True}  # subsampling 0 keeps the colour of thin lines
 
 
@@ -54,48 +53,48 @@ def photograph(height: float, title: str) -> Figure:
     return _titled(_Photograph(figsize=(WIDTH, height), dpi=DPI, layout="constrained"), title)
 
 
-def _titled(paper: Figure, title: str) -> Figure:
+def _titled(figure: Figure, title: str) -> Figure:
     if title:
-        paper.suptitle(title)
-    return paper
+        figure.suptitle(title)
+    return figure
 
 
 def in_words(heading: str, reason: str) -> Figure:
     """Return a figure that states why there is nothing to show, such as "no videos"."""
-    paper = figure(1.2, heading)
-    axis = paper.subplots()
+    message = figure(1.2, heading)
+    axis = message.subplots()
     axis.axis("off")
     axis.text(0.5, 0.5, f"nothing to show: {reason}", ha="center", va="center", fontsize=12)
-    return paper
+    return message
 
 
-def axes(paper: Figure, panels: int, widths: Sequence[float] | None = None) -> list[Axes]:
+def axes(figure: Figure, panels: int, widths: Sequence[float] | None = None) -> list[Axes]:
     """Return axes side by side, without top and right spines; `widths` are relative, None means equal."""
-    row = list(paper.subplots(1, panels, squeeze=False, width_ratios=widths)[0])
+    row = list(figure.subplots(1, panels, squeeze=False, width_ratios=widths)[0])
     for axis in row:
         axis.spines[["top", "right"]].set_visible(False)
     return row
 
 
-def png(paper: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """Return a figure as PNG."""
     buffer = io.BytesIO()
-    paper.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
-def jpeg(paper: Figure) -> bytes:
+def jpeg(figure: Figure) -> bytes:
     """Return a figure as JPEG, with a quality that keeps captions and thin coloured lines legible."""
     buffer = io.BytesIO()
-    paper.savefig(buffer, format="jpeg", pil_kwargs=JPEG)
+    figure.savefig(buffer, format="jpeg", pil_kwargs=JPEG)
     return buffer.getvalue()
 
 
 def figure_of(axis: Axes) -> Figure:
     """Return the figure of an axis."""
-    paper = axis.figure
-    assert isinstance(paper, Figure)
-    return paper
+    figure = axis.figure
+    assert isinstance(figure, Figure)
+    return figure
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -130,9 +129,8 @@ def shorten(name: str, length: int = 24) -> str:
 
 
 def text(name: object, length: int) -> str:
-    """Return a name with every line shortened, and with escaped dollar signs: they would start a formula."""
-    lines = [shorten(line, max(length, SHORTEST_NAME)) for line in str(name).split("\n")]
-    return "\n".join(lines).replace("$", r"\$")
+    """Return a name with every line shortened (to 7 characters at least) and with escaped dollar signs (no formulas)."""
+    return "\n".join(shorten(line, max(length, 7)) for line in str(name).split("\n")).replace("$", r"\$")
 
 
 def label_name(label: object) -> str:
