@@ -11,21 +11,22 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    help="Find deepfakes in videos with notebooks run from the command line.",
-)
-weights_app = typer.Typer(
-    no_args_is_help=True,
-    help="The seven published checkpoints of the winning solution, in the cache folder DFDC_WEIGHTS.",
-)
+HELP = "Find deepfakes in videos with notebooks run from the command line."
+WEIGHTS_HELP = "The seven published checkpoints of the winning solution, in the cache folder DFDC_WEIGHTS."
+MODELS_HELP = "Model folder or released checkpoint; repeat the option to average several."
+VIDEOS_HELP = "Folder of videos; .txt or .csv list (one path per line, or a column path or filename); or a run folder."
+PREDICT_RUN_HELP = "Run folder; default: outputs/predict_<name of VIDEOS>, or VIDEOS if it is one."
+COMPARE_HELP = "Path of the page; default: RUN_A/report/compare_<name of RUN_B>.html."
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=HELP)
+weights_app = typer.Typer(no_args_is_help=True, help=WEIGHTS_HELP)
 app.add_typer(weights_app, name="weights")
 
-Models = Annotated[
-    list[str], typer.Option("--model", help="Model folder or released checkpoint; repeat it to average several.")
-]
+Models = Annotated[list[str], typer.Option("--model", help=MODELS_HELP)]
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 = one per core.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a notebook parameter.")
+]
 
 
 def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,13 +49,11 @@ def run(
     data: Annotated[Path | None, typer.Option(help="Folder of videos; default: the built-in sample.")] = None,
     kind: Annotated[str, typer.Option(help="auto, dfdc, ffpp, celebdf or folder.")] = "auto",
     run_folder: Annotated[
-        Path | None, typer.Option("--run", help="Run folder; default: outputs/<name of the data folder>.")
+        Path | None, typer.Option("--run", help="Run folder; default: outputs/<name of data>.")
     ] = None,
     first: Annotated[str, typer.Option("--from", help="First stage, e.g. 01.")] = "",
     last: Annotated[str, typer.Option("--to", help="Last stage, e.g. 04.")] = "",
-    assignments: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a notebook parameter.")
-    ] = None,
+    assignments: Assignments = None,
     workers: Workers = 0,
     force: Annotated[bool, typer.Option("--force", help="Redo the chosen stages from scratch.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is out of date and why, then stop.")] = False,
@@ -80,18 +79,9 @@ def run(
 @app.command()
 @_one_line_errors
 def predict(
-    videos: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of videos; .txt or .csv list of videos (one path per line, or a column path or filename); "
-            "or a run folder."
-        ),
-    ],
+    videos: Annotated[Path, typer.Argument(help=VIDEOS_HELP)],
     models: Models,
-    run_folder: Annotated[
-        Path | None,
-        typer.Option("--run", help="Run folder; default: outputs/predict_<name of VIDEOS>, or VIDEOS if it is one."),
-    ] = None,
+    run_folder: Annotated[Path | None, typer.Option("--run", help=PREDICT_RUN_HELP)] = None,
     output: Annotated[Path, typer.Option(help="Path of the submission file.")] = Path("submission.csv"),
     workers: Workers = 0,
 ) -> None:
@@ -104,9 +94,8 @@ def predict(
     source = choose_source(videos, run_folder)
     places = [_model_path(name, source.run_folder) for name in models]
     values = {"KIND": source.kind, "WORKERS": workers, "MODELS": places, "VIDEOS": "all"}
-    index = runner.run_stages(
-        runner.Request(source.run_folder, source.data, source.stages, values, command=_command_line())
-    )
+    request = runner.Request(source.run_folder, source.data, source.stages, values, command=_command_line())
+    index = runner.run_stages(request)
     replaced = " (replaced)" if output.exists() else ""
     output.resolve().parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source.run_folder / "submission.csv", output)
@@ -121,7 +110,7 @@ def inspect(
     models: Models,
     original: Annotated[Path | None, typer.Option(help="The video it may have been made from, frame by frame.")] = None,
     run_folder: Annotated[
-        Path | None, typer.Option("--run", help="Run folder; default: outputs/inspect_<name of the video>.")
+        Path | None, typer.Option("--run", help="Run folder; default: outputs/inspect_<name>.")
     ] = None,
     workers: Workers = 0,
 ) -> None:
@@ -158,9 +147,7 @@ def inspect(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.")],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run folder.")],
-    output: Annotated[
-        Path | None, typer.Option(help="Path of the page; default: RUN_A/report/compare_<name of RUN_B>.html.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help=COMPARE_HELP)] = None,
 ) -> None:
     """Compare two runs: parameters, metrics, and the difference of their scores on the same videos."""
     from dfdc_lib.pipeline.compare import compare_runs, terminal_text, write_comparison

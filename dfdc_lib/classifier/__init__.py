@@ -1,1 +1,1 @@
-"""Crops in; a trained model, and the scores it gives, out."""
+"""Train and run the frame classifier. Input: crops. Output: a trained model, and the scores of faces."""

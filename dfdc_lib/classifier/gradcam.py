@@ -22,8 +22,7 @@ def heat_maps(model: Classifier, images: np.ndarray, recipe: Recipe) -> np.ndarr
 
     Args:
         model: in eval mode, on its device.
-        images: (n, size, size, 3) uint8 RGB, from `preprocess.fit_to_square`.
-        recipe: of this model.
+        images: (n, size, size, 3) uint8 RGB, from `preprocess.fit_to_square` with the same recipe.
     Returns:
         (n, size, size) float32; 1 = the strongest evidence for "fake" in this image, 0 = none. The values of two images
         cannot be compared. A map is all 0 if nothing in the image is evidence for "fake".

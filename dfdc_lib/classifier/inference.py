@@ -33,16 +33,7 @@ def weights_fingerprint(model: Classifier) -> str:
 
 
 def logits_of(model: Classifier, images: torch.Tensor, recipe: Recipe, dtype: torch.dtype) -> np.ndarray:
-    """Return the logits of one batch.
-
-    Args:
-        model: in eval mode, on its device.
-        images: (n, 3, size, size) uint8 RGB squares.
-        recipe: of this model.
-        dtype: number format of the computation.
-    Returns:
-        (n,) float32.
-    """
+    """Return (n,) float32 logits of (n, 3, size, size) uint8 RGB squares; the model is in eval mode, on its device."""
     device = next(model.parameters()).device
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         return model(normalize(images, recipe, device)).float().cpu().numpy()

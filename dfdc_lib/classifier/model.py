@@ -1,7 +1,7 @@
 """The frame classifier: an encoder, its pooled features, and one logit.
 
 Input: normalised crops, (N, 3, H, W) float. Output: one logit per crop; positive = fake. The weights have the names of
-the winner's code (`encoder.*`, `fc.*`; the encoder keeps its unused classifier), so the released checkpoints load
+the winner's code (`encoder.*`, `fc.*`; the encoder retains its unused classifier), so the released checkpoints load
 strictly. A variant of the classifier processes the noise residual of the crop instead of the crop.
 Source: S. Seferbekov 2020 for the head; Zhou et al. 2018, arXiv:1805.04953, for the noise filters.
 """

@@ -1,7 +1,7 @@
 """Convert crops to the model's input: a padded square of uint8 pixels, then normalised floats.
 
 Input: crops of any size and the model's recipe. Output: (size, size, 3) uint8 squares, or a normalised batch.
-`augmentation.transforms.create_val_transforms` gives the same squares, pixel for pixel.
+`augmentation.transforms.create_val_transforms` returns the same squares, pixel for pixel.
 Source: the winner's inference (centred on black; mean and standard deviation of ImageNet).
 """
 

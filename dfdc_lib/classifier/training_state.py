@@ -18,14 +18,10 @@ PROGRESS = ("fingerprint", "epoch", "iteration", "losses", "history")
 
 
 class TrainingState:
-    """Everything that training changes.
+    """Everything that training changes: a network and its optimizer, schedule, gradient scaler and progress.
 
-    Args:
-        path: of the file.
-        fingerprint: of the settings and the crops; a file with another fingerprint is ignored.
-        network: the classifier on its device, or its DistributedDataParallel wrapper.
-        settings: of the optimizer and the schedule.
-        scaler: of the gradients; enabled for float16.
+    The network is the classifier on its device, or its DistributedDataParallel wrapper. A file at `path` with another
+    fingerprint is ignored.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Draw on pixel arrays: boxes and landmarks on a frame, masks and heat maps over a crop.
 
 Input: (H, W, 3) uint8 RGB images. Output: new images of the same shape; the input is not changed. OpenCV draws them.
+An overlay of another size than its crop raises ValueError.
 """
 
 from collections.abc import Sequence
@@ -32,8 +33,6 @@ def overlay_mask(fake: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Args:
         fake: (H, W, 3) uint8 RGB.
         mask: (H, W) uint8; 0 = unchanged, 255 = colour with opacity `OVERLAY_COVER`.
-    Raises:
-        ValueError: if mask and crop differ in size.
     """
     gray = np.asarray(cv2.cvtColor(fake, cv2.COLOR_RGB2GRAY), np.float32)[..., None]
     return _blend(gray, np.array(CHANGED_COLOUR, np.float32), np.float32(OVERLAY_COVER / 255) * mask)
@@ -45,8 +44,6 @@ def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Args:
         crop: (H, W, 3) uint8 RGB.
         heat: (H, W) in 0-1; 0 = transparent, 1 = opacity `OVERLAY_COVER`.
-    Raises:
-        ValueError: if heat map and crop differ in size.
     Source:
         Colour map: matplotlib's inferno (S. van der Walt, N. Smith 2015), which is perceptually uniform.
     """
@@ -98,5 +95,4 @@ def _draw_box(image: np.ndarray, box: Box, colour: Sequence[int], text: str) -> 
     left = min(max(0, x0), max(0, image.shape[1] - width))
     top = y0 - line - height if y0 - line >= height else y1 + line
     cv2.rectangle(image, (left, top), (left + width, top + height), (0, 0, 0), -1)
-    start = (left + line, top + height - descent)
-    cv2.putText(image, text, start, FONT, scale, FACE_COLOUR, stroke, cv2.LINE_AA)
+    cv2.putText(image, text, (left + line, top + height - descent), FONT, scale, FACE_COLOUR, stroke, cv2.LINE_AA)

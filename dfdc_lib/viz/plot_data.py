@@ -4,9 +4,9 @@ Input: records and tables. Output: matplotlib figures with fixed ranges (shares 
 there are more rows than one figure holds, the first ones are drawn and the title states how many there are.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,15 @@ from matplotlib.patches import Patch
 
 from dfdc_lib.records import Video, VideoFaces
 from dfdc_lib.viz import style
-from dfdc_lib.viz.style import LABEL_COLOURS, LABEL_MARKERS, counted, label_name
+from dfdc_lib.viz.style import LABEL_COLOURS, LABEL_MARKERS, NEUTRAL, NEUTRAL_DARK, counted, label_name
 
-FACE_COUNTS = ("0", "1", "2", "3 or more")
-FACE_COUNT_COLOURS = ("#000000", style.NEUTRAL_PALE, style.SKY_BLUE, style.PURPLE)
+FACE_COLOURS = {"0": "#000000", "1": style.NEUTRAL_PALE, "2": style.SKY_BLUE, "3 or more": style.PURPLE}
 RESIZE_SIDES = {300: "×2", 1000: "×1", 1900: "×0.5"}  # slides: scale up to this longer side of the frame, in pixels
 LAST_RESIZE = "×0.33"  # slides: longer side over 1900
 MOST_ROWS, MOST_STRIPS = 60, 24  # in one figure
 STRIP_CELLS = 300
 DEFAULT_STEP = 1 / 25  # seconds that a video with one examined frame lasts
-OUTSIDE_RIGHT = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
+OUTSIDE_RIGHT: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
 
 
 def video_counts(videos: Sequence[Video]) -> Figure:
@@ -49,10 +48,8 @@ def video_counts(videos: Sequence[Video]) -> Figure:
 
 
 def video_sizes(infos: pd.DataFrame) -> Figure:
-    """Plot frame sizes with the scales at which the detector sees them, and durations.
+    """Plot frame sizes (pixels) with the detector's resize rule, and durations; `infos` has one row per video.
 
-    Args:
-        infos: one row per video: label, height and width (pixels), duration_seconds, fps.
     Source:
         Slides, "resize before MTCNN": by the longer side, < 300 ×2, to 1000 ×1, over 1000 ×0.5, over 1900 ×0.33.
     """
@@ -67,26 +64,23 @@ def video_sizes(infos: pd.DataFrame) -> Figure:
     for name, group in groups.items():
         shapes = group.value_counts(["width", "height"], sort=False).reset_index(name="videos")  # one dot per size
         areas = 30 + 25 * np.log2(shapes["videos"])  # points²
-        look = {"c": LABEL_COLOURS[name], "marker": LABEL_MARKERS[name], "alpha": 0.8, "zorder": 3}
-        sizes.scatter(shapes["width"], shapes["height"], s=areas, label=name, **look)
-    sizes.set_title("frame size; dotted: limits of the detector's resize rule", fontsize=10)
-    seconds = [group["duration_seconds"].to_numpy(float) for group in groups.values()]
+        colour, marker = LABEL_COLOURS[name], LABEL_MARKERS[name]
+        widths, heights = shapes["width"], shapes["height"]
+        sizes.scatter(widths, heights, s=areas, c=colour, marker=marker, alpha=0.8, label=name, zorder=3)
+    sizes.set_title("frame size; dotted: the detector's resize rule", fontsize=10)
+    seconds = [group["duration_seconds"] for group in groups.values()]
     extent = (0, 1.05 * infos["duration_seconds"].max())
     durations.hist(seconds, bins=20, range=extent, stacked=True, color=[LABEL_COLOURS[name] for name in groups])
     durations.set(xlabel="duration (seconds)", ylabel="videos", xlim=(0, None))
     durations.locator_params(axis="y", integer=True)
-    rates = f"{infos['fps'].min():.4g} to {infos['fps'].max():.4g} frames per second"
-    durations.set_title(f"duration; {rates}", fontsize=10)
+    slowest, fastest = infos["fps"].min(), infos["fps"].max()
+    durations.set_title(f"duration; {slowest:.4g} to {fastest:.4g} frames per second", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
 def faces_per_frame(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
-    """Plot how many faces the examined frames show, and when: one strip per video, with frames without a face in black.
-
-    Args:
-        faces_by_video: video_id -> its faces.
-    """
+    """Plot how many faces the examined frames show, and a strip per video; frames without a face are black."""
     totals = Counter(len(frame.faces) for faces in faces_by_video.values() for frame in faces.frames)
     if not totals:
         return style.in_words("faces per frame", "no examined frames")
@@ -97,11 +91,11 @@ def faces_per_frame(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
     figure = style.figure(max(4.0, 1.4 + 0.24 * len(shown)), title)
     histogram, strips = style.axes(figure, 2, (1, 2))
     numbers = range(max(totals) + 1)
-    colours = [FACE_COUNT_COLOURS[min(number, 3)] for number in numbers]
+    colours = [list(FACE_COLOURS.values())[min(number, 3)] for number in numbers]
     bars = histogram.bar(numbers, [totals[number] for number in numbers], color=colours)
     histogram.bar_label(bars, [str(totals[number] or "") for number in numbers], padding=2, fontsize=9)
     histogram.set(xlabel="faces in the frame", ylabel="frames")
-    histogram.locator_params(axis="x", integer=True)
+    histogram.locator_params(axis="x", integer=True, nbins=9, min_n_ticks=1)
     _draw_strips(strips, shown)
     return figure
 
@@ -114,35 +108,29 @@ def box_sizes(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
     figure = style.figure(3.8, counted("face boxes", len(faces), len(faces)))
     sides, confidences = style.axes(figure, 2)
     longer = [max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in (face.box for face in faces)]
-    sides.hist(longer, bins=30, range=(0, 1.05 * max(longer)), color=style.NEUTRAL_DARK)
+    sides.hist(longer, bins=30, range=(0, 1.05 * max(longer)), color=NEUTRAL_DARK)
     sides.set(xlabel="longer side of the box (pixels)", ylabel="boxes", xlim=(0, None))
-    values = [face.confidence for face in faces]
-    confidences.hist(values, bins=50, range=(0, 1), color=style.NEUTRAL_DARK, log=True)
+    confidences.hist([face.confidence for face in faces], bins=50, range=(0, 1), color=NEUTRAL_DARK, log=True)
     confidences.set(xlabel="confidence (probability)", ylabel="boxes (log scale)", xlim=(0, 1), ylim=(0.5, None))
     return figure
 
 
 def mask_strength(masks: pd.DataFrame) -> Figure:
-    """Plot how much the fakes of each method differ from their originals, as box plots.
-
-    Args:
-        masks: one row per mask: video_id, method, ssim (mean of the SSIM map), changed_share.
-    """
+    """Plot per method how much fakes differ from their originals; `masks` has one row per mask, with its mean SSIM."""
     style.require_columns(masks, ("video_id", "method", "ssim", "changed_share"), "mask_strength")
     if masks.empty:
         return style.in_words("strength of the masks", "no masks")
     groups = dict(list(masks.groupby(masks["method"].fillna("").replace("", "all fakes"))))
-    noun = f"masks of {masks['video_id'].nunique():,} fakes"
-    title = counted("strength of the masks", len(masks), len(masks), noun)
-    title += style.first_of("methods", len(groups), MOST_ROWS)
+    count = f"n = {len(masks):,} masks of {masks['video_id'].nunique():,} fakes"
+    title = f"strength of the masks ({count}){style.first_of('methods', len(groups), MOST_ROWS)}"
     shown = {name: groups[name] for name in list(groups)[:MOST_ROWS]}
     figure = style.figure(1.6 + 0.45 * len(shown), title)
     ssim, share = style.axes(figure, 2)
-    look = {"widths": 0.6, "patch_artist": True, "flierprops": {"marker": ".", "alpha": 0.4}}
+    look: dict[str, Any] = {"widths": 0.6, "patch_artist": True, "flierprops": {"marker": ".", "alpha": 0.4}}
     look |= {"boxprops": {"facecolor": (style.FAKE_COLOUR, 0.6)}, "medianprops": {"color": "black", "linewidth": 2}}
     labels = [f"{style.text(name, 20)}\nn = {len(group):,}" for name, group in shown.items()]
     for axis, column in ((ssim, "ssim"), (share, "changed_share")):
-        values = [group[column].to_numpy(float) for group in shown.values()]
+        values = [group[column] for group in shown.values()]
         axis.boxplot(values, orientation="horizontal", tick_labels=labels, **look)
         axis.invert_yaxis()
     ssim.set(xlim=(-1, 1), xticks=[-1, -0.5, 0, 0.5, 1], xlabel="mean SSIM of the crop (1 = unchanged)")
@@ -152,11 +140,7 @@ def mask_strength(masks: pd.DataFrame) -> Figure:
 
 
 def mask_iou(iou: pd.DataFrame) -> Figure:
-    """Plot how well the SSIM masks agree with the true ones; the video with the lowest median is at the top.
-
-    Args:
-        iou: one row per mask: video_id, iou (0-1).
-    """
+    """Plot the intersection over union (0-1) of SSIM masks and true masks, one row per mask; lowest median first."""
     style.require_columns(iou, ("video_id", "iou"), "mask_iou")
     heading = "SSIM masks and true masks"
     if iou.empty:
@@ -169,14 +153,12 @@ def mask_iou(iou: pd.DataFrame) -> Figure:
     figure = style.figure(1.6 + 0.24 * len(medians), counted(heading, len(iou), len(iou), "masks") + left_out)
     [axis] = style.axes(figure, 1)
     axis.axvline(overall, color="black", linestyle="--", linewidth=1, label=f"median of all masks, {overall:.2f}")
-    rows = medians.index.get_indexer(dots["video_id"])
+    rows = medians.index.get_indexer(pd.Index(dots["video_id"]))
     axis.scatter(dots["iou"], rows, s=16, color=style.FAKE_COLOUR, alpha=0.5, label="one mask")
-    look = {"s": 160, "marker": "|", "color": "black", "linewidths": 2.5}
-    axis.scatter(medians, range(len(medians)), label="median of the video", **look)
-    axis.set_yticks(range(len(medians)), [style.text(name, 32) for name in medians.index])
-    axis.set(
-        xlim=(0, 1), ylim=(len(medians) - 0.5, -0.5), xlabel="intersection over union (1 = equal to the true mask)"
-    )
+    places = range(len(medians))
+    axis.scatter(medians, places, s=160, c="black", marker="|", linewidths=2.5, label="median of the video")
+    axis.set_yticks(places, [style.text(name, 32) for name in medians.index])
+    axis.set(xlim=(0, 1), ylim=(len(medians) - 0.5, -0.5), xlabel="intersection over union (1 = equal to true mask)")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -217,10 +199,10 @@ def _stack(axis: Axes, counts: pd.DataFrame, horizontal: bool = False) -> None:
 
 def _draw_resize_rule(axis: Axes, extent: float) -> None:
     """Draw the limits of the resize rule, squares because it uses the longer side, and set up the axis."""
+    for side in RESIZE_SIDES:
+        axis.plot([side, side, 0], [0, side, side], color=NEUTRAL, linewidth=1, linestyle=":")
     for side, scale in [*RESIZE_SIDES.items(), (round(extent), LAST_RESIZE)]:
-        axis.plot([side, side, 0], [0, side, side], color=style.NEUTRAL, linewidth=1, linestyle=":")
-        place = {"xytext": (3, -3), "textcoords": "offset points", "va": "top", "fontsize": 9}
-        axis.annotate(scale, (0, side), color=style.NEUTRAL_DARK, **place)
+        axis.annotate(scale, (0, side), (3, -3), textcoords="offset points", va="top", fontsize=9, color=NEUTRAL_DARK)
     axis.set(xlim=(0, extent), ylim=(0, extent), xticks=[*RESIZE_SIDES], yticks=[*RESIZE_SIDES], aspect="equal")
     axis.set(xlabel="width (pixels)", ylabel="height (pixels)")
 
@@ -237,13 +219,11 @@ def _draw_strips(axis: Axes, faces_by_video: Mapping[str, VideoFaces]) -> None:
         inside = cell_times < end
         row[inside] = counts[np.maximum(np.searchsorted(time, cell_times[inside], side="right") - 1, 0)]
         np.fmin.at(row, np.minimum((time / longest * STRIP_CELLS).astype(int), STRIP_CELLS - 1), counts)
-    look = {"cmap": ListedColormap(FACE_COUNT_COLOURS), "vmin": 0, "vmax": 4, "interpolation": "nearest"}
-    axis.imshow(grid, aspect="auto", extent=(0, longest, len(ends), 0), **look)
+    colours = ListedColormap(list(FACE_COLOURS.values()))
+    extent = (0, longest, len(ends), 0)
+    axis.imshow(grid, cmap=colours, vmin=0, vmax=4, aspect="auto", interpolation="nearest", extent=extent)
     axis.hlines(range(1, len(ends)), 0, longest, color="white", linewidth=2)
     axis.set_yticks(np.arange(len(ends)) + 0.5, [style.text(name, 22) for name in times], fontsize=9)
     axis.set_xlabel("time (seconds)")
-    patches = [
-        Patch(facecolor=colour, edgecolor=style.NEUTRAL, label=number)
-        for number, colour in zip(FACE_COUNTS, FACE_COUNT_COLOURS, strict=True)
-    ]
+    patches = [Patch(facecolor=colour, edgecolor=NEUTRAL, label=name) for name, colour in FACE_COLOURS.items()]
     axis.legend(handles=patches, title="faces", **OUTSIDE_RIGHT)

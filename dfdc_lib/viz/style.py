@@ -8,6 +8,7 @@ colour-blind readers.
 
 import io
 from collections.abc import Sequence
+from typing import cast
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,22 +24,17 @@ NEUTRAL_DARK, NEUTRAL, NEUTRAL_LIGHT, NEUTRAL_PALE = "#555555", "#777777", "#BBB
 LABEL_COLOURS = {"real": REAL_COLOUR, "fake": FAKE_COLOUR, "unknown": "#999999"}
 LABEL_MARKERS = {"real": "o", "fake": "x", "unknown": "s"}
 
-WIDTH = 9.0  # inches
-DPI = 120  # 9 in = 1080 pixels
+WIDTH, DPI = 9.0, 120  # inches; dots per inch: 1080 pixels
 CHARACTER = 0.085  # inches: a wide character at 9 points
 JPEG = {"quality": 88, "subsampling": 0, "optimize": True}  # subsampling 0 keeps the colour of thin lines
 
 
-class _Chart(Figure):
-    """A figure that a notebook shows as PNG."""
-
+class _Chart(Figure):  # a notebook shows it as PNG
     def _repr_png_(self) -> bytes:
         return png(self)
 
 
-class _Photograph(Figure):
-    """A figure that a notebook shows as JPEG."""
-
+class _Photograph(Figure):  # a notebook shows it as JPEG
     def _repr_jpeg_(self) -> bytes:
         return jpeg(self)
 
@@ -92,9 +88,7 @@ def jpeg(figure: Figure) -> bytes:
 
 def figure_of(axis: Axes) -> Figure:
     """Return the figure of an axis."""
-    figure = axis.figure
-    assert isinstance(figure, Figure)
-    return figure
+    return cast(Figure, axis.figure)
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -103,13 +97,7 @@ def rgb(colour: str) -> tuple[int, ...]:
 
 
 def counted(heading: str, shown: int, total: int, noun: str = "") -> str:
-    """Return a title with a count.
-
-    >>> counted("videos", 4, 4)
-    'videos (n = 4)'
-    >>> counted("", 48, 50, "frames")
-    'first 48 of 50 frames'
-    """
+    """Return a title with a count, such as "videos (n = 4)" or, without a heading, "first 48 of 50 frames"."""
     amount = f"n = {total:,}" if shown == total else f"first {shown:,} of {total:,}"
     amount = f"{amount} {noun}".strip()
     return f"{heading} ({amount})" if heading else amount
@@ -129,7 +117,7 @@ def shorten(name: str, length: int = 24) -> str:
 
 
 def text(name: object, length: int) -> str:
-    """Return a name with every line shortened (to 7 characters at least) and with escaped dollar signs (no formulas)."""
+    """Return a name with every line shortened, to 7 characters at least, and dollar signs escaped (no formulas)."""
     return "\n".join(shorten(line, max(length, 7)) for line in str(name).split("\n")).replace("$", r"\$")
 
 

@@ -1,8 +1,8 @@
-"""The widgets of the notebooks: browse frames, crops and masks by video, frame and face, and try the augmentation of training.
+"""Widgets for notebooks: browse frames, crops, masks and scores, and preview the augmentation.
 
-Each viewer is a shell of ipywidgets around a pure `renderings.render_…(arrays) → PNG bytes`. What it displays is one output that holds the
-widgets and a static contact sheet (JPEG), so that a place without widgets shows the sheet; with `DFDC_HEADLESS` set (the pipeline, exported
-pages) only the sheet goes out. Pictures are loaded when they are looked at. Sliders follow the arrow keys.
+Input: a table of what there is, and a function that loads one of it when it is shown. Output: one cell output with the
+widgets and a static contact sheet (JPEG). Pages without widgets show the sheet; if `DFDC_HEADLESS` is set, as in the
+pipeline, the output has the sheet only. The pictures come from `renderings`. Sliders follow the arrow keys.
 """
 
 import base64
@@ -17,79 +17,61 @@ from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.records import Box, Face
 from dfdc_lib.viz import style
 from dfdc_lib.viz.draw import draw_faces, draw_score
 from dfdc_lib.viz.renderings import render_augmentation, render_crop, render_frame, render_masks, render_prediction
 from dfdc_lib.viz.sheets import contact_sheet, mask_rows
-from dfdc_lib.viz.style import label_name, require_columns
 
-EXAMPLES = 12  # on a static sheet
-MOST_VIDEOS = 1000  # that a drop-down list can hold
-DRAWS = 100  # that the slider of `preview_augmentation` offers
-WIDE = {"width": "min(640px, 100%)"}
-Tree = Mapping[str, Mapping[int, Sequence[int]]]  # video_id → frame_index → face_index
-BeforeAfter = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # crop and mask before, crop and mask after
+EXAMPLES, MASK_EXAMPLES = 12, 6  # on a static sheet
+MOST_VIDEOS = 1000  # in a drop-down list
+DRAWS = 100  # on the slider of `preview_augmentation`
+LAYOUT = {"width": "min(640px, 100%)"}
+KEY_COLUMNS = ["video_id", "frame_index", "face_index"]
+Key = tuple[str, int, int]  # video_id, frame_index, face_index
+FourImages = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
-_open: dict[str, "_Browser | _Preview"] = {}  # the last viewer of every cell: it is closed when the cell runs again
+_open_viewers: dict[str, widgets.VBox] = {}  # kind of viewer and cell -> widgets, closed when the cell runs again
 
 
-# Viewers -----------------------------------------------------------------------------------------------------------------------------
 def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray]) -> None:
     """Browse crops by video, frame and face.
 
     Args:
-        crops: one row a crop: video_id, frame_index, face_index, label, confidence.
-        load: (video_id, frame_index, face_index) → the crop, (H, W, 3) uint8 RGB.
-    Raises:
-        ValueError: if a column is missing.
+        crops: one row per crop with video_id, frame_index, face_index, label, confidence.
+        load: (video_id, frame_index, face_index) -> crop, (H, W, 3) uint8 RGB.
     """
-    require_columns(crops, ("video_id", "frame_index", "face_index", "label", "confidence"), "browse_crops")
-    tree = _tree(crops)
-    rows = crops[crops["video_id"].isin(list(tree))]
-    keys = zip(rows["video_id"], rows["frame_index"], rows["face_index"], strict=True)
-    facts = dict(zip(keys, zip(rows["label"], rows["confidence"], strict=True), strict=True))
+    columns = [*KEY_COLUMNS, "label", "confidence"]
+    style.require_columns(crops, columns, "browse_crops")
+    rows = _first_videos(crops)[columns].itertuples(index=False, name=None)
+    facts = {tuple(key): (label, confidence) for *key, label, confidence in rows}
 
-    def render(video_id: str, frame_index: int, face_index: int) -> bytes:
-        label, confidence = facts[video_id, frame_index, face_index]
-        return render_crop(load(video_id, frame_index, face_index), label, confidence)
+    def title(key: Key) -> str:
+        label, confidence = facts[key]
+        return f"{_face_title(key)}\n{style.label_name(label)}, {confidence:.3f}"
 
-    def sheet() -> Figure:
-        places, total = _examples(tree, EXAMPLES)
-        titles = [
-            f"{v}\nframe {f}, face {i}\n{label_name(facts[v, f, i][0])}, {facts[v, f, i][1]:.3f}" for v, f, i in places
-        ]
-        return contact_sheet([load(*place) for place in places], titles, heading=f"crops, evenly drawn from {total:,}")
+    def sheet(keys: list[Key], heading: str) -> Figure:
+        return contact_sheet([load(*key) for key in keys], [title(key) for key in keys], heading=heading)
 
-    _browse(tree, render, sheet, "crops", crops["video_id"].nunique())
+    _browse(crops, "crops", lambda *key: render_crop(load(*key), *facts[key]), sheet)
 
 
-def browse_masks(
-    masks: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
-) -> None:
+def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages]) -> None:
     """Browse masks by video, frame and face.
 
     Args:
-        masks: one row a mask: video_id, frame_index, face_index.
-        load: (video_id, frame_index, face_index) → original, fake, SSIM map, mask, as `render_masks` takes them.
-    Raises:
-        ValueError: if a column is missing.
+        masks: one row per mask with video_id, frame_index, face_index.
+        load: (video_id, frame_index, face_index) -> original, fake, SSIM map, mask; see `render_masks`.
     """
-    require_columns(masks, ("video_id", "frame_index", "face_index"), "browse_masks")
-    tree = _tree(masks)
+    style.require_columns(masks, KEY_COLUMNS, "browse_masks")
 
-    def render(video_id: str, frame_index: int, face_index: int) -> bytes:
-        return render_masks(*load(video_id, frame_index, face_index))
-
-    def sheet() -> Figure:
-        places, total = _examples(tree, EXAMPLES // 2)
-        figure = mask_rows(
-            {f"{video}\nframe {frame}, face {face}": load(video, frame, face) for video, frame, face in places}
-        )
-        figure.suptitle(f"masks, evenly drawn from {total:,} (n = {len(places)})")
+    def sheet(keys: list[Key], heading: str) -> Figure:
+        figure = mask_rows({_face_title(key): load(*key) for key in keys})
+        figure.suptitle(style.counted(heading, len(keys), len(keys)))
         return figure
 
-    _browse(tree, render, sheet, "masks", masks["video_id"].nunique())
+    _browse(masks, "masks", lambda *key: render_masks(*load(*key)), sheet, MASK_EXAMPLES)
 
 
 def browse_frames(
@@ -98,63 +80,47 @@ def browse_frames(
     """Browse frames with their faces by video and frame.
 
     Args:
-        frames: video_id → the indices of its examined frames.
-        load: (video_id, frame_index) → the frame, (H, W, 3) uint8 RGB, and its faces.
+        frames: video_id -> indices of the examined frames.
+        load: (video_id, frame_index) -> frame, (H, W, 3) uint8 RGB, and its faces.
     """
-    tree = {
-        name: {int(index): [0] for index in indices}
-        for name, indices in list(frames.items())[:MOST_VIDEOS]
-        if len(indices)
-    }
+    table = pd.DataFrame([(name, index, 0) for name, row in frames.items() for index in row], columns=KEY_COLUMNS)
 
-    def render(video_id: str, frame_index: int, _: int) -> bytes:
-        return render_frame(*load(video_id, frame_index))
+    def sheet(keys: list[Key], heading: str) -> Figure:
+        pictures = [draw_faces(*load(video, frame)) for video, frame, _ in keys]
+        return contact_sheet(pictures, [f"{video}\nframe {frame}" for video, frame, _ in keys], 4, heading)
 
-    def sheet() -> Figure:
-        places, total = _examples(tree, EXAMPLES)
-        drawn = [draw_faces(*load(video, frame)) for video, frame, _ in places]
-        titles = [f"{video}\nframe {frame}" for video, frame, _ in places]
-        return contact_sheet(drawn, titles, columns=4, heading=f"frames, evenly drawn from {total:,}")
-
-    _browse(tree, render, sheet, "frames", len(frames))
+    _browse(table, "frames", lambda video, frame, _: render_frame(*load(video, frame)), sheet)
 
 
 def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, Box, float]]) -> None:
     """Browse scored faces by video, frame and face.
 
     Args:
-        scores: one row a face: video_id, frame_index, face_index.
-        load: (video_id, frame_index, face_index) → the frame, (H, W, 3) uint8 RGB, the face's box and its score.
-    Raises:
-        ValueError: if a column is missing.
+        scores: one row per face with video_id, frame_index, face_index.
+        load: (video_id, frame_index, face_index) -> frame, (H, W, 3) uint8 RGB, box and score of the face.
     """
-    require_columns(scores, ("video_id", "frame_index", "face_index"), "browse_predictions")
-    tree = _tree(scores)
+    style.require_columns(scores, KEY_COLUMNS, "browse_predictions")
 
-    def sheet() -> Figure:
-        places, total = _examples(tree, EXAMPLES)
-        drawn = [draw_score(*load(*place)) for place in places]
-        titles = [f"{video}\nframe {frame}, face {face}" for video, frame, face in places]
-        return contact_sheet(drawn, titles, columns=4, heading=f"scored faces, evenly drawn from {total:,}")
+    def sheet(keys: list[Key], heading: str) -> Figure:
+        pictures = [draw_score(*load(*key)) for key in keys]
+        return contact_sheet(pictures, [_face_title(key) for key in keys], 4, heading)
 
-    _browse(tree, lambda *place: render_prediction(*load(*place)), sheet, "predictions", scores["video_id"].nunique())
+    _browse(scores, "scored faces", lambda *key: render_prediction(*load(*key)), sheet)
 
 
-def preview_augmentation(
-    choices: Mapping[str, Collection[str]], draw: Callable[[str, int, float], BeforeAfter]
-) -> None:
-    """Try what training does to one crop: choose a transform or a cut-out, the number of the draw and the place in its range.
+def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[[str, int, float], FourImages]) -> None:
+    """Preview on one crop what the augmentation of training does.
 
     Args:
-        choices: what can be looked at → which of the sliders "draw" and "range" it has; the others are hidden.
-        draw: (choice, number of the draw, place in the range: 0 = its low end, 1 = its high end) → crop and mask before, crop and mask
-            after, as `render_augmentation` takes them, all of one height and width.
+        choices: transform or cut-out -> the sliders that it uses, of "draw" and "range"; the others are hidden.
+        draw: (choice, number of the draw, position in the range: 0 = low end, 1 = high end) -> crop and mask before,
+            crop and mask after, all of one height and width; see `render_augmentation`.
     """
 
     def block(choice: str) -> np.ndarray:
         before, before_mask, after, after_mask = draw(choice, 0, 1.0)
-        masks = [np.repeat(mask[..., None], 3, axis=2) for mask in (before_mask, after_mask)]
-        return np.vstack([np.hstack([before, after]), np.hstack(masks)])
+        masks = np.hstack([before_mask, after_mask])
+        return np.vstack([np.hstack([before, after]), np.repeat(masks[..., None], 3, axis=2)])
 
     def sheet() -> Figure:
         heading = "before | after, crop above mask; draw 0 at the high end"
@@ -163,114 +129,155 @@ def preview_augmentation(
     def render(choice: str, number: int, share: float) -> bytes:
         return render_augmentation(*draw(choice, number, share))
 
-    _show(sheet, "augmentation", (lambda: _Preview(choices, render)) if choices else None)
+    _display("augmentation", sheet, (lambda: _preview_widgets(choices, render)) if choices else None)
 
 
-# The shells --------------------------------------------------------------------------------------------------------------------------
-class _Picture:
-    """A line of text and the picture below it."""
-
-    def __init__(self) -> None:
-        self.where = widgets.HTML()
-        self.image = widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
-
-    def draw(self, text: str, render: Callable[[], bytes]) -> None:
-        """Draw a picture, or say why there is none: a widget's errors go to a log that nobody sees."""
-        try:
-            self.image.value = render()
-        except (OSError, ValueError) as error:
-            self.image.value = b""
-            text = f"{text}: {error}"
-        self.where.value = html.escape(text)
+def _face_title(key: Key) -> str:
+    video_id, frame_index, face_index = key
+    return f"{video_id}\nframe {frame_index}, face {face_index}"
 
 
-class _Preview:
-    """The widgets of `preview_augmentation`."""
-
-    def __init__(self, choices: Mapping[str, Collection[str]], render: Callable[[str, int, float], bytes]) -> None:
-        self._choices, self._render = choices, render
-        self.choice = widgets.Dropdown(options=list(choices), description="look at", layout=WIDE)
-        self.draw = widgets.IntSlider(0, 0, DRAWS - 1, description="draw", continuous_update=False, layout=WIDE)
-        self.range = widgets.FloatSlider(
-            1.0, min=0, max=1, step=0.05, description="range", continuous_update=False, layout=WIDE
-        )
-        self.picture = _Picture()
-        self.box = widgets.VBox([self.choice, self.draw, self.range, self.picture.where, self.picture.image])
-        for slider in (self.choice, self.draw, self.range):
-            slider.observe(self._look, "value")
-        self._look()
-
-    def _look(self, _: object = None) -> None:
-        choice, number, share = self.choice.value, self.draw.value, self.range.value
-        sliders = self._choices[choice]
-        self.draw.layout.display = None if "draw" in sliders else "none"
-        self.range.layout.display = None if "range" in sliders else "none"
-        draw = f", draw {number}" if "draw" in sliders else ""
-        place = f", at {share:.0%} of its range" if "range" in sliders else ""
-        self.picture.draw(f"{choice}{draw}{place}", lambda: self._render(choice, number, share))
-
-
-class _Browser:
-    """The widgets of one browser; what they are set to is where it stands."""
-
-    def __init__(self, tree: Tree, render: Callable[[str, int, int], bytes], note: str) -> None:
-        self._tree, self._render, self._note = tree, render, note
-        self.video = widgets.Dropdown(options=list(tree), description="video", layout=WIDE)
-        self.frame = widgets.SelectionSlider(options=[0], description="frame", continuous_update=False, layout=WIDE)
-        self.face = widgets.SelectionSlider(options=[0], description="face", continuous_update=False, layout=WIDE)
-        self.picture = _Picture()
-        self.box = widgets.VBox([self.video, self.frame, self.face, self.picture.where, self.picture.image])
-        self.video.observe(self._enter_video, "value")
-        self.frame.observe(self._enter_frame, "value")
-        self.face.observe(self._look, "value")
-        self._enter_video()
-
-    def _enter_video(self, _: object = None) -> None:
-        self._offer(self.frame, self._enter_frame, sorted(self._tree[self.video.value]))
-        self._enter_frame()
-
-    def _enter_frame(self, _: object = None) -> None:
-        faces = sorted(self._tree[self.video.value][self.frame.value])
-        self._offer(self.face, self._look, faces)
-        self.face.layout.display = "none" if len(faces) == 1 else None
-        self._look()
-
-    def _offer(self, slider: widgets.SelectionSlider, observer: Callable[[object], None], options: list[int]) -> None:
-        """Give a slider new options in silence: one picture is drawn for one move, not one for every widget that follows."""
-        slider.unobserve(observer, "value")
-        slider.options = options
-        slider.observe(observer, "value")
-
-    def _look(self, _: object = None) -> None:
-        place = (self.video.value, self.frame.value, self.face.value)
-        face = (
-            "" if self.face.options == (0,) else f", face {place[2]}"
-        )  # where there is one face there is nothing to tell
-        text = f"{place[0]}, frame {place[1]}{face}{self._note}"
-        self.picture.draw(text, lambda: self._render(*place))
+def _first_videos(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["video_id"].isin(table["video_id"].unique()[:MOST_VIDEOS])]
 
 
 def _browse(
-    tree: Tree, render: Callable[[str, int, int], bytes], sheet: Callable[[], Figure], noun: str, video_count: int
+    table: pd.DataFrame,
+    noun: str,
+    render: Callable[..., bytes],
+    sheet: Callable[[list[Key], str], Figure],
+    examples: int = EXAMPLES,
 ) -> None:
-    """Display a browser: see `_show`."""
-    note = f" (first {len(tree):,} of {video_count:,} videos)" if video_count > len(tree) else ""
-    _show(sheet, noun, (lambda: _Browser(tree, render, note)) if tree else None)
+    """Display a browser of pictures.
 
-
-def _show(sheet: Callable[[], Figure], noun: str, make: Callable[[], "_Browser | _Preview"] | None) -> None:
-    """Display the static sheet and, where there are any and unless headless, the widgets: one output that holds both.
-
-    The widgets come first, alone: the sheet takes seconds, and with them a person can begin.
+    Args:
+        table: one row per picture with `KEY_COLUMNS`.
+        noun: what the pictures show, in plural.
+        render: (video_id, frame_index, face_index) -> PNG.
+        sheet: (keys, heading) -> contact sheet of these pictures.
+        examples: largest number of pictures on the contact sheet.
     """
-    if not make or os.environ.get("DFDC_HEADLESS"):
+    rows, video_count = _first_videos(table)[KEY_COLUMNS], table["video_id"].nunique()
+    tree: dict[str, dict[int, list[int]]] = {name: {} for name in rows["video_id"].unique()}
+    for video, frame, face in rows.sort_values(KEY_COLUMNS).itertuples(index=False, name=None):
+        tree[video].setdefault(int(frame), []).append(int(face))
+    keys = [(video, frame, face) for video in tree for frame, faces in tree[video].items() for face in faces]
+    shown = [keys[index] for index in evenly_spaced(len(keys), examples)]
+    heading = noun if len(shown) == len(keys) else f"{noun}, evenly spaced among {len(keys):,}"
+    note = f" (first {len(tree):,} of {video_count:,} videos)" if video_count > len(tree) else ""
+    make_widgets = (lambda: _browser_widgets(tree, render, note)) if tree else None
+    _display(noun, lambda: sheet(shown, heading), make_widgets)
+
+
+def _browser_widgets(
+    tree: Mapping[str, Mapping[int, Sequence[int]]], render: Callable[[str, int, int], bytes], note: str
+) -> widgets.VBox:
+    """Return a list of videos, sliders for frames and faces, and the chosen picture.
+
+    Args:
+        tree: video_id -> frame_index -> face indices.
+        render: (video_id, frame_index, face_index) -> PNG.
+        note: end of every caption.
+    """
+    video = widgets.Dropdown(options=list(tree), description="video", layout=LAYOUT)
+    frame, face = (
+        widgets.SelectionSlider(options=[0], description=name, continuous_update=False, layout=LAYOUT)
+        for name in ("frame", "face")
+    )
+
+    def caption(video_id: str, frame_index: int, face_index: int) -> str:
+        face_text = "" if tree[video_id][frame_index] == [0] else f", face {face_index}"
+        return f"{video_id}, frame {frame_index}{face_text}{note}"
+
+    box, update = _box([video, frame, face], caption, render)
+
+    def offer_faces(_: object = None) -> None:
+        faces = tree[video.value][frame.value]
+        _set_options(face, faces, update)
+        face.layout.display = "none" if len(faces) == 1 else None
+        update()
+
+    def offer_frames(_: object = None) -> None:
+        _set_options(frame, list(tree[video.value]), offer_faces)
+        offer_faces()
+
+    video.observe(offer_frames, "value")
+    frame.observe(offer_faces, "value")
+    face.observe(update, "value")
+    offer_frames()
+    return box
+
+
+def _set_options(slider: widgets.SelectionSlider, options: Sequence[int], observer: Callable[..., None]) -> None:
+    """Set a slider's options without notifying its observer, so that one move draws one picture."""
+    slider.unobserve_all("value")
+    slider.options = options
+    slider.observe(observer, "value")
+
+
+def _preview_widgets(
+    choices: Mapping[str, Collection[str]], render: Callable[[str, int, float], bytes]
+) -> widgets.VBox:
+    """Return a list of choices, sliders for the draw and the range, and the picture."""
+    view = widgets.Dropdown(options=list(choices), description="view", layout=LAYOUT)
+    draw = widgets.IntSlider(0, 0, DRAWS - 1, description="draw", continuous_update=False, layout=LAYOUT)
+    place = widgets.FloatSlider(1, min=0, max=1, step=0.05, description="range", continuous_update=False, layout=LAYOUT)
+
+    def caption(choice: str, number: int, share: float) -> str:
+        draw_text = f", draw {number}" if "draw" in choices[choice] else ""
+        range_text = f", at {share:.0%} of its range" if "range" in choices[choice] else ""
+        return f"{choice}{draw_text}{range_text}"
+
+    box, update = _box([view, draw, place], caption, render)
+
+    def look(_: object = None) -> None:
+        for slider in (draw, place):
+            slider.layout.display = None if slider.description in choices[view.value] else "none"
+        update()
+
+    for control in (view, draw, place):
+        control.observe(look, "value")
+    look()
+    return box
+
+
+def _box(
+    controls: Sequence[widgets.ValueWidget], caption: Callable[..., str], render: Callable[..., bytes]
+) -> tuple[widgets.VBox, Callable[..., None]]:
+    """Return controls with a caption and a picture below, and the function that updates both.
+
+    `caption` and `render` get the values of the controls. An error of `render` appears in the caption, because Jupyter
+    writes errors of widgets to a log that users do not see.
+    """
+    text = widgets.HTML()
+    image = widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
+
+    def update(_: object = None) -> None:
+        values = [control.value for control in controls]
+        message = caption(*values)
+        try:
+            image.value = render(*values)
+        except (OSError, ValueError) as error:
+            image.value = b""
+            message = f"{message}: {error}"
+        text.value = html.escape(message)
+
+    return widgets.VBox([*controls, text, image]), update
+
+
+def _display(noun: str, sheet: Callable[[], Figure], make_widgets: Callable[[], widgets.VBox] | None) -> None:
+    """Display widgets and contact sheet as one output; only the sheet if there are no widgets or `DFDC_HEADLESS` is set.
+
+    The widgets are displayed first, because the sheet takes seconds.
+    """
+    if not make_widgets or os.environ.get("DFDC_HEADLESS"):
         display(_static(sheet, noun), raw=True)
         return
-    key = f"{noun} {_cell_id()}"
-    if key in _open:
-        _close(_open.pop(key).box)
-    _open[key] = make()
-    bundle = _open[key].box._repr_mimebundle_()
+    name = f"{noun} {_cell_id()}"
+    if name in _open_viewers:
+        _close(_open_viewers.pop(name))
+    box = _open_viewers[name] = make_widgets()
+    bundle = box._repr_mimebundle_()
     handle = display(bundle, raw=True, display_id=True)
     handle.update(bundle | _static(sheet, noun), raw=True)
 
@@ -280,7 +287,7 @@ def _static(sheet: Callable[[], Figure], noun: str) -> dict[str, str]:
 
 
 def _close(box: widgets.VBox) -> None:
-    """Close a box and all that it holds, or the kernel would keep them."""
+    """Close a box and its children, which the kernel would otherwise hold in memory."""
     for widget in (box, *box.children):
         for part in (widget.layout, getattr(widget, "style", None), widget):
             if part is not None:
@@ -288,25 +295,6 @@ def _close(box: widgets.VBox) -> None:
 
 
 def _cell_id() -> str:
-    """Name the notebook cell that runs, where the front end tells; two cells may each hold a viewer of one kind."""
+    """Return the id of the running notebook cell, or an empty string if the front end sends none."""
     parent: dict = getattr(get_ipython(), "get_parent", dict)()
     return parent.get("metadata", {}).get("cellId", "")
-
-
-def _tree(table: pd.DataFrame) -> dict[str, dict[int, list[int]]]:
-    tree: dict[str, dict[int, list[int]]] = {name: {} for name in table["video_id"].unique()[:MOST_VIDEOS]}
-    rows = table[table["video_id"].isin(list(tree))]
-    for video_id, frame_index, face_index in zip(
-        rows["video_id"], rows["frame_index"], rows["face_index"], strict=True
-    ):
-        tree[video_id].setdefault(int(frame_index), []).append(int(face_index))
-    return tree
-
-
-def _examples(tree: Tree, most: int) -> tuple[list[tuple[str, int, int]], int]:
-    """Draw places evenly from all, for the static sheet; and say how many there are."""
-    places = [
-        (video, frame, face) for video, frames in tree.items() for frame in sorted(frames) for face in frames[frame]
-    ]
-    step = max(1.0, (len(places) - 1) / (most - 1))
-    return [places[round(number * step)] for number in range(min(most, len(places)))], len(places)
