@@ -16,16 +16,12 @@ HASHED_FRAMES = {0, 30}  # the first frame and one a second later
 
 
 def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: int = 0) -> list[leak_audit.Leak]:
-    """Assign every video to a fold, look for leaks between folds, and write folds.csv and leaks.csv.
+    """Assign every video to a fold and write folds.csv; return the leaks between folds and write leaks.csv.
 
     Args:
-        run: the run folder, with videos.csv.
         scheme: "leak-free" (no identity in two folds) or "winner" (by DFDC part, 16 folds).
-        fold_count: of the leak-free scheme.
-        seed: of the leak-free scheme.
+        fold_count, seed: of the leak-free scheme.
         workers: processes; 0 = one per core.
-    Returns:
-        The leaks; [] if there are none.
     Raises:
         ValueError: for an unknown scheme, more folds than groups, or if no video has a label.
     """
@@ -35,7 +31,9 @@ def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: i
             f"folds need labels, but none of the {len(videos)} videos has one: "
             "stop after the crops with `dfdc run --to 02`, or score the videos with `dfdc predict`"
         )
-    assigned = _assign(videos, scheme, fold_count, seed)
+    if scheme not in ("leak-free", "winner"):
+        raise ValueError(f'SCHEME must be "leak-free" or "winner", got "{scheme}"')
+    assigned = folds.winner_folds(videos) if scheme == "winner" else folds.leak_free_folds(videos, fold_count, seed)
     groups = folds.identity_groups(videos)
     rows = [(v.video_id, assigned[v.video_id], groups[v.video_id], v.label, v.method) for v in videos]
     table = pd.DataFrame(rows, columns=["video_id", "fold", "group", "label", "method"])
@@ -47,29 +45,20 @@ def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: i
     return leaks
 
 
-def _assign(videos: Sequence[Video], scheme: str, fold_count: int, seed: int) -> dict[str, int]:
-    if scheme == "winner":
-        return folds.winner_folds(videos)
-    if scheme == "leak-free":
-        return folds.leak_free_folds(videos, fold_count, seed)
-    raise ValueError(f'SCHEME must be "leak-free" or "winner", got "{scheme}"')
-
-
 def _hash_videos(run: Run, videos: Sequence[Video], workers: int) -> dict[str, tuple[int, ...]]:
     """Return the perceptual hashes of all readable videos except fakes, which look like their originals."""
     code = code_fingerprint("dfdc_lib.data.leak_audit", "dfdc_lib.data.video")
     infos, jobs, decided = run.read_infos(), [], []
     for source in videos:
+        name = source.video_id
         if source.label == FAKE:
-            note = "a fake looks like its original"
-            decided.append(Outcome(video_id=source.video_id, status="not needed", note=note))
-        elif source.video_id not in infos:
-            decided.append(Outcome(video_id=source.video_id, status="failed before", note="unreadable, see 00_videos"))
+            decided.append(Outcome(video_id=name, status="not needed", note="a fake looks like its original"))
+        elif name not in infos:
+            decided.append(Outcome(video_id=name, status="failed before", note="unreadable, see 00_videos"))
         else:
             expected = fingerprint(code, input_fingerprint(source.path))
             make = partial(_hash_video, run, source, expected)
-            path = run.hash_path(source.video_id)
-            jobs.append(Job(source.video_id, {path: expected}, VideoHashes, make, _hash_outcome))
+            jobs.append(Job(name, {run.hash_path(name): expected}, VideoHashes, make, _hash_outcome))
     outcomes = run_jobs(run, STAGE, jobs, decided, in_processes(workers))
     return {name: run.read_record(run.hash_path(name), VideoHashes).hashes for name in done_videos(outcomes)}
 

@@ -75,12 +75,8 @@ def leak_free_folds(videos: Sequence[Video], fold_count: int, seed: int = 0) -> 
     the sum of (n(f, s) / N(s))^2, which is minimal if every stratum is spread evenly. An empty fold costs 0 and is the
     smallest, so none stays empty.
 
-    Args:
-        videos: in any order; the result does not depend on it.
-        fold_count: 2 or more.
-        seed: equal seeds give equal folds.
     Returns:
-        video_id -> fold, 0 to fold_count - 1.
+        video_id -> fold, 0 to fold_count - 1; independent of the order of the videos.
     Raises:
         ValueError: if fold_count is below 2 or above the number of groups.
     Source:

@@ -52,7 +52,7 @@ def audit(videos: Sequence[Video], folds: Mapping[str, int], hashes: Mapping[str
 
     Args:
         videos: all of the run.
-        folds: video_id -> fold, for each of them.
+        folds: video_id -> fold, for all of them.
         hashes: video_id -> `perceptual_hash` of a few frames, for the originals; {} compares by name only.
     Returns:
         Sorted. "identity": one per identity (or original with its fakes) and pair of folds; identities with equal
@@ -87,15 +87,13 @@ def perceptual_hash(image: np.ndarray) -> int:
 
 
 def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMILAR_DISTANCE) -> list[SimilarPair]:
-    """Compare every video with every other and return the pairs that seem to show one scene.
+    """Compare every video with every other; return those that seem to show one scene, nearest first, video_a < video_b.
 
     20,000 videos with two hashes each take a few seconds; of random hashes, 178 pairs would be within SIMILAR_DISTANCE.
 
     Args:
         hashes: video_id -> `perceptual_hash` of a few of its frames; FLAT_HASH is ignored.
         max_distance: largest distance in bits between the nearest frames of two videos.
-    Returns:
-        Nearest first; video_a < video_b.
     """
     video_ids = sorted(hashes)
     rows = [(number, value) for number, name in enumerate(video_ids) for value in hashes[name] if value != FLAT_HASH]

@@ -101,8 +101,8 @@ def make_sample(root: Path, seed: int = 0, seconds: float = 2.4, workers: int = 
         partial = root.with_name(f".{root.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         new = partial / "new"
-        _write_scenes(new, seed, round(seconds * FPS), workers)
         _write_metadata(new)
+        _write_scenes(new, seed, round(seconds * FPS), workers)
         (new / MARKER).write_text(json.dumps(settings | {"content": _content(new)}, indent=1))
         if root.exists():
             root.rename(partial / "old")
@@ -112,7 +112,7 @@ def make_sample(root: Path, seed: int = 0, seconds: float = 2.4, workers: int = 
 
 
 def true_mask_path(root: Path, video_id: str, frame_index: int) -> Path:
-    """Return the path of a fake frame's true mask: (H, W) uint8, the share of forged pixels, 255 = all forged."""
+    """Return the path of the true mask of a fake's frame: (H, W) uint8, how much of a pixel is forged, 255 = all."""
     return root / "true_masks" / video_id / f"{frame_index:05d}.png"
 
 
@@ -122,8 +122,6 @@ def is_of_sample(path: Path) -> bool:
 
 
 def _write_scenes(folder: Path, seed: int, frame_count: int, workers: int) -> None:
-    for part in {scene.part for scene in SCENES}:
-        (folder / f"dfdc_train_part_{part}").mkdir(parents=True, exist_ok=True)
     largest_first = sorted(SCENES, key=lambda scene: -scene.size[0] * scene.size[1] * (1 + len(scene.forgeries)))
     with worker_pool(min(workers or core_count(), len(SCENES))) as pool:
         jobs = [pool.submit(_write_scene, scene, folder, seed, frame_count) for scene in largest_first]
@@ -149,14 +147,16 @@ def _write_scene(scene: Scene, folder: Path, seed: int, frame_count: int) -> Non
 
 
 def _write_metadata(folder: Path) -> None:
-    parts: dict[int, dict[str, dict[str, str]]] = {}
+    """Write a metadata.json into the folder of every part."""
+    parts: dict[Path, dict[str, dict[str, str]]] = {}
     for scene in SCENES:
-        entries = parts.setdefault(scene.part, {})
+        entries = parts.setdefault(folder / f"dfdc_train_part_{scene.part}", {})
         entries[f"{scene.name}.mp4"] = {"label": "REAL", "split": "train"}
         fake = {"label": "FAKE", "split": "train", "original": f"{scene.name}.mp4"}
         entries |= {f"{scene.name}_{forgery.suffix}.mp4": fake for forgery in scene.forgeries}
     for part, entries in parts.items():
-        (folder / f"dfdc_train_part_{part}" / "metadata.json").write_text(json.dumps(entries, indent=1))
+        part.mkdir(parents=True)
+        (part / "metadata.json").write_text(json.dumps(entries, indent=1))
 
 
 def _refuse_other_folder(root: Path) -> None:

@@ -3,7 +3,6 @@
 Input: a video file. Output: its frames, upright and in order; only the requested ones become RGB arrays. `VideoReader`
 decodes without seeking: key frames are about ten seconds apart, so seeking is not faster, and it is not always exact.
 Frames between a damaged packet and the next key frame show artefacts; they are dropped and counted as missing.
-`video_writer` encodes frames as H.264.
 """
 
 import math
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from heapq import heappop, heappush
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +33,6 @@ class VideoReader:
     """An open video file. Use it in a `with` statement and read it once.
 
     Args:
-        path: the file.
         threads: decoding threads; 0 = FFmpeg's default. One thread recovers the most frames of a damaged file.
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -95,15 +93,15 @@ class VideoReader:
     def _read_info(self, stream: "av.video.VideoStream", first: av.VideoFrame) -> VideoInfo:
         clockwise = round(-first.rotation / 90) * 90 % 360  # FFmpeg counts counter-clockwise
         height, width = (first.height, first.width) if clockwise % 180 == 0 else (first.width, first.height)
-        duration_seconds = (self._container.duration or 0) / av.time_base
+        seconds = (self._container.duration or 0) / av.time_base
         if stream.duration and stream.time_base:
-            duration_seconds = float(stream.duration * stream.time_base)
+            seconds = float(stream.duration * stream.time_base)
         return VideoInfo(
             height=height,
             width=width,
             fps=round(float(stream.average_rate or stream.guessed_rate or 0), 3),
             frame_count=stream.frames,
-            duration_seconds=round(duration_seconds, 3),
+            duration_seconds=round(seconds, 3),
             rotation_degrees=clockwise,
         )
 
@@ -116,13 +114,8 @@ def read_info(path: Path) -> VideoInfo:
 
 def read_frames(path: Path, frame_indices: set[int], threads: int = 0) -> list[Frame]:
     """Read the frames with the given indices, without those that the file lacks; raises like `VideoReader`."""
-    frames: list[Frame] = []
     with VideoReader(path, threads) as reader:
-        for frame in reader.frames(frame_indices.__contains__):
-            frames.append(frame)
-            if frame.frame_index == max(frame_indices):
-                break
-    return frames
+        return list(islice(reader.frames(frame_indices.__contains__), len(frame_indices)))
 
 
 def count_frames(path: Path) -> int:
@@ -139,7 +132,7 @@ def video_writer(
     """Open an H.264 file (yuv420p) for writing; with one encoder thread, equal frames give equal bytes.
 
     Args:
-        path: of the file; its suffix selects the container.
+        path: its suffix selects the container.
         size: even (height, width) of the upright frames.
         rate: frames per second.
         options: of libx264.

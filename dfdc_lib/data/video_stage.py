@@ -13,38 +13,28 @@ STAGE = "00_videos"
 
 
 def find_videos(run: Run, data: str, kind: str = "auto", seed: int = 0, workers: int = 0) -> list[Outcome]:
-    """List the videos of a data set, read their headers and write videos.csv.
+    """List the videos of a data set, read their headers and write videos.csv; an unreadable file has failed.
 
     Args:
-        run: the run folder.
         data: folder of the data set, or a list of videos; "" creates the built-in sample in the run folder.
-        kind: "auto", "dfdc", "ffpp", "celebdf" or "folder".
+        kind: one of `datasets.KINDS`.
         seed: of the sample.
         workers: processes; 0 = one per core.
-    Returns:
-        One outcome per video; an unreadable file has failed.
     Raises:
         ValueError, FileNotFoundError: if the data set does not have the layout of its kind.
     """
     root = project_path(data) if data else sample.make_sample(run.root / "sample", seed=seed, workers=workers)
     videos = list_videos(root, kind)
     code = code_fingerprint("dfdc_lib.data.video")
-    outcomes = run_jobs(run, STAGE, [_info_job(run, item, code) for item in videos], (), in_processes(workers))
+    jobs = []
+    for source in videos:
+        expected = fingerprint(code, input_fingerprint(source.path))
+        make, outcome = partial(_read_info, run, source, expected), partial(_info_outcome, source.video_id)
+        jobs.append(Job(source.video_id, {run.info_path(source.video_id): expected}, VideoInfo, make, outcome))
+    outcomes = run_jobs(run, STAGE, jobs, (), in_processes(workers))
     infos = {video_id: run.read_record(run.info_path(video_id), VideoInfo) for video_id in done_videos(outcomes)}
     run.write_videos(videos, infos)
     return outcomes
-
-
-def _info_job(run: Run, source: Video, code: str) -> Job:
-    expected = fingerprint(code, input_fingerprint(source.path))
-    path = run.info_path(source.video_id)
-    return Job(
-        source.video_id,
-        {path: expected},
-        VideoInfo,
-        make=partial(_read_info, run, source, expected),
-        outcome=partial(_info_outcome, source.video_id),
-    )
 
 
 def _read_info(run: Run, source: Video, expected: str) -> VideoInfo:

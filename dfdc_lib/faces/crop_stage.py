@@ -12,14 +12,14 @@ from dfdc_lib.data.video import Frame, VideoReader
 from dfdc_lib.faces import crops
 from dfdc_lib.faces.alignment import Alignment, align_box, align_landmarks, align_videos
 from dfdc_lib.faces.box_source import boxes_source
-from dfdc_lib.records import BOX_COLUMNS, Crop, Face, FaceKey, Outcome, Video, VideoCrops
+from dfdc_lib.records import BOX_COLUMNS, KEY_COLUMNS, Crop, Face, FaceKey, Outcome, Video, VideoCrops
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
 from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run_jobs
 
 STAGE = "02_crop_faces"
 CROP_COLUMNS = [
-    *("video_id", "frame_index", "face_index", "time_seconds", "confidence"),
+    *(*KEY_COLUMNS, "time_seconds", "confidence"),
     *BOX_COLUMNS,  # the face, in pixels of the frame
     *("area_x0", "area_y0", "area_x1", "area_y1"),  # the crop, in pixels of the frame
     *LANDMARK_COLUMNS,  # in pixels of the crop
@@ -30,28 +30,23 @@ def crop_faces(run: Run, margin: float = crops.DEFAULT_MARGIN, workers: int = 0)
     """Cut every face out of every examined frame.
 
     Args:
-        run: the run folder, with boxes/.
         margin: fraction of the box's side added on each side.
         workers: processes; 0 = one per core.
-    Returns:
-        One outcome per video.
     """
-    infos, videos = run.read_infos(), run.read_videos()
-    by_id = {video.video_id: video for video in videos}
+    infos, by_id = run.read_infos(), {video.video_id: video for video in run.read_videos()}
     detected = run.read_outcomes("01_detect_faces")
     code = code_fingerprint("dfdc_lib.faces.crop_stage")
     jobs, decided = [], []
-    for video in videos:
-        source = by_id[boxes_source(video, infos).video_id] if video.video_id in infos else video
+    for name, video in by_id.items():
+        source = by_id[boxes_source(video, infos).video_id] if name in infos else video
         boxes = detected[source.video_id]
         if boxes.status in ("failed", "failed before"):
-            decided.append(Outcome(video_id=video.video_id, status="failed before", note=f"no boxes: {boxes.note}"))
+            decided.append(Outcome(video_id=name, status="failed before", note=f"no boxes: {boxes.note}"))
             continue
         files = (input_fingerprint(video.path), input_fingerprint(source.path))
         expected = fingerprint(code, *files, boxes.fingerprint, margin)
         make = partial(_make_crops, run, video, source, margin, expected)
-        records = {run.crops_record_path(video.video_id): expected}
-        jobs.append(Job(video.video_id, records, VideoCrops, make, _crops_outcome))
+        jobs.append(Job(name, {run.crops_record_path(name): expected}, VideoCrops, make, _crops_outcome))
     outcomes = run_jobs(run, STAGE, jobs, decided, in_processes(workers))
     run.write_table("crops.parquet", _crop_table(run, done_videos(outcomes)))
     return outcomes
@@ -70,7 +65,7 @@ def _make_crops(run: Run, video: Video, source: Video, margin: float, expected: 
         for frame in reader.frames(lambda frame_index: frame_index % boxes.settings.frame_stride == 0):
             frame_indices.add(frame.frame_index)
             for crop, image in _cut_frame(video.video_id, frame, faces.get(frame.frame_index, ()), alignment, margin):
-                run.write_image(run.crop_path(FaceKey(video.video_id, crop.frame_index, crop.face_index)), image)
+                run.write_image(run.crop_path(crops.key_of(crop)), image)
                 pixels.update(image.tobytes())
                 made.append(crop)
     record = VideoCrops(
@@ -93,21 +88,14 @@ def _cut_frame(
 ) -> Iterator[tuple[Crop, np.ndarray]]:
     """Yield every face of a frame and its pixels; a face outside the frame is skipped."""
     for face_index, face in enumerate(faces):
+        key = FaceKey(video_id, frame.frame_index, face_index)
         box = align_box(face.box, alignment)
         area = crops.crop_area(box, margin, *frame.image.shape[:2])
         if crops.is_empty(area):  # the fake shows a smaller part of the picture than its original
             continue
-        crop = Crop(
-            video_id=video_id,
-            frame_index=frame.frame_index,
-            face_index=face_index,
-            time_seconds=frame.time_seconds,
-            confidence=face.confidence,
-            box=box,
-            area=area,
-            landmarks=crops.landmarks_in_crop(align_landmarks(face.landmarks, alignment), area),
-        )
-        yield crop, crops.cut(frame.image, area)
+        landmarks = crops.landmarks_in_crop(align_landmarks(face.landmarks, alignment), area)
+        measured = {"time_seconds": frame.time_seconds, "confidence": face.confidence}
+        yield Crop(**key._asdict(), **measured, box=box, area=area, landmarks=landmarks), crops.cut(frame.image, area)
 
 
 def _crops_outcome(record: VideoCrops) -> Outcome:
@@ -117,17 +105,12 @@ def _crops_outcome(record: VideoCrops) -> Outcome:
     if record.frames_only_in_original:
         notes.append(f"{record.frames_only_in_original} examined frames that only {record.boxes_from} has are skipped")
     if record.alignment != Alignment():
-        scale_x, scale_y, offset_x, offset_y = record.alignment
-        shift = f"moved by {offset_x:.0f}, {offset_y:.0f} pixels"
-        notes.append(f"frames of another size: scaled by {scale_x:.3f}, {scale_y:.3f} and {shift}")
+        note = "frames of another size: scaled by {:.3f}, {:.3f} and moved by {:.0f}, {:.0f} pixels"
+        notes.append(note.format(*record.alignment))
     return result_outcome(record, len(record.crops), notes)
 
 
 def _crop_table(run: Run, video_ids: Sequence[str]) -> pd.DataFrame:
-    """Return the crops of all videos, one row each."""
-    values = [
-        (c.video_id, c.frame_index, c.face_index, c.time_seconds, c.confidence, *c.box, *c.area, *np.ravel(c.landmarks))
-        for video_id in video_ids
-        for c in run.read_crops(video_id).crops
-    ]
+    made = [crop for video_id in video_ids for crop in run.read_crops(video_id).crops]
+    values = [(*crops.key_of(c), c.time_seconds, c.confidence, *c.box, *c.area, *np.ravel(c.landmarks)) for c in made]
     return pd.DataFrame(values, columns=CROP_COLUMNS)

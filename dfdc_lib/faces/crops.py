@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from dfdc_lib.records import Box, Landmarks
+from dfdc_lib.records import Box, Crop, FaceKey, Landmarks
 
 DEFAULT_MARGIN = 0.2  # slides: about 20 % of the face box
 
@@ -53,6 +53,11 @@ def cut(image: np.ndarray, area: Area) -> np.ndarray:
 def cut_face(image: np.ndarray, box: Box, margin: float) -> np.ndarray:
     """Return the crop of a face, as a view of the frame."""
     return cut(image, crop_area(box, margin, *image.shape[:2]))
+
+
+def key_of(crop: Crop) -> FaceKey:
+    """Return the key of a crop's face."""
+    return FaceKey(crop.video_id, crop.frame_index, crop.face_index)
 
 
 def landmarks_in_crop(landmarks: Landmarks, area: Area) -> Landmarks:

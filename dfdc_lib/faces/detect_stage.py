@@ -15,28 +15,23 @@ def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", wor
     """Find the faces of every original, and of every fake that cannot use its original's boxes.
 
     Args:
-        run: the run folder, with videos.csv.
-        settings: thresholds, smallest face, frame stride.
         device: "auto", "cpu" or "cuda".
         workers: processes; 0 = one per core.
-    Returns:
-        One outcome per video; "nothing" = no face.
     """
     code = code_fingerprint("dfdc_lib.faces.detect")
     infos, jobs, decided = run.read_infos(), [], []
     for video in run.read_videos():
-        if video.video_id not in infos:
-            decided.append(Outcome(video_id=video.video_id, status="failed before", note="unreadable, see 00_videos"))
+        name = video.video_id
+        if name not in infos:
+            decided.append(Outcome(video_id=name, status="failed before", note="unreadable, see 00_videos"))
             continue
-        source = boxes_source(video, infos)
-        if source.video_id != video.video_id:
-            note = f"uses the boxes of {source.video_id}"
-            decided.append(Outcome(video_id=video.video_id, status="not needed", note=note))
+        source, reason = boxes_source(video, infos)
+        if source != name:
+            decided.append(Outcome(video_id=name, status="not needed", note=f"uses the boxes of {source}"))
             continue
         expected = fingerprint(code, input_fingerprint(video.path), settings)
-        make = partial(_find_faces, run, video, settings, device, expected)
-        records = {run.boxes_path(video.video_id): expected}
-        jobs.append(Job(video.video_id, records, VideoFaces, make, partial(_boxes_outcome, source.reason)))
+        make, outcome = partial(_find_faces, run, video, settings, device, expected), partial(_boxes_outcome, reason)
+        jobs.append(Job(name, {run.boxes_path(name): expected}, VideoFaces, make, outcome))
     return run_jobs(run, STAGE, jobs, decided, in_processes(workers))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dfdc_lib.faces.alignment import Alignment, matching_patch
+from dfdc_lib.faces.crops import key_of
 from dfdc_lib.faces.masks import WINDOW, compare_crops
 from dfdc_lib.records import FAKE, Crop, FaceKey, Mask, Outcome, Video, VideoCrops, VideoMasks
 from dfdc_lib.run_folder import Run
@@ -19,14 +20,7 @@ STAGE = "03_ssim_masks"
 
 
 def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
-    """Compare every fake crop with the same pixels of its original.
-
-    Args:
-        run: the run folder, with crops/.
-        workers: processes; 0 = one per core.
-    Returns:
-        One outcome per video; "nothing" = a fake that cannot be compared frame by frame.
-    """
+    """Compare every fake crop with the same pixels of its original, in `workers` processes (0 = one per core)."""
     cropped = run.read_outcomes("02_crop_faces")
     code = code_fingerprint("dfdc_lib.faces.mask_stage")
     jobs, decided = [], []
@@ -36,26 +30,25 @@ def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
             decided.append(reason)
             continue
         assert video.original_id is not None
-        fingerprints = (cropped[video.video_id].fingerprint, cropped[video.original_id].fingerprint)
-        expected = fingerprint(code, *fingerprints)
-        make = partial(_make_masks, run, video.video_id, video.original_id, expected)
-        records = {run.masks_record_path(video.video_id): expected}
-        jobs.append(Job(video.video_id, records, VideoMasks, make, _masks_outcome))
+        name = video.video_id
+        expected = fingerprint(code, cropped[name].fingerprint, cropped[video.original_id].fingerprint)
+        make = partial(_make_masks, run, name, video.original_id, expected)
+        jobs.append(Job(name, {run.masks_record_path(name): expected}, VideoMasks, make, _masks_outcome))
     outcomes = run_jobs(run, STAGE, jobs, decided, in_processes(workers))
-    run.write_table("masks.csv", _mask_table(run, done_videos(outcomes)))
+    rows = [
+        {"video_id": name} | mask.model_dump() for name in done_videos(outcomes) for mask in run.read_masks(name).masks
+    ]
+    run.write_table("masks.csv", pd.DataFrame(rows, columns=["video_id", *Mask.model_fields]))
     return outcomes
 
 
 def crop_pair(run: Run, key: FaceKey) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same pixels of an original and a fake.
+    """Return the same pixels of the original and of the fake that has the face `key`.
 
-    Args:
-        run: the run folder, with crops/.
-        key: a face of the fake.
     Returns:
-        Original and fake, (H, W, 3) uint8 RGB of one shape; the original is (0, 0, 3) if it does not show the face.
+        (H, W, 3) uint8 RGB, both of one shape; the original is (0, 0, 3) if it does not show the face.
     Raises:
-        KeyError: if one of them has no such crop.
+        KeyError: if one of the two videos has no such crop.
     """
     fakes = run.read_crops(key.video_id)
     originals = run.read_crops(fakes.boxes_from)
@@ -64,17 +57,17 @@ def crop_pair(run: Run, key: FaceKey) -> tuple[np.ndarray, np.ndarray]:
 
 def _no_mask(run: Run, video: Video, cropped: Mapping[str, Outcome]) -> Outcome | None:
     """Return the outcome of a video that gets no masks; None if it can be compared with its original."""
-    crops, original_id = cropped[video.video_id], video.original_id
+    name, original_id = video.video_id, video.original_id
     if video.label != FAKE:
-        return Outcome(video_id=video.video_id, status="not needed", note="only fakes have masks")
-    if crops.status in ("failed", "failed before"):
-        return Outcome(video_id=video.video_id, status="failed before", note="no crops, see 02_crop_faces")
-    if crops.status == "nothing":
-        return Outcome(video_id=video.video_id, status="nothing", note="it has no crops")
-    if original_id is None or run.read_crops(video.video_id).boxes_from != original_id:
-        return Outcome(video_id=video.video_id, status="nothing", note="no original to compare with frame by frame")
+        return Outcome(video_id=name, status="not needed", note="only fakes have masks")
+    if cropped[name].status in ("failed", "failed before"):
+        return Outcome(video_id=name, status="failed before", note="no crops, see 02_crop_faces")
+    if cropped[name].status == "nothing":
+        return Outcome(video_id=name, status="nothing", note="it has no crops")
+    if original_id is None or run.read_crops(name).boxes_from != original_id:
+        return Outcome(video_id=name, status="nothing", note="no original to compare with frame by frame")
     if cropped[original_id].status != "done":
-        return Outcome(video_id=video.video_id, status="failed before", note=f"its original {original_id} has no crops")
+        return Outcome(video_id=name, status="failed before", note=f"its original {original_id} has no crops")
     return None
 
 
@@ -82,15 +75,14 @@ def _make_masks(run: Run, video_id: str, original_id: str, expected: str) -> Vid
     shutil.rmtree(run.masks_record_path(video_id).parent, ignore_errors=True)
     fakes, originals = run.read_crops(video_id), _by_place(run.read_crops(original_id))
     made, pixels = [], hashlib.sha256()
-    for place, fake in _by_place(fakes).items():
-        if place not in originals or min(fake.area[2] - fake.area[0], fake.area[3] - fake.area[1]) < WINDOW:
+    for (frame_index, face_index), fake in _by_place(fakes).items():
+        original = originals.get((frame_index, face_index))
+        if original is None or min(fake.area[2] - fake.area[0], fake.area[3] - fake.area[1]) < WINDOW:
             continue
-        comparison = compare_crops(*_read_pair(run, fake, originals[place], fakes.alignment))
-        run.write_image(run.mask_path(FaceKey(video_id, *place)), comparison.mask)
-        pixels.update(comparison.mask.tobytes())
-        frame_index, face_index = place
-        values = {"ssim": comparison.ssim, "changed_share": comparison.changed_share}
-        made.append(Mask(frame_index=frame_index, face_index=face_index, **values))
+        _, mask, ssim, changed_share = compare_crops(*_read_pair(run, fake, original, fakes.alignment))
+        run.write_image(run.mask_path(key_of(fake)), mask)
+        pixels.update(mask.tobytes())
+        made.append(Mask(frame_index=frame_index, face_index=face_index, ssim=ssim, changed_share=changed_share))
     record = VideoMasks(
         video_id=video_id,
         original_id=original_id,
@@ -113,18 +105,6 @@ def _by_place(record: VideoCrops) -> dict[tuple[int, int], Crop]:
     return {(crop.frame_index, crop.face_index): crop for crop in record.crops}
 
 
-def _read_pair(
-    run: Run, fake: Crop, original: Crop, alignment: tuple[float, float, float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    original_crop, fake_crop = (
-        run.read_image(run.crop_path(FaceKey(crop.video_id, crop.frame_index, crop.face_index)))
-        for crop in (original, fake)
-    )
+def _read_pair(run: Run, fake: Crop, original: Crop, alignment: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    original_crop, fake_crop = (run.read_image(run.crop_path(key_of(crop))) for crop in (original, fake))
     return matching_patch(original_crop, original.area, fake.area, Alignment(*alignment)), fake_crop
-
-
-def _mask_table(run: Run, video_ids: Sequence[str]) -> pd.DataFrame:
-    rows = [
-        {"video_id": video_id} | mask.model_dump() for video_id in video_ids for mask in run.read_masks(video_id).masks
-    ]
-    return pd.DataFrame(rows, columns=["video_id", *Mask.model_fields])

@@ -19,7 +19,7 @@ from dfdc_lib.records import Video, VideoFaces
 from dfdc_lib.viz import style
 from dfdc_lib.viz.style import LABEL_COLOURS, LABEL_MARKERS, NEUTRAL, NEUTRAL_DARK, counted, label_name
 
-FACE_COLOURS = {"0": "#000000", "1": style.NEUTRAL_PALE, "2": style.SKY_BLUE, "3 or more": style.PURPLE}
+FACE_COLOURS = {"0": "black", "1": style.NEUTRAL_PALE, "2": style.SKY_BLUE, "3 or more": style.PURPLE}
 RESIZE_SIDES = {300: "×2", 1000: "×1", 1900: "×0.5"}  # slides: scale up to this longer side of the frame, in pixels
 LAST_RESIZE = "×0.33"  # slides: longer side over 1900
 MOST_ROWS, MOST_STRIPS = 60, 24  # in one figure

@@ -16,16 +16,14 @@ from dfdc_lib.viz.draw import draw_faces, draw_score, fit, overlay_mask
 CROP_SIDE, PANEL_SIDE = 480, 280  # pixels
 FRAME_SIZE = (720, 1280)  # height, width: larger frames are shrunk before they are sent to the browser
 CAPTION_HEIGHT, BORDER = 36, 8  # pixels
+WHITE = (255, 255, 255)
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.75
 
 
 def render_crop(crop: np.ndarray, label: int | None, confidence: float) -> bytes:
-    """Return a crop as PNG, with a border in the colour of its label and a caption.
+    """Return a crop, (H, W, 3) uint8 RGB, with a border in the colour of its label and a caption as PNG.
 
-    Args:
-        crop: (H, W, 3) uint8 RGB.
-        label: 0 = real, 1 = fake, None or NaN = unknown.
-        confidence: the detector's probability, 0-1.
+    `label` is 0 for real, 1 for fake, None or NaN for unknown; `confidence` is the detector's, 0-1.
     """
     name = style.label_name(label)
     square, colour = _on_square(crop, CROP_SIDE), style.rgb(style.LABEL_COLOURS[name])
@@ -37,19 +35,14 @@ def render_masks(original: np.ndarray, fake: np.ndarray, ssim_map: np.ndarray, m
     """Return original, fake, SSIM map, mask and overlay side by side as PNG.
 
     Args:
-        original: (H, W, 3) uint8 RGB.
-        fake: same shape.
-        ssim_map: (H, W) in -1..1; -1 is drawn dark violet, 1 yellow.
+        original, fake: (H, W, 3) uint8 RGB.
+        ssim_map: (H, W) in -1 (dark violet) to 1 (yellow).
         mask: (H, W) uint8; 0 = unchanged.
     """
     levels = np.rint((np.clip(ssim_map, -1, 1) + 1) * 127.5).astype(np.uint8)
-    panels = {
-        "original": original,
-        "fake": fake,
-        f"SSIM, mean {float(np.mean(ssim_map)):.2f}": cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1],
-        "mask": cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB),
-        "overlay": overlay_mask(fake, mask),
-    }
+    panels = {"original": original, "fake": fake}
+    panels[f"SSIM, mean {np.mean(ssim_map):.2f}"] = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    panels |= {"mask": cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), "overlay": overlay_mask(fake, mask)}
     return _strip(panels)
 
 
@@ -66,13 +59,9 @@ def render_prediction(image: np.ndarray, box: Box, score: float) -> bytes:
 def render_augmentation(
     before: np.ndarray, before_mask: np.ndarray, after: np.ndarray, after_mask: np.ndarray
 ) -> bytes:
-    """Return a crop and its mask, each before and after augmentation, side by side as PNG.
+    """Return a crop, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, before and after augmentation as PNG.
 
-    Args:
-        before: (H, W, 3) uint8 RGB.
-        before_mask: (H, W) uint8; 0 = unchanged.
-        after: like `before`; may have another size.
-        after_mask: like `before_mask`, of the size of `after`.
+    The crops may differ in size; each mask has the size of its crop.
     """
     masks = [cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB) for mask in (before_mask, after_mask)]
     return _strip({"before": before, "after": after, "mask before": masks[0], "mask after": masks[1]})
@@ -89,20 +78,17 @@ def _on_square(image: np.ndarray, side: int) -> np.ndarray:
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    square = np.full((side, side, 3), 255, np.uint8)
-    square[top : top + size[1], left : left + size[0]] = scaled
-    return square
+    bottom, right = side - size[1] - top, side - size[0] - left
+    return cv2.copyMakeBorder(scaled, top, bottom, left, right, cv2.BORDER_CONSTANT, value=WHITE)
 
 
 def _captioned(image: np.ndarray, text: str) -> np.ndarray:
-    caption = np.full((CAPTION_HEIGHT, image.shape[1], 3), 255, np.uint8)
     (width, _), _ = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
-    start = (max(0, image.shape[1] - width) // 2, CAPTION_HEIGHT - 11)
-    cv2.putText(caption, text, start, FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([image, caption])
+    start = (max(0, image.shape[1] - width) // 2, image.shape[0] + CAPTION_HEIGHT - 11)
+    page = cv2.copyMakeBorder(image, 0, CAPTION_HEIGHT, 0, 0, cv2.BORDER_CONSTANT, value=WHITE)
+    return cv2.putText(page, text, start, FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def _png(image: np.ndarray) -> bytes:
-    encoded, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    assert encoded
+    _, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return content.tobytes()

@@ -23,14 +23,7 @@ PAIR_HEIGHT, PAIR_GAP = 300, 12  # pixels
 
 
 def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6, heading: str = "") -> Figure:
-    """Return a grid of images.
-
-    Args:
-        images: (H, W, 3) or (H, W) uint8, of any sizes.
-        titles: one per image.
-        columns: images per row.
-        heading: title of the figure; n is added.
-    """
+    """Return a grid of images, (H, W, 3) or (H, W) uint8, of any sizes; the heading gets n appended."""
     if len(images) != len(titles):
         raise ValueError(f"contact_sheet needs one title per image, got {len(titles)} titles for {len(images)} images")
     if not images:
@@ -51,25 +44,18 @@ def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: 
 
 
 def image_rows(rows: Mapping[str, Sequence[np.ndarray]], column_titles: Sequence[str]) -> Figure:
-    """Return one row of images per concept, such as a margin, with the same examples in all rows.
-
-    Args:
-        rows: row label -> images, (H, W, 3) or (H, W) uint8, one per column.
-        column_titles: one per example.
-    """
+    """Return one row of images, (H, W, 3) or (H, W) uint8, per concept, such as a margin; one example per column."""
     for name, images in rows.items():
         if len(images) != len(column_titles):
             raise ValueError(f"each row needs {len(column_titles)} images, got {len(images)} in row {name!r}")
     if not rows or not column_titles:
         return style.in_words("", "no images")
-    cell = WIDTH / len(column_titles)
-    shown = {name: [_shrink(image, cell) for image in rows[name]] for name in list(rows)[:MOST_ROWS]}
+    labels = list(rows)[:MOST_ROWS]
+    shown = [_shrink(image, WIDTH / len(column_titles)) for label in labels for image in rows[label]]
     title = style.counted("", len(column_titles), len(column_titles), "examples")
-    title += style.first_of("rows", len(rows), MOST_ROWS)
-    axes = _row_axes(list(shown), column_titles, [image for images in shown.values() for image in images], title)
-    for row, images in zip(axes, shown.values(), strict=True):
-        for axis, image in zip(row, images, strict=True):
-            _show(axis, image)
+    axes = _row_axes(labels, column_titles, shown, title + style.first_of("rows", len(rows), MOST_ROWS))
+    for axis, image in zip(axes.ravel(), shown, strict=True):
+        _show(axis, image)
     return style.figure_of(axes[0][0])
 
 
@@ -98,21 +84,14 @@ def mask_rows(rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
 
 
 def pair_rows(pairs: Sequence[tuple[str, np.ndarray, np.ndarray]], heading: str) -> Figure:
-    """Return pairs of frames side by side, two pairs per row.
-
-    Args:
-        pairs: title and two frames, (H, W, 3) uint8, of any sizes.
-        heading: title of the figure; n is added.
-    """
+    """Return pairs of frames, each with a title and two (H, W, 3) uint8 images of any sizes, two pairs per row."""
+    if not pairs:
+        return style.in_words(heading, "no pairs")
     gap = np.full((PAIR_HEIGHT, PAIR_GAP, 3), 255, np.uint8)
-    joined = []
-    for _, *frames in pairs[:MOST_IMAGES]:
-        widths = [max(1, round(frame.shape[1] * PAIR_HEIGHT / frame.shape[0])) for frame in frames]
-        left, right = (cv2.resize(frame, (width, PAIR_HEIGHT)) for frame, width in zip(frames, widths, strict=True))
-        joined.append(np.hstack([left, gap, right]))
-    figure = contact_sheet(joined, [text for text, _, _ in pairs[:MOST_IMAGES]], columns=2, heading=heading)
-    if pairs:
-        figure.suptitle(style.counted(heading, len(joined), len(pairs), "pairs"))
+    shown = pairs[:MOST_IMAGES]
+    joined = [np.hstack([_of_pair_height(left), gap, _of_pair_height(right)]) for _, left, right in shown]
+    figure = contact_sheet(joined, [title for title, _, _ in shown], columns=2)
+    figure.suptitle(style.counted(heading, len(shown), len(pairs), "pairs"))
     return figure
 
 
@@ -132,6 +111,10 @@ def _row_axes(
     for axis, label in zip(axes[:, 0], labels, strict=False):
         axis.set_ylabel(style.text(label, int(cell_height / CHARACTER)), fontsize=10)
     return axes
+
+
+def _of_pair_height(frame: np.ndarray) -> np.ndarray:
+    return cv2.resize(frame, (max(1, round(frame.shape[1] * PAIR_HEIGHT / frame.shape[0])), PAIR_HEIGHT))
 
 
 def _aspect(images: Iterable[np.ndarray]) -> float:

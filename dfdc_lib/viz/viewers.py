@@ -1,14 +1,16 @@
-"""Widgets for notebooks: browse frames, crops, masks and scores, and preview the augmentation.
+"""Widgets for notebooks: browse frames, crops, masks and scores by video, frame and face; preview the augmentation.
 
-Input: a table of what there is, and a function that loads one of it when it is shown. Output: one cell output with the
-widgets and a static contact sheet (JPEG). Pages without widgets show the sheet; if `DFDC_HEADLESS` is set, as in the
-pipeline, the output has the sheet only. The pictures come from `renderings`. Sliders follow the arrow keys.
+Input: a table with one row per picture (video_id, frame_index, face_index), and a function `load` that gets these three
+values and returns the arrays of the picture when it is shown. Output: one cell output with the widgets and a static
+contact sheet (JPEG) for pages without widgets; if `DFDC_HEADLESS` is set, as in the pipeline, the contact sheet only.
+Sliders follow the arrow keys. `renderings` draws the pictures.
 """
 
 import base64
 import html
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import ipywidgets as widgets
 import numpy as np
@@ -28,46 +30,39 @@ EXAMPLES, MASK_EXAMPLES = 12, 6  # on a static sheet
 MOST_VIDEOS = 1000  # in a drop-down list
 DRAWS = 100  # on the slider of `preview_augmentation`
 LAYOUT = {"width": "min(640px, 100%)"}
+SLIDER = {"continuous_update": False, "layout": LAYOUT}
 KEY_COLUMNS = ["video_id", "frame_index", "face_index"]
 Key = tuple[str, int, int]  # video_id, frame_index, face_index
 FourImages = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Tree = dict[str, dict[int, list[int]]]  # video_id -> frame_index -> face indices
+Caption = Callable[..., str]  # values of the controls -> text
+Render = Callable[..., bytes]  # values of the controls -> PNG
+MakeSheet = Callable[[list[Key], list[str], str], Figure]  # keys, their titles and the heading -> contact sheet
 
 _open_viewers: dict[str, widgets.VBox] = {}  # kind of viewer and cell -> widgets, closed when the cell runs again
 
 
 def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray]) -> None:
-    """Browse crops by video, frame and face.
-
-    Args:
-        crops: one row per crop with video_id, frame_index, face_index, label, confidence.
-        load: (video_id, frame_index, face_index) -> crop, (H, W, 3) uint8 RGB.
-    """
+    """Browse crops, (H, W, 3) uint8 RGB; the table needs the columns label and confidence too."""
     columns = [*KEY_COLUMNS, "label", "confidence"]
     style.require_columns(crops, columns, "browse_crops")
     rows = _first_videos(crops)[columns].itertuples(index=False, name=None)
     facts = {tuple(key): (label, confidence) for *key, label, confidence in rows}
 
-    def title(key: Key) -> str:
-        label, confidence = facts[key]
-        return f"{_face_title(key)}\n{style.label_name(label)}, {confidence:.3f}"
-
-    def sheet(keys: list[Key], heading: str) -> Figure:
-        return contact_sheet([load(*key) for key in keys], [title(key) for key in keys], heading=heading)
+    def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
+        lines = [f"{style.label_name(facts[key][0])}, {facts[key][1]:.3f}" for key in keys]
+        titles = [f"{title}\n{line}" for title, line in zip(titles, lines, strict=True)]
+        return contact_sheet([load(*key) for key in keys], titles, heading=heading)
 
     _browse(crops, "crops", lambda *key: render_crop(load(*key), *facts[key]), sheet)
 
 
 def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages]) -> None:
-    """Browse masks by video, frame and face.
-
-    Args:
-        masks: one row per mask with video_id, frame_index, face_index.
-        load: (video_id, frame_index, face_index) -> original, fake, SSIM map, mask; see `render_masks`.
-    """
+    """Browse masks; `load` returns original, fake, SSIM map and mask as in `render_masks`."""
     style.require_columns(masks, KEY_COLUMNS, "browse_masks")
 
-    def sheet(keys: list[Key], heading: str) -> Figure:
-        figure = mask_rows({_face_title(key): load(*key) for key in keys})
+    def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
+        figure = mask_rows({title: load(*key) for title, key in zip(titles, keys, strict=True)})
         figure.suptitle(style.counted(heading, len(keys), len(keys)))
         return figure
 
@@ -77,7 +72,7 @@ def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages
 def browse_frames(
     frames: Mapping[str, Sequence[int]], load: Callable[[str, int], tuple[np.ndarray, Sequence[Face]]]
 ) -> None:
-    """Browse frames with their faces by video and frame.
+    """Browse frames with their faces.
 
     Args:
         frames: video_id -> indices of the examined frames.
@@ -85,25 +80,18 @@ def browse_frames(
     """
     table = pd.DataFrame([(name, index, 0) for name, row in frames.items() for index in row], columns=KEY_COLUMNS)
 
-    def sheet(keys: list[Key], heading: str) -> Figure:
-        pictures = [draw_faces(*load(video, frame)) for video, frame, _ in keys]
-        return contact_sheet(pictures, [f"{video}\nframe {frame}" for video, frame, _ in keys], 4, heading)
+    def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
+        return contact_sheet([draw_faces(*load(*key[:2])) for key in keys], titles, 4, heading)
 
-    _browse(table, "frames", lambda video, frame, _: render_frame(*load(video, frame)), sheet)
+    _browse(table, "frames", lambda *key: render_frame(*load(*key[:2])), sheet)
 
 
 def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, Box, float]]) -> None:
-    """Browse scored faces by video, frame and face.
-
-    Args:
-        scores: one row per face with video_id, frame_index, face_index.
-        load: (video_id, frame_index, face_index) -> frame, (H, W, 3) uint8 RGB, box and score of the face.
-    """
+    """Browse scored faces; `load` returns the frame, (H, W, 3) uint8 RGB, and the face's box and score."""
     style.require_columns(scores, KEY_COLUMNS, "browse_predictions")
 
-    def sheet(keys: list[Key], heading: str) -> Figure:
-        pictures = [draw_score(*load(*key)) for key in keys]
-        return contact_sheet(pictures, [_face_title(key) for key in keys], 4, heading)
+    def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
+        return contact_sheet([draw_score(*load(*key)) for key in keys], titles, 4, heading)
 
     _browse(scores, "scored faces", lambda *key: render_prediction(*load(*key)), sheet)
 
@@ -126,175 +114,110 @@ def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[
         heading = "before | after, crop above mask; draw 0 at the high end"
         return contact_sheet([block(choice) for choice in choices], list(choices), heading=heading)
 
-    def render(choice: str, number: int, share: float) -> bytes:
-        return render_augmentation(*draw(choice, number, share))
-
-    _display("augmentation", sheet, (lambda: _preview_widgets(choices, render)) if choices else None)
-
-
-def _face_title(key: Key) -> str:
-    video_id, frame_index, face_index = key
-    return f"{video_id}\nframe {frame_index}, face {face_index}"
+    make_widgets = partial(_preview_widgets, choices, lambda *state: render_augmentation(*draw(*state)))
+    _display("augmentation", sheet, make_widgets if choices else None)
 
 
 def _first_videos(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["video_id"].isin(table["video_id"].unique()[:MOST_VIDEOS])]
 
 
-def _browse(
-    table: pd.DataFrame,
-    noun: str,
-    render: Callable[..., bytes],
-    sheet: Callable[[list[Key], str], Figure],
-    examples: int = EXAMPLES,
-) -> None:
-    """Display a browser of pictures.
-
-    Args:
-        table: one row per picture with `KEY_COLUMNS`.
-        noun: what the pictures show, in plural.
-        render: (video_id, frame_index, face_index) -> PNG.
-        sheet: (keys, heading) -> contact sheet of these pictures.
-        examples: largest number of pictures on the contact sheet.
-    """
+def _browse(table: pd.DataFrame, noun: str, render: Render, sheet: MakeSheet, examples: int = EXAMPLES) -> None:
+    """Display a browser of pictures, one per row of the table; `render` turns a key into PNG."""
     rows, video_count = _first_videos(table)[KEY_COLUMNS], table["video_id"].nunique()
-    tree: dict[str, dict[int, list[int]]] = {name: {} for name in rows["video_id"].unique()}
+    tree: Tree = {name: {} for name in rows["video_id"].unique()}
     for video, frame, face in rows.sort_values(KEY_COLUMNS).itertuples(index=False, name=None):
         tree[video].setdefault(int(frame), []).append(int(face))
     keys = [(video, frame, face) for video in tree for frame, faces in tree[video].items() for face in faces]
     shown = [keys[index] for index in evenly_spaced(len(keys), examples)]
     heading = noun if len(shown) == len(keys) else f"{noun}, evenly spaced among {len(keys):,}"
     note = f" (first {len(tree):,} of {video_count:,} videos)" if video_count > len(tree) else ""
-    make_widgets = (lambda: _browser_widgets(tree, render, note)) if tree else None
-    _display(noun, lambda: sheet(shown, heading), make_widgets)
+
+    def caption(video: str, frame: int, face: int, separator: str = ", ") -> str:
+        face_text = "" if tree[video][frame] == [0] else f", face {face}"
+        return f"{video}{separator}frame {frame}{face_text}"
+
+    titles = [caption(*key, separator="\n") for key in shown]
+    make_widgets = partial(_browser_widgets, tree, lambda *key: caption(*key) + note, render)
+    _display(noun, lambda: sheet(shown, titles, heading), make_widgets if tree else None)
 
 
-def _browser_widgets(
-    tree: Mapping[str, Mapping[int, Sequence[int]]], render: Callable[[str, int, int], bytes], note: str
-) -> widgets.VBox:
-    """Return a list of videos, sliders for frames and faces, and the chosen picture.
-
-    Args:
-        tree: video_id -> frame_index -> face indices.
-        render: (video_id, frame_index, face_index) -> PNG.
-        note: end of every caption.
-    """
+def _browser_widgets(tree: Tree, caption: Caption, render: Render) -> widgets.VBox:
     video = widgets.Dropdown(options=list(tree), description="video", layout=LAYOUT)
-    frame, face = (
-        widgets.SelectionSlider(options=[0], description=name, continuous_update=False, layout=LAYOUT)
-        for name in ("frame", "face")
-    )
+    frame = widgets.SelectionSlider(options=[0], description="frame", **SLIDER)
+    face = widgets.SelectionSlider(options=[0], description="face", **SLIDER)
 
-    def caption(video_id: str, frame_index: int, face_index: int) -> str:
-        face_text = "" if tree[video_id][frame_index] == [0] else f", face {face_index}"
-        return f"{video_id}, frame {frame_index}{face_text}{note}"
+    def adjust() -> None:
+        frame.options = list(tree[video.value])
+        face.options = tree[video.value][frame.value]
+        face.layout.display = "none" if len(face.options) == 1 else None
 
-    box, update = _box([video, frame, face], caption, render)
-
-    def offer_faces(_: object = None) -> None:
-        faces = tree[video.value][frame.value]
-        _set_options(face, faces, update)
-        face.layout.display = "none" if len(faces) == 1 else None
-        update()
-
-    def offer_frames(_: object = None) -> None:
-        _set_options(frame, list(tree[video.value]), offer_faces)
-        offer_faces()
-
-    video.observe(offer_frames, "value")
-    frame.observe(offer_faces, "value")
-    face.observe(update, "value")
-    offer_frames()
-    return box
+    return _viewer([video, frame, face], adjust, caption, render)
 
 
-def _set_options(slider: widgets.SelectionSlider, options: Sequence[int], observer: Callable[..., None]) -> None:
-    """Set a slider's options without notifying its observer, so that one move draws one picture."""
-    slider.unobserve_all("value")
-    slider.options = options
-    slider.observe(observer, "value")
-
-
-def _preview_widgets(
-    choices: Mapping[str, Collection[str]], render: Callable[[str, int, float], bytes]
-) -> widgets.VBox:
-    """Return a list of choices, sliders for the draw and the range, and the picture."""
+def _preview_widgets(choices: Mapping[str, Collection[str]], render: Render) -> widgets.VBox:
     view = widgets.Dropdown(options=list(choices), description="view", layout=LAYOUT)
-    draw = widgets.IntSlider(0, 0, DRAWS - 1, description="draw", continuous_update=False, layout=LAYOUT)
-    place = widgets.FloatSlider(1, min=0, max=1, step=0.05, description="range", continuous_update=False, layout=LAYOUT)
+    draw = widgets.IntSlider(0, 0, DRAWS - 1, description="draw", **SLIDER)
+    place = widgets.FloatSlider(1, min=0, max=1, step=0.05, description="range", **SLIDER)
 
-    def caption(choice: str, number: int, share: float) -> str:
-        draw_text = f", draw {number}" if "draw" in choices[choice] else ""
-        range_text = f", at {share:.0%} of its range" if "range" in choices[choice] else ""
-        return f"{choice}{draw_text}{range_text}"
-
-    box, update = _box([view, draw, place], caption, render)
-
-    def look(_: object = None) -> None:
+    def adjust() -> None:
         for slider in (draw, place):
             slider.layout.display = None if slider.description in choices[view.value] else "none"
-        update()
 
-    for control in (view, draw, place):
-        control.observe(look, "value")
-    look()
-    return box
+    def caption(choice: str, number: int, share: float) -> str:
+        texts = {"draw": f", draw {number}", "range": f", at {share:.0%} of its range"}
+        return choice + "".join(text for name, text in texts.items() if name in choices[choice])
+
+    return _viewer([view, draw, place], adjust, caption, render)
 
 
-def _box(
-    controls: Sequence[widgets.ValueWidget], caption: Callable[..., str], render: Callable[..., bytes]
-) -> tuple[widgets.VBox, Callable[..., None]]:
-    """Return controls with a caption and a picture below, and the function that updates both.
+def _viewer(
+    controls: Sequence[widgets.ValueWidget], adjust: Callable[[], None], caption: Caption, render: Render
+) -> widgets.VBox:
+    """Return controls above a caption and a picture, which both follow the controls' values.
 
-    `caption` and `render` get the values of the controls. An error of `render` appears in the caption, because Jupyter
-    writes errors of widgets to a log that users do not see.
+    `adjust` runs first and sets the options and visibility of the controls. An error of `render` appears in the
+    caption, because Jupyter writes errors of widgets to a log that users do not see.
     """
     text = widgets.HTML()
     image = widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
 
     def update(_: object = None) -> None:
+        adjust()
         values = [control.value for control in controls]
-        message = caption(*values)
+        message = html.escape(caption(*values))
+        if text.value == message:  # `adjust` has moved another control, and that has drawn the picture
+            return
         try:
             image.value = render(*values)
         except (OSError, ValueError) as error:
             image.value = b""
-            message = f"{message}: {error}"
-        text.value = html.escape(message)
+            message = f"{message}: {html.escape(str(error))}"
+        text.value = message
 
-    return widgets.VBox([*controls, text, image]), update
+    for control in controls:
+        control.observe(update, "value")
+    update()
+    return widgets.VBox([*controls, text, image])
 
 
 def _display(noun: str, sheet: Callable[[], Figure], make_widgets: Callable[[], widgets.VBox] | None) -> None:
-    """Display widgets and contact sheet as one output; only the sheet if there are no widgets or `DFDC_HEADLESS` is set.
-
-    The widgets are displayed first, because the sheet takes seconds.
-    """
-    if not make_widgets or os.environ.get("DFDC_HEADLESS"):
-        display(_static(sheet, noun), raw=True)
-        return
-    name = f"{noun} {_cell_id()}"
-    if name in _open_viewers:
-        _close(_open_viewers.pop(name))
-    box = _open_viewers[name] = make_widgets()
-    bundle = box._repr_mimebundle_()
-    handle = display(bundle, raw=True, display_id=True)
-    handle.update(bundle | _static(sheet, noun), raw=True)
-
-
-def _static(sheet: Callable[[], Figure], noun: str) -> dict[str, str]:
-    return {"image/jpeg": base64.b64encode(style.jpeg(sheet())).decode(), "text/plain": f"contact sheet of {noun}"}
+    """Display widgets and contact sheet as one output, or the sheet alone if there are no widgets or no front end."""
+    bundle, show = {}, display
+    if make_widgets and not os.environ.get("DFDC_HEADLESS"):
+        parent: dict = getattr(get_ipython(), "get_parent", dict)()
+        name = f"{noun} {parent.get('metadata', {}).get('cellId', '')}"  # not all front ends send the cell's id
+        if name in _open_viewers:
+            _close(_open_viewers.pop(name))
+        _open_viewers[name] = make_widgets()
+        bundle = _open_viewers[name]._repr_mimebundle_()
+        show = display(bundle, raw=True, display_id=True).update  # show the widgets now: the sheet takes seconds
+    image = base64.b64encode(style.jpeg(sheet())).decode()
+    show(bundle | {"image/jpeg": image, "text/plain": f"contact sheet of {noun}"}, raw=True)
 
 
 def _close(box: widgets.VBox) -> None:
     """Close a box and its children, which the kernel would otherwise hold in memory."""
     for widget in (box, *box.children):
-        for part in (widget.layout, getattr(widget, "style", None), widget):
-            if part is not None:
-                part.close()
-
-
-def _cell_id() -> str:
-    """Return the id of the running notebook cell, or an empty string if the front end sends none."""
-    parent: dict = getattr(get_ipython(), "get_parent", dict)()
-    return parent.get("metadata", {}).get("cellId", "")
+        for part in (widget, widget.layout, getattr(widget, "style", widget)):
+            part.close()

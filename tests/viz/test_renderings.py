@@ -1,85 +1,76 @@
-"""Pictures of the viewers: their size, their colours, and what is drawn where."""
+"""Pictures of the viewers: their size, and what is drawn where."""
 
 import cv2
 import numpy as np
 import pytest
 
 from dfdc_lib.records import Face
-from dfdc_lib.viz import renderings
+from dfdc_lib.viz import renderings, style
+
+REAL, FAKE, YELLOW = (style.rgb(colour) for colour in (style.REAL_COLOUR, style.FAKE_COLOUR, style.YELLOW))
+UNKNOWN = style.rgb(style.LABEL_COLOURS["unknown"])
+DARK_VIOLET, BRIGHT_YELLOW = (68, 1, 84), (253, 231, 37)  # both ends of viridis
+PANEL = renderings.PANEL_SIDE
 
 
 def decode(content: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
-@pytest.mark.parametrize(
-    ("label", "colour"),
-    [(0, (0, 114, 178)), (1, (213, 94, 0)), (None, (153, 153, 153)), (float("nan"), (153, 153, 153))],
-)
+def plain(*shape: int, value: object = 0) -> np.ndarray:
+    return np.full(shape, value, np.uint8)
+
+
+def panel_middles(image: np.ndarray) -> list[tuple]:
+    return [tuple(image[PANEL // 2, x]) for x in range(PANEL // 2, image.shape[1], PANEL)]
+
+
+@pytest.mark.parametrize(("label", "colour"), [(0, REAL), (1, FAKE), (None, UNKNOWN), (float("nan"), UNKNOWN)])
 @pytest.mark.parametrize("shape", [(40, 30), (600, 900), (1, 5)])
-def test_render_crop_has_one_size_and_the_labels_colour(label: object, colour: tuple, shape: tuple) -> None:
-    image = decode(renderings.render_crop(np.full((*shape, 3), 7, np.uint8), label, 0.5))
+def test_crops_have_one_size_and_a_border_for_the_label(label: object, colour: tuple, shape: tuple) -> None:
+    image = decode(renderings.render_crop(plain(*shape, 3, value=7), label, 0.5))
     assert image.shape == (480 + 2 * 8 + 36, 480 + 2 * 8, 3)
     assert tuple(image[3, 3]) == tuple(image[490, 490]) == colour
     assert tuple(image[248, 248]) == (7, 7, 7)
 
 
-def test_render_masks_draws_five_panels() -> None:
-    original, fake = np.full((70, 70, 3), 200, np.uint8), np.full((70, 70, 3), 50, np.uint8)
-    ssim_map, mask = np.full((70, 70), -1, np.float32), np.full((70, 70), 255, np.uint8)
-    image = decode(renderings.render_masks(original, fake, ssim_map, mask))
-    assert image.shape == (280 + 36, 5 * 280, 3)
-    middles = [tuple(image[140, 140 + 280 * panel]) for panel in range(5)]
-    assert middles == [
-        (200, 200, 200),
-        (50, 50, 50),
-        (68, 1, 84),
-        (255, 255, 255),
-        (148, 76, 20),
-    ]  # (68, 1, 84): viridis at its lowest
-
-
-@pytest.mark.parametrize(("value", "colour"), [(-1, (68, 1, 84)), (-3, (68, 1, 84)), (1, (253, 231, 37))])
-def test_render_masks_holds_the_range_of_the_ssim_map(value: float, colour: tuple) -> None:
-    original = fake = np.full((40, 30, 3), 60, np.uint8)
-    mask = np.zeros((40, 30), np.uint8)
-    image = decode(renderings.render_masks(original, fake, np.full((40, 30), value, np.float32), mask))
-    assert np.abs(image[140, 700].astype(int) - colour).max() <= 2
+@pytest.mark.parametrize(("ssim", "colour"), [(-1, DARK_VIOLET), (-3, DARK_VIOLET), (1, BRIGHT_YELLOW)])
+def test_masks_have_five_panels_and_a_fixed_range(ssim: float, colour: tuple) -> None:
+    original, fake, mask = plain(70, 70, 3, value=200), plain(70, 70, 3, value=50), plain(70, 70, value=255)
+    image = decode(renderings.render_masks(original, fake, np.full((70, 70), ssim, np.float32), mask))
+    assert image.shape == (PANEL + 36, 5 * PANEL, 3)
+    middles = panel_middles(image)
+    assert middles[:2] + middles[3:] == [(200,) * 3, (50,) * 3, (255,) * 3, (148, 76, 20)]
+    assert np.abs(np.subtract(middles[2], colour, dtype=int)).max() <= 2
 
 
 @pytest.mark.parametrize(
     ("shape", "size"),
     [((1080, 1920), (720, 1280)), ((1920, 1080), (720, 405)), ((144, 256), (144, 256)), ((2, 2), (2, 2))],
 )
-def test_render_frame_is_never_larger_than_a_screen(shape: tuple, size: tuple) -> None:
-    assert decode(renderings.render_frame(np.zeros((*shape, 3), np.uint8), [])).shape[:2] == size
+def test_frames_are_never_larger_than_a_screen(shape: tuple, size: tuple) -> None:
+    image = plain(*shape, 3)
+    assert decode(renderings.render_frame(image, [])).shape[:2] == size
+    assert decode(renderings.render_prediction(image, (0, 0, 1, 1), 0.5)).shape[:2] == size
 
 
-def test_render_frame_draws_the_faces() -> None:
+def test_a_frame_has_its_faces() -> None:
     face = Face(box=(20, 40, 80, 90), landmarks=((50, 65),) * 5, confidence=0.9)
-    image = decode(renderings.render_frame(np.zeros((100, 100, 3), np.uint8), [face]))
-    assert tuple(image[60, 20]) == tuple(image[65, 50]) == (240, 228, 66)
+    image = decode(renderings.render_frame(plain(100, 100, 3), [face]))
+    assert tuple(image[60, 20]) == tuple(image[65, 50]) == YELLOW
 
 
-@pytest.mark.parametrize(("score", "colour"), [(0.1, (0, 114, 178)), (0.9, (213, 94, 0))])
-def test_render_prediction_draws_box_and_score(score: float, colour: tuple) -> None:
-    image = decode(renderings.render_prediction(np.zeros((100, 160, 3), np.uint8), (20, 40, 80, 90), score))
-    assert image.shape == (100, 160, 3)
+@pytest.mark.parametrize(("score", "colour"), [(0.1, REAL), (0.9, FAKE)])
+def test_a_prediction_has_box_and_score(score: float, colour: tuple) -> None:
+    image = decode(renderings.render_prediction(plain(100, 160, 3), (20, 40, 80, 90), score))
     assert tuple(image[60, 20]) == tuple(image[60, 79]) == colour
-    assert (image[20:38, 20:60] == (240, 228, 66)).all(axis=2).any()  # the number, in yellow
+    assert (image[20:38, 20:60] == YELLOW).all(axis=2).any()  # the number
 
 
-def test_render_prediction_is_never_larger_than_a_screen() -> None:
-    image = decode(renderings.render_prediction(np.zeros((1080, 1920, 3), np.uint8), (200, 200, 600, 700), 0.5))
-    assert image.shape == (720, 1280, 3)
-
-
-def test_render_augmentation_draws_crop_and_mask_before_and_after() -> None:
-    before, after = np.full((60, 40, 3), 90, np.uint8), np.full((64, 64, 3), (200, 10, 10), np.uint8)
-    mask, mask_after = np.full((60, 40), 255, np.uint8), np.full((64, 64), 120, np.uint8)
-    image = decode(renderings.render_augmentation(before, mask, after, mask_after))
-    assert image.shape == (280 + 36, 4 * 280, 3)
-    middles = [tuple(image[140, 140 + 280 * panel]) for panel in range(4)]
-    assert middles == [(90, 90, 90), (200, 10, 10), (255, 255, 255), (120, 120, 120)]
-    captions = [(image[280:, 280 * panel : 280 * (panel + 1)] < 128).any() for panel in range(4)]
-    assert captions == [True] * 4
+def test_an_augmentation_has_crop_and_mask_before_and_after() -> None:
+    before, after = plain(60, 40, 3, value=90), plain(64, 64, 3, value=(200, 10, 10))
+    masks = plain(60, 40, value=255), plain(64, 64, value=120)
+    image = decode(renderings.render_augmentation(before, masks[0], after, masks[1]))
+    assert image.shape == (PANEL + 36, 4 * PANEL, 3)
+    assert panel_middles(image) == [(90,) * 3, (200, 10, 10), (255,) * 3, (120,) * 3]
+    assert all((caption < 128).any() for caption in np.split(image[PANEL:], 4, axis=1))

@@ -19,13 +19,10 @@ def test_in_words_states_the_reason() -> None:
     assert not figure.axes[0].axison
 
 
-LABELS = [(0, "real"), (1, "fake"), (np.int64(1), "fake"), (1.0, "fake")]
-LABELS += [(None, "unknown"), (float("nan"), "unknown"), (pd.NA, "unknown")]
-
-
-@pytest.mark.parametrize(("label", "name"), LABELS)
-def test_label_name(label: object, name: str) -> None:
-    assert style.label_name(label) == name
+def test_label_name() -> None:
+    assert {style.label_name(label) for label in (0, 0.0)} == {"real"}
+    assert {style.label_name(label) for label in (1, np.int64(1), 1.0)} == {"fake"}
+    assert {style.label_name(label) for label in (None, float("nan"), pd.NA)} == {"unknown"}
 
 
 def test_shorten_removes_the_middle() -> None:
@@ -35,12 +32,10 @@ def test_shorten_removes_the_middle() -> None:
     assert style.shorten("abcdefgh", 6) == "abc…gh"
 
 
-@pytest.mark.parametrize(
-    ("name", "short"),
-    [("", ""), ("abcdefghi", "abc…ghi"), ("abcdefghi\nframe 3", "abc…ghi\nframe 3"), ("a$b$c", r"a\$b\$c"), (12, "12")],
-)
-def test_text_shortens_every_line_and_escapes_formulas(name: object, short: str) -> None:
-    assert style.text(name, 7) == style.text(name, 1) == short  # never shorter than seven characters
+def test_text_shortens_every_line_and_escapes_formulas() -> None:
+    names = {"": "", "abcdefghi": "abc…ghi", "abcdefghi\nframe 3": "abc…ghi\nframe 3", "a$b$c": r"a\$b\$c", 12: "12"}
+    for name, short in names.items():
+        assert style.text(name, 7) == style.text(name, 1) == short  # never shorter than seven characters
 
 
 def test_counted_and_first_of() -> None:

@@ -1,4 +1,7 @@
+"""Viewers: their widgets, driven through the public functions, and the static picture beside them."""
+
 import base64
+from types import SimpleNamespace
 
 import cv2
 import ipywidgets
@@ -6,56 +9,51 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from dfdc_lib.viz import style, viewers
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+STATIC = ["image/jpeg", "text/plain"]
 CHOICES = {"whole": ("draw",), "noise": ("draw", "range"), "flip": ()}
 TREE = {"a": {0: [0], 10: [0, 1]}, "b": {5: [0]}}
+LIVING = ipywidgets.widgets.widget._instances  # widgets that the kernel holds
 
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """Collect what viewers display, as with a front end."""
+    """What viewers display, as with a front end."""
     bundles: list[dict] = []
 
-    class Handle:
-        def update(self, bundle: dict, raw: bool) -> None:
-            bundles[-1] = bundle
-
-    def display(bundle: dict, raw: bool, display_id: bool = False) -> Handle:
+    def display(bundle: dict, raw: bool, display_id: bool = False) -> SimpleNamespace:
         bundles.append(bundle)
-        return Handle()
+        return SimpleNamespace(update=lambda bundle, raw: bundles.__setitem__(-1, bundle))
 
     monkeypatch.setattr(viewers, "display", display)
-    monkeypatch.setattr(viewers, "_open", {})
     monkeypatch.delenv("DFDC_HEADLESS", raising=False)
     return bundles
 
 
+class Widgets:
+    """The widgets of a displayed bundle."""
+
+    def __init__(self, bundle: dict):
+        self.box = LIVING[bundle[WIDGET]["model_id"]]
+        *controls, self.text, self.image = self.box.children
+        self.controls = {control.description: control for control in controls}
+
+    def move(self, name: str, value: object) -> None:
+        self.controls[name].value = value
+
+    def state(self, y: int, x: int) -> tuple[str, tuple, list[str]]:
+        """Return the caption, a pixel of the picture and the hidden controls."""
+        hidden = [name for name, control in self.controls.items() if control.layout.display == "none"]
+        return self.text.value, tuple(decode(self.image.value)[y, x].tolist()), hidden
+
+
 def decode(content: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-
-
-def sheet(bundle: dict) -> np.ndarray:
-    return decode(base64.b64decode(bundle["image/jpeg"]))
-
-
-def place_bytes(video_id: str, frame_index: int, face_index: int) -> bytes:
-    return f"{video_id} {frame_index} {face_index}".encode()
-
-
-def no_sheet() -> Figure:
-    return style.in_words("sheet", "it is a test's")
-
-
-def browse(*args: object) -> viewers._Browser:
-    """Open a browser and give its widgets."""
-    viewers._browse(*args)
-    return list(viewers._open.values())[-1]
 
 
 def crops_of(tree: dict) -> pd.DataFrame:
@@ -64,10 +62,14 @@ def crops_of(tree: dict) -> pd.DataFrame:
 
 
 def gray_crop(video_id: str, frame_index: int, face_index: int) -> np.ndarray:
-    return np.full((40, 30, 3), 100 * (video_id == "b") + 10 * frame_index % 100 + face_index, np.uint8)
+    return np.full((40, 30, 3), 100 * (video_id == "b") + frame_index % 100 + face_index, np.uint8)
 
 
-def masks_of(*place: object) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def gray_frame(video_id: str, frame_index: int) -> tuple[np.ndarray, list]:
+    return np.full((90, 160, 3), frame_index, np.uint8), []
+
+
+def masks_of(*key: object) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     crop = np.full((40, 30, 3), 60, np.uint8)
     return crop, crop, np.ones((40, 30), np.float32), np.zeros((40, 30), np.uint8)
 
@@ -76,222 +78,157 @@ def scored_face(video_id: str, frame_index: int, face_index: int) -> tuple[np.nd
     return np.zeros((100, 160, 3), np.uint8), (20, 40, 80, 90), 0.25 + 0.5 * (video_id == "b")
 
 
-def drawn(choice: str, number: int, share: float) -> viewers.BeforeAfter:
-    """Tell choice, draw and range by the colour of the crop after."""
+def augmented(choice: str, number: int, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return a crop after augmentation whose colour encodes the choice, the draw and the range."""
     before, mask = np.full((40, 30, 3), 60, np.uint8), np.full((40, 30), 255, np.uint8)
     colour = (250 * (choice == "noise"), number, round(100 * share))
     return before, mask, np.full((40, 30, 3), colour, np.uint8), np.zeros((40, 30), np.uint8)
 
 
-# The shell ---------------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "open_viewer",
-    [
-        lambda: viewers.browse_crops(crops_of({}), gray_crop),
-        lambda: viewers.browse_masks(crops_of({}), masks_of),
-        lambda: viewers.browse_frames({}, lambda video, frame: (gray_crop("a", 0, 0), [])),
-        lambda: viewers.browse_frames({"a": []}, lambda video, frame: (gray_crop("a", 0, 0), [])),
-        lambda: viewers.browse_predictions(crops_of({}), scored_face),
-        lambda: viewers.preview_augmentation({}, drawn),
-    ],
-)
-def test_nothing_to_browse_is_a_picture_that_says_so(open_viewer, shown: list[dict]) -> None:
-    open_viewer()
-    assert [sorted(bundle) for bundle in shown] == [["image/jpeg", "text/plain"]]
-    assert sheet(shown[0]).shape[1] == 1080
+OPEN_VIEWER = [
+    lambda tree: viewers.browse_crops(crops_of(tree), gray_crop),
+    lambda tree: viewers.browse_masks(crops_of(tree), masks_of),
+    lambda tree: viewers.browse_frames({video: list(frames) for video, frames in tree.items()}, gray_frame),
+    lambda tree: viewers.browse_predictions(crops_of(tree), scored_face),
+    lambda tree: viewers.preview_augmentation(CHOICES if any(tree.values()) else {}, augmented),
+]
 
 
-def test_moving_a_slider_changes_picture_and_text(shown: list[dict]) -> None:
-    browser = browse(TREE, place_bytes, no_sheet, "crops", 2)
-    assert (browser.picture.image.value, browser.picture.where.value) == (b"a 0 0", "a, frame 0")
-    assert browser.face.layout.display == "none"
-    browser.frame.value = 10
-    assert browser.picture.image.value == b"a 10 0"
-    assert browser.face.layout.display is None
-    browser.face.value = 1
-    assert (browser.picture.image.value, browser.picture.where.value) == (b"a 10 1", "a, frame 10, face 1")
-    browser.video.value = "b"
-    assert (browser.picture.image.value, browser.picture.where.value) == (b"b 5 0", "b, frame 5")
-    assert browser.face.layout.display == "none"
-    assert (browser.frame.options, browser.face.options) == ((5,), (0,))
-    assert not browser.frame.continuous_update
-    assert not browser.face.continuous_update
+@pytest.mark.parametrize("tree", [{}, {"a": {}}])
+@pytest.mark.parametrize("open_viewer", OPEN_VIEWER)
+def test_an_empty_viewer_is_a_static_picture(open_viewer, tree: dict, shown: list[dict]) -> None:
+    open_viewer(tree)
+    assert [sorted(bundle) for bundle in shown] == [STATIC]
+    assert decode(base64.b64decode(shown[0]["image/jpeg"])).shape[1] == 1080
 
 
-def test_one_move_draws_one_picture(shown: list[dict]) -> None:
-    calls: list[tuple] = []
-
-    def render(*place: object) -> bytes:
-        calls.append(place)
-        return b"png"
-
-    browser = browse({"a": {0: [0], 7: [0]}, "b": {3: [2], 9: [0]}}, render, no_sheet, "crops", 2)
-    browser.frame.value = 7
-    browser.video.value = "b"
-    browser.video.value = "a"
-    assert calls == [("a", 0, 0), ("a", 7, 0), ("b", 3, 2), ("a", 0, 0)]
-
-
-def test_a_picture_that_cannot_be_read_says_why(shown: list[dict]) -> None:
-    def render(video_id: str, frame_index: int, face_index: int) -> bytes:
-        if video_id == "b":
-            raise FileNotFoundError("crops/<b>.png is missing: run notebook 02 first")
-        return b"png"
-
-    browser = browse(TREE, render, no_sheet, "crops", 2)
-    browser.video.value = "b"
-    assert browser.picture.image.value == b""
-    assert browser.picture.where.value == "b, frame 5: crops/&lt;b&gt;.png is missing: run notebook 02 first"
-    browser.video.value = "a"
-    assert (browser.picture.image.value, browser.picture.where.value) == (b"png", "a, frame 0")
-
-
-def test_one_output_holds_widgets_and_picture(shown: list[dict]) -> None:
-    browser = browse(TREE, place_bytes, no_sheet, "crops", 2)
-    (bundle,) = shown
-    assert sorted(bundle) == [WIDGET, "image/jpeg", "text/plain"]
-    assert bundle[WIDGET]["model_id"] == browser.box.model_id
-    assert base64.b64decode(bundle["image/jpeg"]) == style.jpeg(no_sheet())
-
-
-def test_headless_shows_the_picture_alone(shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("open_viewer", OPEN_VIEWER)
+def test_every_viewer(open_viewer, shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One output holds widgets and picture; the cell can run again without a leak; headless there are no widgets."""
+    open_viewer(TREE)
+    count, first = len(LIVING), Widgets(shown[0]).box
+    open_viewer(TREE)
+    assert len(LIVING) == count
+    assert (first.comm is None, Widgets(shown[1]).box.comm is None) == (True, False)
     monkeypatch.setenv("DFDC_HEADLESS", "1")
-    viewers._browse(TREE, place_bytes, no_sheet, "crops", 2)
-    assert not viewers._open
-    assert [sorted(bundle) for bundle in shown] == [["image/jpeg", "text/plain"]]
+    open_viewer(TREE)
+    assert len(LIVING) == count
+    assert [sorted(bundle) for bundle in shown] == [[WIDGET, *STATIC], [WIDGET, *STATIC], STATIC]
+    assert len({bundle["image/jpeg"] for bundle in shown}) == 1
+    assert decode(base64.b64decode(shown[0]["image/jpeg"])).shape[1] == 1080
 
 
-def test_a_cell_that_runs_again_leaks_no_widget(shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
-    living = ipywidgets.widgets.widget._instances
-    first = browse(TREE, place_bytes, no_sheet, "crops", 2)
-    first.frame.value = 10
-    count = len(living)
-    for _ in range(3):
-        last = browse(TREE, place_bytes, no_sheet, "crops", 2)
-    assert len(living) == count
-    assert (first.box.comm, last.box.comm is None) == (None, False)
-    monkeypatch.setattr(viewers, "_cell_id", lambda: "another cell")
-    viewers._browse(TREE, place_bytes, no_sheet, "crops", 2)
-    assert len(living) > count  # two cells, two viewers
+def test_two_cells_have_two_viewers(shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    for cell in ("first", "second"):
+        shell = SimpleNamespace(get_parent=lambda cell=cell: {"metadata": {"cellId": cell}})
+        monkeypatch.setattr(viewers, "get_ipython", lambda shell=shell: shell)
+        viewers.browse_frames({"a": [0]}, gray_frame)
+    assert all(Widgets(bundle).box.comm is not None for bundle in shown)
 
 
-@pytest.mark.parametrize(
-    "open_viewer",
-    [
-        lambda: viewers.browse_crops(crops_of(TREE), gray_crop),
-        lambda: viewers.browse_masks(crops_of(TREE), masks_of),
-        lambda: viewers.browse_frames({"a": [0, 10]}, lambda video, frame: (gray_crop("a", 0, 0), [])),
-        lambda: viewers.browse_predictions(crops_of(TREE), scored_face),
-        lambda: viewers.preview_augmentation(CHOICES, drawn),
-    ],
-)
-def test_no_viewer_leaks_widgets(open_viewer, shown: list[dict]) -> None:
-    living = ipywidgets.widgets.widget._instances
-    open_viewer()
-    count = len(living)
-    open_viewer()
-    assert len(living) == count
-
-
-# The viewers --------------------------------------------------------------------------------------------------------------------
-def test_browse_crops_looks_at_crops_with_their_label(shown: list[dict]) -> None:
+def test_sliders_change_picture_and_caption(shown: list[dict]) -> None:
     viewers.browse_crops(crops_of(TREE), gray_crop)
-    (browser,) = viewers._open.values()
-    browser.video.value = "b"
-    image = decode(browser.picture.image.value)
-    assert (tuple(image[248, 248]), tuple(image[3, 3])) == ((150, 150, 150), (213, 94, 0))
-    assert sheet(shown[0]).shape[1] == 1080
+    browser = Widgets(shown[0])
+    states = [browser.state(248, 248)]
+    for name, value in [("frame", 10), ("face", 1), ("video", "b")]:
+        browser.move(name, value)
+        states.append(browser.state(248, 248))
+    assert states == [
+        ("a, frame 0", (0, 0, 0), ["face"]),
+        ("a, frame 10, face 0", (10, 10, 10), []),
+        ("a, frame 10, face 1", (11, 11, 11), []),
+        ("b, frame 5", (105, 105, 105), ["face"]),
+    ]
+    assert [browser.controls[name].options for name in ("frame", "face")] == [(5,), (0,)]
+    assert not any(browser.controls[name].continuous_update for name in ("frame", "face"))
 
 
-def test_browse_masks_and_frames_look_at_what_load_gives(shown: list[dict]) -> None:
-    viewers.browse_masks(crops_of(TREE), masks_of)
-    viewers.browse_frames({"a": [0, 10], "b": [20]}, lambda video, frame: (np.full((90, 160, 3), frame, np.uint8), []))
-    masks, frames = viewers._open.values()
-    assert decode(masks.picture.image.value).shape == (316, 1400, 3)
-    frames.frame.value = 10
-    assert decode(frames.picture.image.value)[45, 80].tolist() == [10, 10, 10]
-    assert frames.picture.where.value == "a, frame 10"
-    assert [sheet(bundle).shape[1] for bundle in shown] == [1080, 1080]
-
-
-def test_browse_predictions_looks_at_the_face_that_is_chosen(shown: list[dict]) -> None:
-    viewers.browse_predictions(crops_of(TREE), scored_face)
-    (browser,) = viewers._open.values()
-    assert tuple(decode(browser.picture.image.value)[60, 20]) == (0, 114, 178)
-    browser.video.value = "b"
-    assert tuple(decode(browser.picture.image.value)[60, 20]) == (213, 94, 0)
-    assert browser.picture.where.value == "b, frame 5"
-    assert sheet(shown[0]).shape[1] == 1080
-
-
-def test_preview_augmentation_draws_what_its_sliders_say(shown: list[dict]) -> None:
-    viewers.preview_augmentation(CHOICES, drawn)
-    (preview,) = viewers._open.values()
-
-    def after() -> tuple:
-        return tuple(int(value) for value in decode(preview.picture.image.value)[140, 140 + 280])
-
-    assert (preview.picture.where.value, after()) == ("whole, draw 0", (0, 0, 100))
-    preview.draw.value = 7
-    assert (preview.picture.where.value, after()) == ("whole, draw 7", (0, 7, 100))
-    preview.choice.value = "noise"
-    preview.range.value = 0.25
-    assert (preview.picture.where.value, after()) == ("noise, draw 7, at 25% of its range", (250, 7, 25))
-    assert sheet(shown[0]).shape[1] == 1080
-
-
-@pytest.mark.parametrize(("choice", "hidden"), [("whole", ["range"]), ("noise", []), ("flip", ["draw", "range"])])
-def test_preview_augmentation_hides_the_sliders_that_do_nothing(
-    choice: str, hidden: list[str], shown: list[dict]
-) -> None:
-    viewers.preview_augmentation(CHOICES, drawn)
-    (preview,) = viewers._open.values()
-    preview.choice.value = choice
-    assert [name for name in ("draw", "range") if getattr(preview, name).layout.display == "none"] == hidden
-
-
-def test_pictures_are_loaded_when_they_are_looked_at(shown: list[dict]) -> None:
+def test_pictures_are_loaded_once_and_only_when_shown(shown: list[dict]) -> None:
     loaded: list[tuple] = []
 
-    def load(*place: object) -> np.ndarray:
-        loaded.append(place)
-        return gray_crop(*place)
+    def load(*key: object) -> np.ndarray:
+        loaded.append(key)
+        return gray_crop(*key)
 
-    crops = crops_of({f"v{i:03d}": {f: [0] for f in range(0, 100, 10)} for i in range(200)})
-    viewers.browse_crops(crops, load)
-    assert len(loaded) == 1 + viewers.EXAMPLES  # the widgets' picture comes first
-    assert [loaded[1], loaded[12]] == [("v000", 0, 0), ("v199", 90, 0)]
-    assert len({video for video, *_ in loaded[1:]}) == 12  # evenly drawn
-
-
-def test_a_list_too_long_for_a_menu_says_so(shown: list[dict]) -> None:
-    viewers.browse_frames({f"v{i}": [0] for i in range(1200)}, lambda video, frame: (np.zeros((9, 9, 3), np.uint8), []))
-    (browser,) = viewers._open.values()
-    assert len(browser.video.options) == 1000
-    assert browser.picture.where.value == "v0, frame 0 (first 1,000 of 1,200 videos)"
+    tree = {f"v{i:03d}": {frame: [0] for frame in range(0, 100, 10)} for i in range(198)}
+    viewers.browse_crops(crops_of(tree | {"a": {0: [0], 7: [0]}, "b": {9: [0], 3: [2]}}), load)
+    assert len(loaded) == 1 + viewers.EXAMPLES
+    assert [loaded[i] for i in (0, 1, -1)] == [("v000", 0, 0), ("v000", 0, 0), ("b", 9, 0)]  # the widgets come first
+    assert len({video for video, *_ in loaded[1:]}) == 12  # evenly spaced
+    loaded.clear()
+    browser = Widgets(shown[0])
+    for name, value in [("video", "a"), ("frame", 7), ("video", "b"), ("video", "a")]:
+        browser.move(name, value)
+    assert loaded == [("a", 0, 0), ("a", 7, 0), ("b", 3, 2), ("a", 0, 0)]
 
 
-@pytest.mark.parametrize(
-    ("open_viewer", "message"),
-    [
-        (viewers.browse_crops, "browse_crops needs .* missing face_index, label, confidence"),
-        (viewers.browse_masks, "missing face_index"),
-        (viewers.browse_predictions, "browse_predictions needs .* missing face_index"),
-    ],
-)
-def test_missing_columns_are_named(open_viewer, message: str, shown: list[dict]) -> None:
-    with pytest.raises(ValueError, match=message):
-        open_viewer(pd.DataFrame({"video_id": ["a"], "frame_index": [0]}), gray_crop)
+def test_a_missing_picture_is_reported_in_the_caption(shown: list[dict]) -> None:
+    missing: set[str] = set()
+
+    def load(video_id: str, frame_index: int, face_index: int) -> np.ndarray:
+        if video_id in missing:
+            raise FileNotFoundError("crops/<b>.png is missing")
+        return gray_crop(video_id, frame_index, face_index)
+
+    viewers.browse_crops(crops_of(TREE), load)
+    missing.add("b")
+    browser = Widgets(shown[0])
+    browser.move("video", "b")
+    assert (browser.image.value, browser.text.value) == (b"", "b, frame 5: crops/&lt;b&gt;.png is missing")
+    browser.move("video", "a")
+    assert browser.state(248, 248) == ("a, frame 0", (0, 0, 0), ["face"])
+
+
+def test_masks_frames_and_predictions_show_what_load_returns(shown: list[dict]) -> None:
+    viewers.browse_masks(crops_of(TREE), masks_of)
+    viewers.browse_frames({"a": [0, 10], "b": [20]}, gray_frame)
+    viewers.browse_predictions(crops_of(TREE), scored_face)
+    masks, frames, predictions = (Widgets(bundle) for bundle in shown)
+    assert decode(masks.image.value).shape == (316, 1400, 3)
+    frames.move("frame", 10)
+    assert frames.state(45, 80) == ("a, frame 10", (10, 10, 10), ["face"])
+    assert predictions.state(60, 20)[:2] == ("a, frame 0", style.rgb(style.REAL_COLOUR))
+    predictions.move("video", "b")
+    assert predictions.state(60, 20)[:2] == ("b, frame 5", style.rgb(style.FAKE_COLOUR))
+
+
+def test_the_preview_follows_its_sliders_and_hides_unused_ones(shown: list[dict]) -> None:
+    viewers.preview_augmentation(CHOICES, augmented)
+    preview = Widgets(shown[0])
+    states = [preview.state(140, 420)]
+    for name, value in [("draw", 7), ("view", "noise"), ("range", 0.25), ("view", "flip")]:
+        preview.move(name, value)
+        states.append(preview.state(140, 420))
+    assert states == [
+        ("whole, draw 0", (0, 0, 100), ["range"]),
+        ("whole, draw 7", (0, 7, 100), ["range"]),
+        ("noise, draw 7, at 100% of its range", (250, 7, 100), []),
+        ("noise, draw 7, at 25% of its range", (250, 7, 25), []),
+        ("flip", (0, 7, 25), ["draw", "range"]),
+    ]
+
+
+def test_a_list_of_videos_that_is_too_long_is_cut(shown: list[dict]) -> None:
+    viewers.browse_frames({f"v{i}": [0] for i in range(1200)}, gray_frame)
+    browser = Widgets(shown[0])
+    assert len(browser.controls["video"].options) == 1000
+    assert "first 1,000 of 1,200 videos" in browser.text.value
+
+
+@pytest.mark.parametrize("viewer", [viewers.browse_crops, viewers.browse_masks, viewers.browse_predictions])
+def test_missing_columns_raise(viewer) -> None:
+    with pytest.raises(ValueError, match=f"{viewer.__name__}.*missing face_index"):
+        viewer(pd.DataFrame({"video_id": ["a"], "frame_index": [0]}), gray_crop)
 
 
 @pytest.mark.notebooks
 def test_an_exported_page_shows_the_static_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFDC_HEADLESS", "1")
-    source = "import numpy as np\nfrom dfdc_lib import viewers\n"
+    source = "import numpy as np\nfrom dfdc_lib.viz import viewers\n"
     source += "viewers.browse_frames({'a': [0]}, lambda v, f: (np.zeros((9, 9, 3), np.uint8), []))"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
     (output,) = [output for output in notebook.cells[0].outputs if output.output_type == "display_data"]
-    assert set(output.data) == {"image/jpeg", "text/plain"}
+    assert sorted(output.data) == STATIC
     page, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
     assert output.data["image/jpeg"].replace("\n", "") in page.replace("\n", "")

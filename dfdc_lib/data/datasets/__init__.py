@@ -50,9 +50,14 @@ def list_videos(root: Path, kind: str = "auto") -> list[Video]:
                 f"no video in {root}: kind {name!r} expects {dataset.LOOKED_FOR}, with suffix "
                 f"{' '.join(sorted(VIDEO_SUFFIXES))}; choose another folder or another kind of {', '.join(KINDS)}"
             )
-    videos = sorted(videos, key=lambda video: (video.video_id, video.path))
-    _check(videos)
-    return videos
+    by_id = _checked(sorted(videos, key=lambda video: (video.video_id, video.path)))
+    for video in by_id.values():
+        original = by_id.get(video.original_id or "")
+        if original and original.label == FAKE:
+            reason = f"its original must be a real video, but {original.path} is a fake"
+            raise ValueError(f"{video.path}: {reason}; correct the metadata")
+    absent = {"original_id": None}
+    return [video if video.original_id in by_id else video.model_copy(update=absent) for video in by_id.values()]
 
 
 def require_kind(kind: str) -> None:
@@ -77,22 +82,16 @@ def left_out_files(root: Path) -> list[Path]:
     return sorted(path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES and path.name not in LIST_FILES)
 
 
-def _check(videos: list[Video]) -> None:
+def _checked(videos: list[Video]) -> dict[str, Video]:
+    """Return the videos by id; raise ValueError if a path or an id is unusable or an id occurs twice."""
     by_id: dict[str, Video] = {}
     for video in videos:
         if NOT_UTF8.search(str(video.path)):
             raise ValueError(f"{str(video.path)!r}: the path must be valid UTF-8; rename it")
         size = len(video.video_id.encode())
         if size > MAX_ID_BYTES:
-            raise ValueError(
-                f"{video.path}: the id must have at most {MAX_ID_BYTES} bytes, got {size}; rename the file"
-            )
+            raise ValueError(f"{video.path}: the id must have at most {MAX_ID_BYTES} bytes, got {size}; rename it")
         other = by_id.setdefault(video.video_id, video)
         if other is not video:
             raise ValueError(f"{other.path} and {video.path} have the same id {video.video_id!r}; rename or remove one")
-    for video in videos:
-        original = by_id.get(video.original_id or "")
-        if original and original.label == FAKE:
-            raise ValueError(
-                f"{video.path}: its original must be a real video, but {original.path} is a fake; correct the metadata"
-            )
+    return by_id

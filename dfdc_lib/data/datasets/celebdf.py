@@ -20,8 +20,8 @@ NAMES = {  # groups: target, donor, number
     FAKES: re.compile(r"(id\d+)_(id\d+)_(\d+)"),
 }
 TEST_LIST = "List_of_testing_videos.txt"
-LIST_LABELS = {"1": REAL, "0": FAKE}  # the opposite of the kit's labels
-LIST_LINE = re.compile(rf"([01])\s+(({'|'.join(LABELS)})/[^/]+)")
+# 1 = real and 0 = fake: the opposite of the kit's labels.
+LIST_LINE = re.compile(rf"1\s+((?:{CELEBRITIES}|{YOUTUBE})/[^/]+)|0\s+({FAKES}/[^/]+)")
 
 
 def is_layout(root: Path) -> bool:
@@ -33,23 +33,20 @@ def list_videos(root: Path) -> list[Video]:
     """List the videos; their split is "test" or "train" by the list of test videos, "" if that list is missing."""
     test_list = root / TEST_LIST
     tested = _read_test_list(test_list) if test_list.exists() else None
-    files = [path for folder in LABELS for path in videos_in(root / folder)]
-    present_ids = {make_video_id(path.parent.name, path.stem) for path in files}
-    return [_video(path, tested, present_ids) for path in files]
+    return [_video(path, tested) for folder in LABELS for path in videos_in(root / folder)]
 
 
-def _video(path: Path, tested: set[str] | None, present_ids: set[str]) -> Video:
+def _video(path: Path, tested: set[str] | None) -> Video:
     folder = path.parent.name
     match = match_name(NAMES[folder], path, "id0_0000.mp4, for YouTube 00000.mp4, for a fake id0_id1_0000.mp4")
     target, donor, number = match.groups()
     people = tuple(f"celeb/{person}" for person in (target, donor) if person)
-    original_id = make_video_id(CELEBRITIES, f"{target}_{number}")
     split = "" if tested is None else "test" if f"{folder}/{path.name}" in tested else "train"
     return Video(
         video_id=make_video_id(folder, path.stem),
         path=path,
         label=LABELS[folder],
-        original_id=original_id if folder == FAKES and original_id in present_ids else None,
+        original_id=make_video_id(CELEBRITIES, f"{target}_{number}") if folder == FAKES else None,
         identities=people or (f"youtube/{number}",),
         method=FAKES if folder == FAKES else "",
         split=split,
@@ -63,8 +60,8 @@ def _read_test_list(path: Path) -> set[str]:
         if not line.strip():
             continue
         match = LIST_LINE.fullmatch(line.strip())
-        if not match or LIST_LABELS[match[1]] != LABELS[match[3]]:
+        if not match:
             expected = "'1 Celeb-real/<name>', '1 YouTube-real/<name>' or '0 Celeb-synthesis/<name>'"
             raise ValueError(f"{path}, line {number}: expected {expected}, got {line!r}; download the list again")
-        tested.add(match[2])
+        tested.add(match[1] or match[2])
     return tested

@@ -33,15 +33,14 @@ def list_videos(root: Path) -> list[Video]:
     for folder in folders:
         metadata = _read_metadata(folder / METADATA)
         entries |= {path: metadata.get(path.name, {}) for path in videos_in(folder)}
-    present_ids = {make_video_id(path.stem) for path in entries}
-    return [_video(path, entry, present_ids) for path, entry in entries.items()]
+    return [_video(path, entry) for path, entry in entries.items()]
 
 
 def _parts(root: Path) -> list[Path]:
     return [folder for folder in root.glob(PARTS) if folder.is_dir()]
 
 
-def _video(path: Path, entry: dict[str, Any], present_ids: set[str]) -> Video:
+def _video(path: Path, entry: dict[str, Any]) -> Video:
     source_id = make_video_id(Path(entry.get("original") or path.name).stem)
     label = LABELS[entry.get("label")]
     part = re.fullmatch(r"dfdc_train_part_(\d+)", path.parent.name)
@@ -49,7 +48,7 @@ def _video(path: Path, entry: dict[str, Any], present_ids: set[str]) -> Video:
         video_id=make_video_id(path.stem),
         path=path,
         label=label,
-        original_id=source_id if label == FAKE and entry.get("original") and source_id in present_ids else None,
+        original_id=source_id if label == FAKE and entry.get("original") else None,
         identities=(source_id,),
         part=int(part[1]) if part else None,
         split=str(entry.get("split") or ""),
@@ -70,9 +69,8 @@ def _read_metadata(path: Path) -> dict[str, dict[str, Any]]:
         if label not in list(LABELS):  # a list, because `label` can be unhashable
             raise ValueError(f"{path}: label must be REAL or FAKE, got {label!r} for {name!r}; correct or remove it")
         if not (_is_file_name(name) and _is_file_name(original)):
-            raise ValueError(
-                f"{path}: expected files in the same folder, got {original!r} for {name!r}; remove the entry"
-            )
+            names = f"{original!r} for {name!r}"
+            raise ValueError(f"{path}: expected files in the same folder, got {names}; remove the entry")
     return metadata
 
 

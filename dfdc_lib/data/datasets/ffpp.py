@@ -25,9 +25,7 @@ def is_layout(root: Path) -> bool:
 
 def list_videos(root: Path) -> list[Video]:
     """List originals and fakes; the identities of a fake are its target and its donor."""
-    originals = [_original(path) for path in _files(root / ORIGINALS)]
-    original_ids = {video.video_id for video in originals}
-    return originals + [_fake(path, original_ids) for path in _files(root / FAKES)]
+    return [_original(path) for path in _files(root / ORIGINALS)] + [_fake(path) for path in _files(root / FAKES)]
 
 
 def _files(sequences: Path) -> list[Path]:
@@ -42,17 +40,16 @@ def _original(path: Path) -> Video:
     return Video(video_id=video_id, path=path, label=REAL, identities=(f"{source}/{number}",), compression=compression)
 
 
-def _fake(path: Path, original_ids: set[str]) -> Video:
+def _fake(path: Path) -> Video:
     match = match_name(FAKE_NAME, path, "183_253.mp4 or 01_02__exit_phone_room__YVGY8LOK.mp4")
     target, donor, scene = match.groups(default="")
     method, compression = path.parts[-4:-2]
     source = "actors" if scene else "youtube"
-    original_id = make_video_id(source, compression, target + scene)
     return Video(
         video_id=make_video_id(method, compression, path.stem),
         path=path,
         label=FAKE,
-        original_id=original_id if original_id in original_ids else None,
+        original_id=make_video_id(source, compression, target + scene),
         identities=(f"{source}/{target}", f"{source}/{donor}"),
         method=method,
         compression=compression,

@@ -5,7 +5,6 @@ with its videos.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SUFFIXES = (".txt", ".csv")
@@ -19,23 +18,20 @@ def is_video_list(path: Path) -> bool:
 
 
 def read_video_list(path: Path) -> list[Path]:
-    """Return the files in a list.
+    """Return the absolute paths of the files in a list, at least one, in its order; empty lines are ignored.
 
-    Args:
-        path: .txt with one path a line, or .csv with a column `path` or `filename`; empty lines are ignored.
-    Returns:
-        Absolute paths in the order of the list, at least one.
     Raises:
         FileNotFoundError: if listed files do not exist.
         ValueError: if the column is missing, a file is listed twice, or the list is empty.
     """
-    lines = list(_lines(path))
+    lines = _lines(path)
     if not lines:
         raise ValueError(f"the list {path} contains no video: write one path a line")
     first_lines: dict[Path, int] = {}
     absent = []
     for number, name in lines:
-        file = _absolute(path.parent / name)
+        listed = path.parent / name
+        file = listed.parent.resolve() / listed.name  # the last part is not resolved: a linked video keeps its name
         if file in first_lines:
             raise ValueError(f"{path}: {name!r} is listed twice, in lines {first_lines[file]} and {number}; remove one")
         first_lines[file] = number
@@ -50,23 +46,17 @@ def read_video_list(path: Path) -> list[Path]:
     return list(first_lines)
 
 
-def _absolute(path: Path) -> Path:
-    """Resolve a path's folder, but not a link in its last part, so that a linked video keeps its name."""
-    return path.parent.resolve() / path.name
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line numbers, counted from 1, and the paths in these lines."""
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Return the numbers, counted from 1, of the lines that are not empty, and the paths in them."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows: Iterable[tuple[int, str]]
         if path.suffix.lower() == ".txt":
-            rows = enumerate(file.read().splitlines(), start=1)
+            rows = list(enumerate(file.read().splitlines(), start=1))
         else:
             reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
+            columns = reader.fieldnames or []
             column = next((name for name in COLUMNS if name in columns), None)
             if column is None:
                 header = ", ".join(columns) or "an empty file"
                 raise ValueError(f"the list {path} must have a column {' or '.join(COLUMNS)}, got {header}")
-            rows = ((reader.line_num, row[column] or "") for row in reader)
-        yield from ((number, name.strip()) for number, name in rows if name.strip())
+            rows = [(reader.line_num, row[column] or "") for row in reader]
+    return [(number, name.strip()) for number, name in rows if name.strip()]
