@@ -25,7 +25,6 @@ numpy==2.5.1 ; python_full_version >= '3.12' \\
 Some_Package==1.0
 """
 SUBJECTS = ["Python", "packages", "OpenCV", "FFmpeg", "Jupyter kernel", "GPU", "disk", "write access"]
-Packages = list[tuple[str | None, str]]
 Finder = Callable[[str], Finding]
 Patch = pytest.MonkeyPatch
 
@@ -42,7 +41,7 @@ def finding(tmp_path: Path) -> Finder:
     return find
 
 
-def install(packages: Packages, monkeypatch: Patch) -> None:
+def install(packages: list[tuple], monkeypatch: Patch) -> None:
     """Replace the list of installed packages."""
     distributions = [SimpleNamespace(metadata={"Name": name}, version=version) for name, version in packages]
     monkeypatch.setattr(importlib.metadata, "distributions", lambda: distributions)
@@ -50,12 +49,7 @@ def install(packages: Packages, monkeypatch: Patch) -> None:
 
 @pytest.mark.parametrize(
     ("text", "versions"),
-    [
-        ("", {}),
-        ("# nothing\n", {}),
-        ("numpy==2.4.0\n", {"numpy": {"2.4.0"}}),
-        (LOCK, {"numpy": {"2.4.0", "2.5.1"}, "some_package": {"1.0"}}),
-    ],
+    [("", {}), ("# nothing\n", {}), (LOCK, {"numpy": {"2.4.0", "2.5.1"}, "some_package": {"1.0"}})],
 )
 def test_read_lock(text: str, versions: dict[str, set[str]], tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(text)
@@ -69,11 +63,24 @@ def test_this_machine_passes() -> None:
     assert [finding for finding in findings if finding.subject != "disk" and not finding.ok] == []
 
 
-def test_an_old_python(finding: Finder, monkeypatch: Patch) -> None:
-    assert finding("Python").ok
-    monkeypatch.setattr(doctor, "MIN_PYTHON", (99, 1))
-    assert not finding("Python").ok
-    assert "install Python 99.1" in finding("Python").text
+@pytest.mark.parametrize(
+    ("module", "name", "value", "subject", "ok", "keyword"),
+    [
+        (doctor, "MIN_PYTHON", (99, 1), "Python", False, "99.1"),
+        (av, "codecs_available", {"vp9"}, "FFmpeg", False, "H.264"),
+        (torch.cuda, "is_available", lambda: False, "GPU", True, "CPU"),
+        (shutil, "disk_usage", lambda folder: SimpleNamespace(free=4.9 * 2**30), "disk", False, "--run"),
+        (shutil, "disk_usage", lambda folder: SimpleNamespace(free=5 * 2**30), "disk", True, "5 GiB"),
+        (doctor.os, "access", lambda folder, mode: True, "write access", True, "there"),
+        (doctor.os, "access", lambda folder, mode: False, "write access", False, "--run"),
+    ],
+)
+def test_state_of_the_machine(
+    module: object, name: str, value: object, subject: str, ok: bool, keyword: str, finding: Finder, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(module, name, value)
+    assert finding(subject).ok is ok
+    assert keyword in finding(subject).text
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,7 @@ def test_an_old_python(finding: Finder, monkeypatch: Patch) -> None:
         ([("torch", "2.4")], "missing: numpy"),
     ],
 )
-def test_packages(packages: Packages, problem: str, finding: Finder, monkeypatch: Patch) -> None:
+def test_packages(packages: list[tuple], problem: str, finding: Finder, monkeypatch: Patch) -> None:
     install(packages, monkeypatch)
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["numpy>=2", 'ruff>=0.8; extra == "dev"'])
     found = finding("packages")
@@ -123,12 +130,6 @@ def test_a_package_that_cannot_be_imported(module: str, subject: str, finding: F
     assert "make setup" in found.text
 
 
-def test_ffmpeg_without_h264(finding: Finder, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(av, "codecs_available", {"vp9"})
-    assert not finding("FFmpeg").ok
-    assert "H.264" in finding("FFmpeg").text
-
-
 @pytest.mark.parametrize(
     ("python", "ok"), [("python", True), (sys.executable, True), ("/somewhere/else/bin/python", False), (None, False)]
 )
@@ -142,26 +143,6 @@ def test_kernel(python: str | None, ok: bool, finding: Finder, monkeypatch: Patc
     found = finding("Jupyter kernel")
     assert found.ok is ok
     assert ok or "make setup" in found.text
-
-
-def test_no_gpu_is_not_an_error(finding: Finder, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert finding("GPU").ok
-    assert "CPU" in finding("GPU").text
-
-
-@pytest.mark.parametrize(("free_gib", "ok"), [(0, False), (4.9, False), (5, True), (500, True)])
-def test_free_disk(free_gib: float, ok: bool, finding: Finder, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free_gib * 2**30))
-    assert finding("disk").ok is ok
-    assert ok or "--run" in finding("disk").text
-
-
-def test_a_folder_that_is_not_writable(finding: Finder, tmp_path: Path, monkeypatch: Patch) -> None:
-    assert finding("write access").ok
-    monkeypatch.setattr(doctor.os, "access", lambda folder, mode: folder != tmp_path)  # root may write anywhere
-    assert not finding("write access").ok
-    assert str(tmp_path) in finding("write access").text  # the nearest folder that exists
 
 
 def test_the_command_runs_where_opencv_cannot_be_imported(tmp_path: Path) -> None:

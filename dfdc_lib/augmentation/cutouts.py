@@ -71,15 +71,11 @@ def cutout_region(name: str, face: FaceExample, rng: np.random.Generator) -> np.
         rng: draws the half or the quadrants.
     Returns:
         (H, W) bool; all False for "none" and if nothing can be cut.
-    Raises:
-        ValueError: if the name is unknown, the mask and the crop differ in size, or there are not five landmarks.
     """
-    shape = face.mask.shape
+    shape, crop_shape = face.mask.shape, face.crop.shape[:2]
     points = np.asarray(face.landmarks, np.float64)
-    if shape != face.crop.shape[:2]:
-        raise ValueError(
-            f"mask must have the crop's size {face.crop.shape[:2]}, got {shape}: use the same box for both"
-        )
+    if shape != crop_shape:
+        raise ValueError(f"mask must have the crop's size {crop_shape}, got {shape}: use the same box for both")
     if points.shape != (5, 2):
         raise ValueError(f"landmarks must be (5, 2) x y (eyes, nose, mouth corners), got shape {points.shape}")
     left_eye, right_eye, nose, left_mouth, right_mouth = points

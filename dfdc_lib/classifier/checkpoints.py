@@ -89,14 +89,9 @@ def load_released(path: Path) -> tuple[Classifier, ModelCard]:
     parts = RELEASED_NAME.search(path.name)
     if not parts:
         raise ValueError(f"expected a name like ...DeepFakeClassifier_<encoder>_<fold>_<epoch>, got {path.name}")
-    card = ModelCard(
-        name=path.name,
-        encoder=parts["encoder"],
-        recipe=WINNER_RECIPE,
-        training={"epoch": int(parts["epoch"])},
-        data="DFDC",
-        validation_fold=int(parts["fold"]),
-    )
+    training, fold = {"epoch": int(parts["epoch"])}, int(parts["fold"])
+    about = {"recipe": WINNER_RECIPE, "training": training, "data": "DFDC", "validation_fold": fold}
+    card = ModelCard.model_validate({"name": path.name, "encoder": parts["encoder"]} | about)
     tensors = {key.removeprefix(RELEASED_PREFIX): tensor for key, tensor in _read_state_dict(path).items()}
     model = create_model(card.encoder, pretrained=False, drop_path=0)
     _load_weights(model, tensors, path)

@@ -1,7 +1,7 @@
 """Read the crops, masks and labels of a run as training samples.
 
-Input: the run folder. Output: an index of the labelled crops (a table: millions of crops fit in memory), a sampler and
-data sets. A sample depends only on (seed, epoch, position), not on the number of workers or processes.
+Input: the run folder. Output: an index of the labelled crops (a table: millions of crops fit in memory), the draw of an
+epoch, and data sets. A sample depends only on (seed, epoch, position), not on the number of workers or processes.
 Source: the slides (fakes are drawn down to the number of reals); the winner's code (validation on every 20th frame).
 Departs from the winner's code: the draw does not fail if there are fewer fakes than reals, and an unchanged face of a
 fake (its mask shows a second, real person) is left out; there it is trained on as a fake.
@@ -9,13 +9,13 @@ fake (its mask shows a second, real person) is left out; there it is trained on 
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from dfdc_lib.augmentation import cutouts, transforms
 from dfdc_lib.classifier.preprocess import fit_to_square
@@ -44,10 +44,8 @@ def read_index(run: Run) -> pd.DataFrame:
     masks = run.read_table("masks.csv")[[*KEY_COLUMNS, "changed_share"]]
     table = crops.merge(folds, on="video_id").merge(masks, on=KEY_COLUMNS, how="left")
     if table.empty:
-        raise ValueError(
-            f"{run.root} has no labelled crops: training needs videos that are known to be real or fake; "
-            "without labels, stop at the faces with `dfdc run --to 02`"
-        )
+        remedy = "train on videos that are known to be real or fake, or stop at the faces with `dfdc run --to 02`"
+        raise ValueError(f"{run.root} has no labelled crops: {remedy}")
     table["has_mask"] = table["changed_share"].notna()
     table = table[~(table["changed_share"] < UNTOUCHED_SHARE)].drop(columns="changed_share").reset_index(drop=True)
     return table.astype({"video_id": "category", "label": np.int8, "fold": np.int16})
@@ -73,15 +71,10 @@ def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
 
 
 def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.ndarray:
-    """Draw one pass over the training crops: all reals and as many fakes, shuffled.
+    """Return the positions in `labels` of one pass over the training crops: all reals and as many fakes, shuffled.
 
-    Args:
-        labels: (n,) of the training rows.
-        seed, epoch, turn: seed of the draw.
-    Returns:
-        Positions in `labels`; with fewer fakes than reals, all of them (and a warning in the first pass).
-    Source:
-        Slides: `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs: epochs differ, also for seed 0.
+    With fewer fakes than reals, all are drawn, and the first pass warns. Source: slides,
+    `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs: epochs differ, also for seed 0.
     """
     rng = np.random.default_rng([seed, epoch, turn])
     reals, fakes = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
@@ -92,45 +85,23 @@ def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.nd
     return rng.permutation(np.concatenate([reals, fakes]))
 
 
-class EpochSampler(Sampler[tuple[int, int, int]]):
-    """Yield (epoch, position in the epoch, row of the index) for the crops of one epoch.
+def epoch_keys(rows: np.ndarray, labels: np.ndarray, count: int, seed: int, epoch: int) -> list[tuple[int, int, int]]:
+    """Return the keys of one epoch's crops for `TrainingCrops`: (epoch, position in the epoch, row of the index).
 
     Args:
         rows, labels: rows of the index to train on, and their labels.
         count: crops in the epoch, over all processes; the training crops are drawn again until it is reached.
         seed, epoch: seed of the draw.
-        start: first position, to resume an epoch.
-        rank, processes: this process takes every `processes`-th crop, starting with `rank`.
     """
-
-    def __init__(
-        self,
-        rows: np.ndarray,
-        labels: np.ndarray,
-        count: int,
-        seed: int,
-        epoch: int,
-        *,
-        start: int = 0,
-        rank: int = 0,
-        processes: int = 1,
-    ) -> None:
-        reals = np.count_nonzero(labels == REAL)
-        pass_length = reals + min(reals, len(labels) - reals)
-        passes = [draw_rows(labels, seed, epoch, turn) for turn in range(math.ceil(count / pass_length))]
-        self._rows = rows[np.concatenate(passes)[:count]]
-        self._epoch = epoch
-        self._positions = range(start + rank, count, processes)
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        return ((self._epoch, position, int(self._rows[position])) for position in self._positions)
+    reals = np.count_nonzero(labels == REAL)
+    pass_length = reals + min(reals, len(labels) - reals)
+    passes = [draw_rows(labels, seed, epoch, turn) for turn in range(math.ceil(count / pass_length))]
+    drawn = rows[np.concatenate(passes)[:count]].tolist()
+    return [(epoch, position, row) for position, row in enumerate(drawn)]
 
 
 class TrainingCrops(Dataset[Sample]):
-    """Augmented crops, indexed by the keys of `EpochSampler`."""
+    """Augmented crops, indexed by the keys of `epoch_keys`."""
 
     def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe, *, hard: bool, seed: int) -> None:
         self._run, self._index, self._hard, self._seed = run, index, hard, seed
@@ -139,11 +110,11 @@ class TrainingCrops(Dataset[Sample]):
 
     def __getitem__(self, key: tuple[int, int, int]) -> Sample:
         epoch, position, row = key
-        crop = self._index.iloc[row]
-        image = self._run.read_image(self._run.crop_path(_face_key(crop)))
-        mask = np.zeros(image.shape[:2], np.uint8)
-        if crop["has_mask"]:
-            mask = self._run.read_image(self._run.mask_path(_face_key(crop)))
+        crop, read_image = self._index.iloc[row], self._run.read_image
+        face_key = _face_key(crop)
+        image = read_image(self._run.crop_path(face_key))
+        has_mask = crop["has_mask"]
+        mask = read_image(self._run.mask_path(face_key)) if has_mask else np.zeros(image.shape[:2], np.uint8)
         face = FaceExample(image, mask, self._landmarks[row])
         if self._hard:
             face = cutouts.cut_out(face, np.random.default_rng([self._seed, epoch, position]))
@@ -155,17 +126,15 @@ class TrainingCrops(Dataset[Sample]):
 class PlainCrops(Dataset[Sample]):
     """Crops without augmentation, resized to the model's input; for validation."""
 
-    def __init__(self, run: Run, index: pd.DataFrame, rows: np.ndarray, recipe: Recipe) -> None:
-        self._run, self._index, self._rows, self._recipe = run, index, rows, recipe
+    def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe) -> None:
+        self._run, self._index, self._recipe = run, index, recipe
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._index)
 
-    def __getitem__(self, position: int) -> Sample:
-        row = int(self._rows[position])
+    def __getitem__(self, row: int) -> Sample:
         crop = self._index.iloc[row]
-        image = self._run.read_image(self._run.crop_path(_face_key(crop)))
-        square = fit_to_square(image, self._recipe)
+        square = fit_to_square(self._run.read_image(self._run.crop_path(_face_key(crop))), self._recipe)
         return Sample(torch.from_numpy(square).permute(2, 0, 1), float(crop["label"]), row)
 
 

@@ -2,7 +2,7 @@
 
 Input: a model and squares of `preprocess.fit_to_square`. Output: one map per square, as coarse as the encoder's last
 feature map (32 pixels per cell). A map shows where the model looked, not whether it was right.
-Source: Grad-CAM, Selvaraju et al. 2017, arXiv:1610.02391, implemented by captum.
+Source: Grad-CAM, Selvaraju et al. 2017, equations 1 and 2, arXiv:1610.02391, implemented by captum.
 """
 
 import numpy as np
@@ -26,28 +26,23 @@ def heat_maps(model: Classifier, images: np.ndarray, recipe: Recipe) -> np.ndarr
     Returns:
         (n, size, size) float32; 1 = the strongest evidence for "fake" in this image, 0 = none. The values of two images
         cannot be compared. A map is all 0 if nothing in the image is evidence for "fake".
-    Source:
-        Selvaraju et al. 2017, equations 1 and 2.
     """
     if images.shape[1:] != (recipe.size, recipe.size, 3) or images.dtype != np.uint8:
         expected = f"(n, {recipe.size}, {recipe.size}, 3) uint8"
         raise ValueError(f"images must be {expected}, got {images.shape} {images.dtype}: see preprocess.fit_to_square")
-    maps = np.zeros(images.shape[:3], np.float32)
-    for start in range(0, len(images), CROPS_PER_BATCH):
-        batch = slice(start, start + CROPS_PER_BATCH)
-        maps[batch] = _heat_of_batch(model, images[batch], recipe)
-    return maps
+    maps = [_heat_of_batch(model, batch, recipe) for batch in torch.from_numpy(images).split(CROPS_PER_BATCH)]
+    return np.concatenate(maps)
 
 
-def _heat_of_batch(model: Classifier, images: np.ndarray, recipe: Recipe) -> np.ndarray:
+def _heat_of_batch(model: Classifier, images: torch.Tensor, recipe: Recipe) -> np.ndarray:
+    if not len(images):
+        return np.zeros(images.shape[:3], np.float32)
     device = next(model.parameters()).device
     with torch.no_grad():  # the gradient ends at the feature map, which saves memory
-        features = model.features(normalize(torch.from_numpy(images).permute(0, 3, 1, 2), recipe, device))
+        features = model.features(normalize(images.permute(0, 3, 1, 2), recipe, device))
     # The input of the pooling is the feature map, in every encoder.
     grad_cam = LayerGradCam(model.head, model.encoder.global_pool)
     coarse = grad_cam.attribute(features.requires_grad_(), attribute_to_layer_input=True, relu_attributions=True)
     fine = F.interpolate(coarse.detach(), (recipe.size, recipe.size), mode="bilinear", align_corners=False)[:, 0]
-    strongest = fine.amax(dim=(1, 2), keepdim=True).clamp(
-        min=torch.finfo(fine.dtype).tiny
-    )  # an all-zero map stays zero
-    return (fine / strongest).cpu().numpy()
+    tiny = torch.finfo(fine.dtype).tiny  # instead of 0, so an all-zero map stays zero
+    return (fine / fine.amax(dim=(1, 2), keepdim=True).clamp(min=tiny)).cpu().numpy()

@@ -15,8 +15,6 @@ from torch import nn
 
 from dfdc_lib.classifier.encoders import create_encoder
 
-DROP_PATH = 0.2  # winner
-
 # Zhou et al. 2018, figure 3: three of the 30 filters of the spatial rich model, as (divisor, 5 x 5 weights).
 SRM_KERNELS = (
     (4, ((0, 0, 0, 0, 0), (0, -1, 2, -1, 0), (0, 2, -4, 2, 0), (0, -1, 2, -1, 0), (0, 0, 0, 0, 0))),
@@ -39,9 +37,7 @@ class NoiseResidual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        filters = torch.stack(
-            [torch.tensor(weights, dtype=torch.float32) / divisor for divisor, weights in SRM_KERNELS]
-        )
+        filters = torch.stack([torch.tensor(weights).float() / divisor for divisor, weights in SRM_KERNELS])
         kernels = filters[:, None] * torch.tensor(PIXEL_STD)[None, :, None, None]  # (3 out, 3 RGB, 5, 5)
         self.register_buffer("kernels", kernels)
 
@@ -83,12 +79,7 @@ class Classifier(nn.Module):
 
 
 def create_model(
-    encoder: str,
-    *,
-    pretrained: bool,
-    drop_path: float = DROP_PATH,
-    noise: bool = False,
-    weights_file: Path | None = None,
+    encoder: str, *, pretrained: bool, drop_path: float = 0.2, noise: bool = False, weights_file: Path | None = None
 ) -> Classifier:
     """Create a classifier on the CPU, in training mode and channels_last format; `fc` is random.
 

@@ -43,12 +43,10 @@ def predict(
     """Score a run's videos and write scores/<model>.parquet and submission.csv.
 
     Args:
-        run: the run folder, with videos.csv.
         names: the models, see `load_any`.
         which: "all", or "held-out": without the videos that a model was trained on or chosen by, see `unseen.roles`.
         most_frames: number of evenly spaced frames per video.
         strategy: a key of `STRATEGIES`, for the submission; the video scores of several models are averaged.
-        device: "auto", "cpu" or "cuda".
         workers: processes that find faces; 0 = one per core.
     Returns:
         One outcome per video of the run; "not needed" = not held out.
@@ -90,13 +88,13 @@ def _check_arguments(run: Run, names: Sequence[str], which: str, strategy: str) 
 
 def _choose_videos(run: Run, which: str, cards: Sequence[ModelCard]) -> tuple[list[Video], list[Outcome]]:
     """Return the videos to score, and outcomes for the others."""
-    seen = {}
-    if which == "held-out":
-        seen = {str(name): role for name, role in roles(run, cards).items() if role in (TRAINED_ON, CHOSEN_BY)}
-    left_out = [
-        Outcome(video_id=name, status="not needed", note=f"a model was {role} it") for name, role in seen.items()
-    ]
-    return [video for video in run.read_videos() if video.video_id not in seen], left_out
+    videos = run.read_videos()
+    if which == "all":
+        return videos, []
+    seen = {str(name): role for name, role in roles(run, cards).items() if role in (TRAINED_ON, CHOSEN_BY)}
+    notes = {name: f"a model was {role} it" for name, role in seen.items()}
+    left_out = [Outcome(video_id=name, status="not needed", note=note) for name, note in notes.items()]
+    return [video for video in videos if video.video_id not in seen], left_out
 
 
 # Scoring ------------------------------------------------------------------------------------------------------------
@@ -131,7 +129,8 @@ class _Scorer:
         """Return the scores of a complete video and forget its crops."""
         scores = []
         for face, logit in zip(self.faces.pop(video_id), self.logits.pop(video_id), strict=True):
-            fields = {name: value for name, value in face._asdict().items() if name != "crop"}
+            fields = face._asdict()
+            del fields["crop"]
             scores.append(FaceScore(**fields, logit=round(logit, 5), score=round(float(expit(logit)), 6)))
         return tuple(scores)
 
@@ -172,8 +171,7 @@ def _write_complete(
     """Score the waiting crops; write and yield the pending videos that every model has scored."""
     for scorer in scorers:
         scorer.score(partial_batch=partial_batch)
-    complete = [video_id for video_id in scorers[0].faces if all(scorer.is_complete(video_id) for scorer in scorers)]
-    for video_id in complete:
+    for video_id in [name for name in scorers[0].faces if all(scorer.is_complete(name) for scorer in scorers)]:
         records = []
         for (path, expected), scorer in zip(pending.pop(video_id).fingerprints.items(), scorers, strict=True):
             records.append(VideoScores(video_id=video_id, faces=scorer.take(video_id), fingerprint=expected))
@@ -206,8 +204,7 @@ def _submission(videos: Sequence[Video], tables: Mapping[str, pd.DataFrame], str
     """Return one score per video, averaged over the models; 0.5 for a video without scored faces (winner)."""
     by_model = {name: video_scores(table, STRATEGIES[strategy]) for name, table in tables.items() if len(table)}
     scores = pd.DataFrame(by_model).mean(axis=1)
-    names = {video.video_id: video.path.name for video in videos}
-    if len(set(names.values())) < len(names):  # several files have the same name
-        names = {video.video_id: video.video_id for video in videos}
-    labels = [float(scores.get(video_id, NO_FACE_SCORE)) for video_id in names]
-    return pd.DataFrame({"filename": list(names.values()), "label": labels})
+    video_ids, names = [video.video_id for video in videos], [video.path.name for video in videos]
+    labels = [float(scores.get(video_id, NO_FACE_SCORE)) for video_id in video_ids]
+    are_unique = len(set(names)) == len(names)
+    return pd.DataFrame({"filename": names if are_unique else video_ids, "label": labels})

@@ -85,10 +85,8 @@ def verify(released: Released, folder: Path) -> State:
 def download(released: Released, folder: Path) -> Path:
     """Download a checkpoint into the folder, unless it is there already, and return its path.
 
-    Raises:
-        ConnectionError: if the server cannot be reached, offers a file of another size, or stops early (the next call
-            resumes).
-        ValueError: if the download is not the released file; it is deleted.
+    A server that cannot be reached, offers a file of another size or stops early is a ConnectionError; the next call
+    resumes. A download that is not the released file is deleted, and is a ValueError.
     """
     path, part = folder / released.name, _part(released, folder)
     if verify(released, folder) == "ok":
@@ -118,7 +116,10 @@ def _fetch(released: Released, part: Path, path: Path) -> None:
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(f"cannot download {released.url}: {error}; {remedy}") from error
     with response:
-        if (offered := _offered_bytes(response)) != released.size_bytes:
+        # The whole file's size, from "Content-Range: bytes 5-9/10" or Content-Length; 0 = unknown.
+        whole = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
+        offered = int(whole[1] if whole else response.headers.get("Content-Length", 0))
+        if offered != released.size_bytes:
             sizes = f"{offered:,} bytes instead of {released.size_bytes:,}, perhaps from a proxy or a log-in page"
             raise ConnectionError(f"{released.url} offers {sizes}: {remedy}")
         start = start if response.status == PARTIAL_CONTENT else 0
@@ -127,12 +128,6 @@ def _fetch(released: Released, part: Path, path: Path) -> None:
             while chunk := _read_chunk(response):
                 file.write(chunk)
                 bar.update(len(chunk))
-
-
-def _offered_bytes(response: http.client.HTTPResponse) -> int:
-    """Return the size of the whole file, from `Content-Range: bytes 5-9/10` or Content-Length; 0 = unknown."""
-    whole = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
-    return int(whole[1] if whole else response.headers.get("Content-Length", 0))
 
 
 def _read_chunk(response: http.client.HTTPResponse) -> bytes:

@@ -1,7 +1,7 @@
 """Train a classifier: settings and a run folder in; the best checkpoint, its card and its history out.
 
-Training runs in one process, or in several that torchrun starts; they share every batch and its loss, so they train the
-same model as one. Everything random depends on (seed, epoch, iteration): an interrupted run resumes from its last saved
+Training runs in one process, or in several that torchrun starts. They share every batch and its loss, so the result is
+the same as with one process. Everything random depends on (seed, epoch, iteration): an interrupted run resumes from its last saved
 state and ends with the same weights as an uninterrupted one.
 Source: the slides (2,500 iterations per epoch); the winner's code (gradient clipping); see objective.py for the loss.
 Departs from the winner's code: the seed determines everything; a test fold, which chose no checkpoint, is measured.
@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm.std import tqdm
 
 from dfdc_lib.classifier.checkpoints import TEST_METRICS_FILE, load_model, save_model
-from dfdc_lib.classifier.crop_dataset import EpochSampler, TrainingCrops, read_index, training_rows, validation_rows
+from dfdc_lib.classifier.crop_dataset import TrainingCrops, epoch_keys, read_index, training_rows, validation_rows
 from dfdc_lib.classifier.inference import autocast_dtype
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.classifier.objective import balanced_loss, sum_over_processes
@@ -107,9 +107,9 @@ def code_note(card: ModelCard) -> str:
 def _create_state(plan: Plan) -> TrainingState:
     settings, device = plan.settings, plan.device
     torch.manual_seed(settings.seed)
-    file = project_path(settings.weights_file) if settings.weights_file else None
     options = settings.model_dump(include={"encoder", "pretrained", "drop_path", "noise"})
-    model = create_model(**options, weights_file=file)
+    weights_file = project_path(settings.weights_file) if settings.weights_file else None
+    model = create_model(**options, weights_file=weights_file)
     if plan.processes > 1 and device.type == "cuda":  # on CPUs, batch statistics are those of each process
         model = convert_sync_batchnorm(model)  # torch's function drops the activation in an EfficientNet's BatchNorm
     model = model.to(device)
@@ -121,9 +121,11 @@ def _create_state(plan: Plan) -> TrainingState:
 # One epoch ----------------------------------------------------------------------------------------------------------
 def _train_epoch(plan: Plan, state: TrainingState, crops: TrainingCrops) -> None:
     """Train until the end of the epoch, from the iteration that the state has reached."""
-    settings, device = plan.settings, plan.device
+    settings, device, is_first = plan.settings, plan.device, plan.rank == 0
+    total, start = settings.iterations * settings.batch, state.iteration * settings.batch
+    title = f"epoch {state.epoch + 1}/{settings.epochs}"
     state.network.train()
-    with _progress(plan, state) as progress:
+    with tqdm(desc=title, total=total, initial=start, unit="img", mininterval=0.5, disable=not is_first) as progress:
         for images, labels, rows in _loader(plan, state, crops):
             seed = np.random.SeedSequence([settings.seed, state.epoch, state.iteration]).generate_state(1)[0]
             torch.manual_seed(int(seed))  # for drop-path: a resumed run draws what an uninterrupted one draws
@@ -138,7 +140,7 @@ def _train_epoch(plan: Plan, state: TrainingState, crops: TrainingCrops) -> None
             progress.set_postfix(loss=f"{np.mean(state.losses[-20:]):.4f}", rate=f"{rate:.1e}")
             progress.update(settings.batch)
             is_last = state.iteration == settings.iterations
-            if plan.rank == 0 and state.iteration % settings.save_every == 0 and not is_last:
+            if is_first and state.iteration % settings.save_every == 0 and not is_last:
                 state.save(plan.run)
 
 
@@ -159,18 +161,13 @@ def _step(plan: Plan, state: TrainingState, images: torch.Tensor, targets: torch
 
 
 def _loader(plan: Plan, state: TrainingState, crops: TrainingCrops) -> DataLoader:
+    """Return the batches of this process, from the iteration that the state has reached."""
     settings = plan.settings
     rows = training_rows(plan.index, plan.train_folds)
     labels, count = plan.index["label"].to_numpy()[rows], settings.iterations * settings.batch
-    part = {"start": state.iteration * settings.batch, "rank": plan.rank, "processes": plan.processes}
-    sampler = EpochSampler(rows, labels, count, settings.seed, state.epoch, **part)
-    return DataLoader(crops, settings.batch // plan.processes, sampler=sampler, num_workers=plan.workers)
-
-
-def _progress(plan: Plan, state: TrainingState) -> tqdm:
-    title, batch = f"epoch {state.epoch + 1}/{plan.settings.epochs}", plan.settings.batch
-    total, start, hidden = plan.settings.iterations * batch, state.iteration * batch, plan.rank > 0
-    return tqdm(desc=title, total=total, initial=start, unit="img", mininterval=0.5, disable=hidden)
+    start = state.iteration * settings.batch
+    keys = epoch_keys(rows, labels, count, settings.seed, state.epoch)[start + plan.rank :: plan.processes]
+    return DataLoader(crops, settings.batch // plan.processes, sampler=keys, num_workers=plan.workers)
 
 
 # After an epoch -----------------------------------------------------------------------------------------------------
@@ -184,15 +181,15 @@ def _validate(plan: Plan, state: TrainingState) -> None:
 
 
 def _write_history(plan: Plan, state: TrainingState) -> None:
-    numbers, iterations = np.arange(len(state.losses)), plan.settings.iterations
-    losses = pd.DataFrame({"epoch": numbers // iterations, "iteration": numbers % iterations, "loss": state.losses})
+    epochs, iterations = np.divmod(np.arange(len(state.losses)), plan.settings.iterations)
+    losses = pd.DataFrame({"epoch": epochs, "iteration": iterations, "loss": state.losses})
     plan.run.write_table(f"models/{plan.settings.name}/losses.csv", losses)
     with SummaryWriter(str(plan.folder / "tensorboard")) as writer:
         for name, value in state.history[-1].items():
             if name != "epoch":
                 writer.add_scalar(name.replace(" ", "_"), value, state.epoch)
-    history = pd.DataFrame(state.history)
-    plan.run.write_table(f"models/{plan.settings.name}/history.csv", history)  # last: it marks a model as finished
+    # Last, because a complete history means that the model is finished.
+    plan.run.write_table(f"models/{plan.settings.name}/history.csv", pd.DataFrame(state.history))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def judge(
         "log loss" (mean of the fakes' and the reals') and "AUC" (NaN for a single class) of the videos' mean scores;
         the same of the frames as "frame log loss" and "frame AUC"; and "videos", their number.
     """
-    loader = DataLoader(PlainCrops(run, crops, np.arange(len(crops)), recipe), JUDGE_BATCH, num_workers=workers)
+    loader = DataLoader(PlainCrops(run, crops, recipe), JUDGE_BATCH, num_workers=workers)
     model.eval()
     logits = np.concatenate([logits_of(model, images, recipe, dtype) for images, _, _ in loader])
     frames = crops[["video_id", "label"]].assign(score=expit(logits))

@@ -1,4 +1,1 @@
-"""Data: from files to videos and folds.
-
-Input: a video file or the folder of a data set. Output: frames, `Video` records, a fold for every video.
-"""
+"""Read videos and data sets, and split them into folds. Input: files. Output: frames, `Video` records, folds."""

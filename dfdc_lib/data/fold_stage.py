@@ -11,9 +11,6 @@ from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
 from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run_jobs
 
-STAGE = "04_folds"
-HASHED_FRAMES = {0, 30}  # the first frame and one a second later
-
 
 def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: int = 0) -> list[leak_audit.Leak]:
     """Assign every video to a fold and write folds.csv; return the leaks between folds and write leaks.csv.
@@ -27,10 +24,8 @@ def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: i
     """
     videos = run.read_videos()
     if all(source.label is None for source in videos):
-        raise ValueError(
-            f"folds need labels, but none of the {len(videos)} videos has one: "
-            "stop after the crops with `dfdc run --to 02`, or score the videos with `dfdc predict`"
-        )
+        remedy = "stop after the crops with `dfdc run --to 02`, or score the videos with `dfdc predict`"
+        raise ValueError(f"folds need labels, but none of the {len(videos)} videos has one: {remedy}")
     if scheme not in ("leak-free", "winner"):
         raise ValueError(f'SCHEME must be "leak-free" or "winner", got "{scheme}"')
     assigned = folds.winner_folds(videos) if scheme == "winner" else folds.leak_free_folds(videos, fold_count, seed)
@@ -59,12 +54,12 @@ def _hash_videos(run: Run, videos: Sequence[Video], workers: int) -> dict[str, t
             expected = fingerprint(code, input_fingerprint(source.path))
             make = partial(_hash_video, run, source, expected)
             jobs.append(Job(name, {run.hash_path(name): expected}, VideoHashes, make, _hash_outcome))
-    outcomes = run_jobs(run, STAGE, jobs, decided, in_processes(workers))
+    outcomes = run_jobs(run, "04_folds", jobs, decided, in_processes(workers))
     return {name: run.read_record(run.hash_path(name), VideoHashes).hashes for name in done_videos(outcomes)}
 
 
 def _hash_video(run: Run, source: Video, expected: str) -> VideoHashes:
-    frames = video.read_frames(source.path, HASHED_FRAMES, threads=1)
+    frames = video.read_frames(source.path, {0, 30}, threads=1)  # the first frame and one a second later
     hashes = tuple(leak_audit.perceptual_hash(frame.image) for frame in frames)
     record = VideoHashes(video_id=source.video_id, hashes=hashes, fingerprint=expected)
     run.write_record(run.hash_path(source.video_id), record)

@@ -23,25 +23,21 @@ def winner_folds(videos: Sequence[Video]) -> dict[str, int]:
 
     Returns:
         video_id -> fold.
-    Raises:
-        ValueError: if a video has no part of DFDC.
     Source:
         Winner's code, folds.py. Fakes are in their original's part, but one actor can be in several parts.
     """
     for video in videos:
         if video.part is None or not 0 <= video.part < DFDC_PARTS:
-            raise ValueError(
-                f"part must be 0-{DFDC_PARTS - 1}, got {video.part} for video {video.video_id}: "
-                "the winner's folds need DFDC's parts; use leak_free_folds for other data sets"
-            )
+            remedy = "the winner's folds need DFDC's parts; use leak_free_folds for other data sets"
+            raise ValueError(f"part must be 0-{DFDC_PARTS - 1}, got {video.part} for video {video.video_id}: {remedy}")
     return {video.video_id: min((video.part or 0) // PARTS_PER_FOLD, WINNER_FOLDS - 1) for video in videos}
 
 
 def identity_groups(videos: Sequence[Video]) -> dict[str, int]:
-    """Number the groups of videos that must be in one fold: connected by shared identities, or as original and fake.
+    """Group the videos that must be in one fold, because they share identities or are original and fake.
 
     Returns:
-        video_id -> group; groups are numbered from 0 in order of first appearance.
+        video_id -> number of its group, from 0 in order of first appearance.
     """
     groups = DisjointSet(video.video_id for video in videos)
     for first, *others in identity_links(videos).values():

@@ -7,7 +7,6 @@ pair is a candidate to inspect, not a proof.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
@@ -37,8 +36,7 @@ class SimilarPair(NamedTuple):
     distance: int  # bits of 64, smallest over their frames
 
 
-@dataclass(frozen=True, order=True)
-class Leak:
+class Leak(NamedTuple):
     """An identity or scene that is in two folds, with one example video of each fold."""
 
     kind: str  # "identity": by name; "same scene": by perceptual hash
@@ -51,14 +49,11 @@ def audit(videos: Sequence[Video], folds: Mapping[str, int], hashes: Mapping[str
     """List the identities and scenes that are in two folds.
 
     Args:
-        videos: all of the run.
-        folds: video_id -> fold, for all of them.
+        folds: video_id -> fold, for all videos.
         hashes: video_id -> `perceptual_hash` of a few frames, for the originals; {} compares by name only.
     Returns:
         Sorted. "identity": one per identity (or original with its fakes) and pair of folds; identities with equal
         example videos are one leak. "same scene": one per pair of similar videos in two folds.
-    Raises:
-        ValueError: if a video has no fold.
     """
     missing = sorted(({video.video_id for video in videos} | set(hashes)) - set(folds))
     if missing:
@@ -105,8 +100,9 @@ def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMIL
         row, column = np.nonzero(distances <= max_distance)
         a, b = video_of[start + row], video_of[start + column]
         chunks.append(pd.DataFrame({"a": a, "b": b, "distance": distances[row, column]})[a < b])
-    nearest = pd.concat(chunks).groupby(["a", "b"], as_index=False)[["distance"]].min()
-    nearest = nearest.sort_values(["distance", "a", "b"])
+    nearest = (
+        pd.concat(chunks).groupby(["a", "b"], as_index=False)[["distance"]].min().sort_values(["distance", "a", "b"])
+    )
     return [SimilarPair(video_ids[a], video_ids[b], int(bits)) for a, b, bits in nearest.itertuples(index=False)]
 
 

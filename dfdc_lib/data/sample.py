@@ -3,7 +3,6 @@
 No deepfake data set may be redistributed, so a virtual hand-held camera (`sample_camera`) films the one real portrait
 that scikit-image contains, and forges its face. Input: a folder, a seed, a length. Output: 16 originals (15 with a
 face) and 19 fakes as H.264 files with metadata.json, and the true mask of every frame of every fake.
-
 The sample has ONE face and one simple kind of forgery. It shows that the kit runs; no number measured on it is evidence
 about deepfakes. Sources of the pictures: see `sample_camera`.
 """
@@ -25,7 +24,6 @@ from dfdc_lib.staleness import file_fingerprint, fingerprint
 from dfdc_lib.workers import core_count, worker_pool
 
 MARKER = "sample.json"  # written last, so a sample that has it is complete
-
 GENTLE = Forgery("fake", 2.5, 0.07, (8, -3, -8))
 SOFT = Forgery("fake", 3.0, 0.06, (-7, 2, 7))
 PALE = Forgery("fake", 2.2, -0.07, (9, 7, 7))
@@ -165,9 +163,8 @@ def _refuse_other_folder(root: Path) -> None:
     other = names - {MARKER, "true_masks"} - {f"dfdc_train_part_{scene.part}" for scene in SCENES}
     if names and (other or MARKER not in names):
         contents = ", ".join(sorted(other or names)[:5])
-        raise FileExistsError(
-            f"expected a new or empty folder or an older sample, got {root} with {contents}: choose another folder"
-        )
+        expected = "a new or empty folder or an older sample"
+        raise FileExistsError(f"expected {expected}, got {root} with {contents}: choose another folder")
 
 
 def _is_complete(root: Path, settings: dict) -> bool:

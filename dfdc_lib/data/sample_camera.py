@@ -3,8 +3,8 @@
 Input: a scene and a seed. Output: the frames of the original and of its fakes, and the true share of forged pixels.
 The camera pans, zooms and rolls, the light changes, the sensor is noisy. A fake is made from its original's unencoded
 frames: the inner face is resampled, slightly warped, shifted in colour and blended in with a soft edge.
-Sources, both in scikit-image: `skimage.data.astronaut()`, a portrait of Eileen Collins (NASA, public domain), and
-`skimage.data.coffee()`, the picture without a face (Rachel Michetti, CC0).
+Sources, in `skimage.data`: `astronaut()`, a portrait of Eileen Collins (NASA, public domain), and `coffee()`, the
+picture without a face (Rachel Michetti, CC0).
 """
 
 from collections.abc import Iterator

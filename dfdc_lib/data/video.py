@@ -7,7 +7,7 @@ Frames between a damaged packet and the next key frame show artefacts; they are 
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from heapq import heappop, heappush
 from itertools import chain, islice, repeat
@@ -93,17 +93,12 @@ class VideoReader:
     def _read_info(self, stream: "av.video.VideoStream", first: av.VideoFrame) -> VideoInfo:
         clockwise = round(-first.rotation / 90) * 90 % 360  # FFmpeg counts counter-clockwise
         height, width = (first.height, first.width) if clockwise % 180 == 0 else (first.width, first.height)
-        seconds = (self._container.duration or 0) / av.time_base
+        seconds = round((self._container.duration or 0) / av.time_base, 3)
         if stream.duration and stream.time_base:
-            seconds = float(stream.duration * stream.time_base)
-        return VideoInfo(
-            height=height,
-            width=width,
-            fps=round(float(stream.average_rate or stream.guessed_rate or 0), 3),
-            frame_count=stream.frames,
-            duration_seconds=round(seconds, 3),
-            rotation_degrees=clockwise,
-        )
+            seconds = round(float(stream.duration * stream.time_base), 3)
+        fps = round(float(stream.average_rate or stream.guessed_rate or 0), 3)
+        times = {"fps": fps, "frame_count": stream.frames, "duration_seconds": seconds}
+        return VideoInfo(height=height, width=width, rotation_degrees=clockwise, **times)
 
 
 def read_info(path: Path) -> VideoInfo:
@@ -193,7 +188,5 @@ def _decode(container: "av.container.InputContainer") -> Iterator[av.VideoFrame 
 
 
 def _packets(container: "av.container.InputContainer") -> Iterator[av.Packet]:
-    try:
+    with suppress(av.error.FFmpegError):  # the file ends inside a packet
         yield from container.demux(container.streams.video[0])
-    except av.error.FFmpegError:  # the file ends inside a packet
-        return

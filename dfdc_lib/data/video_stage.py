@@ -9,8 +9,6 @@ from dfdc_lib.run_folder import Run, project_path
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
 from dfdc_lib.workers import Job, done_videos, in_processes, run_jobs
 
-STAGE = "00_videos"
-
 
 def find_videos(run: Run, data: str, kind: str = "auto", seed: int = 0, workers: int = 0) -> list[Outcome]:
     """List the videos of a data set, read their headers and write videos.csv; an unreadable file has failed.
@@ -20,8 +18,6 @@ def find_videos(run: Run, data: str, kind: str = "auto", seed: int = 0, workers:
         kind: one of `datasets.KINDS`.
         seed: of the sample.
         workers: processes; 0 = one per core.
-    Raises:
-        ValueError, FileNotFoundError: if the data set does not have the layout of its kind.
     """
     root = project_path(data) if data else sample.make_sample(run.root / "sample", seed=seed, workers=workers)
     videos = list_videos(root, kind)
@@ -31,7 +27,7 @@ def find_videos(run: Run, data: str, kind: str = "auto", seed: int = 0, workers:
         expected = fingerprint(code, input_fingerprint(source.path))
         make, outcome = partial(_read_info, run, source, expected), partial(_info_outcome, source.video_id)
         jobs.append(Job(source.video_id, {run.info_path(source.video_id): expected}, VideoInfo, make, outcome))
-    outcomes = run_jobs(run, STAGE, jobs, (), in_processes(workers))
+    outcomes = run_jobs(run, "00_videos", jobs, (), in_processes(workers))
     infos = {video_id: run.read_record(run.info_path(video_id), VideoInfo) for video_id in done_videos(outcomes)}
     run.write_videos(videos, infos)
     return outcomes

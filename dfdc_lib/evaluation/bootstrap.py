@@ -1,7 +1,7 @@
 """Bootstrap intervals of metrics: video scores in, tables with 95 % intervals and paired differences out.
 
 The bootstrap draws originals together with their fakes: the videos of one original are alike, and drawing them one by
-one would make the intervals too narrow. All scores see the same draws, so differences are paired. Sources: Efron 1979,
+one would make the intervals too narrow. All scores use the same draws, so differences are paired. Sources: Efron 1979,
 doi:10.1214/aos/1176344552 (bootstrap); Field & Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x (clusters); Holm 1979,
 "A simple sequentially rejective multiple test procedure".
 """
@@ -32,15 +32,11 @@ def bootstrap(
 ) -> Bootstrap:
     """Compute metrics of several scores of the same videos, and repeat them on draws of originals with their fakes.
 
-    Args:
-        videos: one row per video: label (0, 1), group (the original).
-        scores: same index; one column per score, P(fake) 0-1. Another index or range raises ValueError.
-        resampling: 2,000 draws determine the ends of an interval to about a hundredth of its length.
-        metrics: of `METRICS`.
+    `videos` has the columns label (0, 1) and group (the original); `scores` has the same index and one column per
+    score, 0-1. 2,000 draws determine the ends of an interval to about a hundredth of its length.
     """
     if not videos.index.equals(scores.index):
-        rows = f"{len(videos)} and {len(scores)} rows"
-        raise ValueError(f"videos and scores must have the same index, got {rows}: reindex one by the other")
+        raise ValueError(f"videos ({len(videos)} rows) and scores ({len(scores)} rows) must have the same index")
     labels, columns = check_scores(videos["label"].to_numpy(), scores.to_numpy(float))
     groups, names = pd.factorize(videos["group"])
     count = len(names)
@@ -59,10 +55,7 @@ def bootstrap(
 
 
 def intervals(result: Bootstrap) -> pd.DataFrame:
-    """Return each value with its 95 % interval, percentiles of its draws: name, metric, value, low, high.
-
-    Low and high are NaN if no draw could be measured.
-    """
+    """Return name, metric, value, low, high; low and high are percentiles of the draws, NaN if none could be measured."""
     return _table(result, result.values.to_numpy(), result.draws)
 
 
@@ -90,9 +83,8 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     """Return (k,) p-values corrected for their number, at least as large and at most 1 (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values, float)[order] * factors))
-    return corrected
+    corrected = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
+    return corrected[np.argsort(order)]
 
 
 def holm_by_metric(table: pd.DataFrame) -> pd.Series:
@@ -116,6 +108,5 @@ def _table(result: Bootstrap, values: np.ndarray, draws: np.ndarray) -> pd.DataF
     ends = np.full((2, *values.shape), np.nan)
     measurable = ~np.isnan(draws).all(axis=0)
     ends[:, measurable] = np.nanpercentile(draws[:, measurable], INTERVAL_PERCENT, axis=0)
-    names = np.repeat(result.values.index.to_numpy(), values.shape[1])
-    table = pd.DataFrame({"name": names, "metric": np.tile(result.values.columns.to_numpy(), values.shape[0])})
-    return table.assign(value=values.ravel(), low=ends[0].ravel(), high=ends[1].ravel())
+    rows = pd.MultiIndex.from_product(result.values.axes, names=["name", "metric"]).to_frame(index=False)
+    return rows.assign(value=values.ravel(), low=ends[0].ravel(), high=ends[1].ravel())

@@ -31,11 +31,7 @@ def halves(groups: pd.Series, seed: int) -> pd.Series:
 
 
 def fit_temperature(labels: np.ndarray, scores: np.ndarray, clip: float) -> float:
-    """Return the temperature with the lowest log loss, within `TEMPERATURES` (Guo et al. 2017, temperature scaling).
-
-    It is below 1 if the scores should be sharper, above 1 if they should be flatter. `clip` limits the scores in the
-    logits and in the log loss.
-    """
+    """Return the temperature with the lowest log loss; it is below 1 if the scores should be sharper."""
 
     def loss(exponent: float) -> float:
         return float(losses(labels, temper(scores, np.exp(exponent), clip), clip).mean())
@@ -60,11 +56,11 @@ def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, s
 
 
 def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> Calibration | None:
-    """Fit the temperature that turns a model's scores, the means of the frames, into probabilities, on unseen videos.
+    """Fit the temperature that turns a model's video scores (means of the frames) into probabilities.
 
     Return None if there are fewer than `FEW_VIDEOS` videos or only one class; if the best temperature is at a limit of
     the fit (the scores separate the classes, so any sharpening helps); or if a temperature fitted on one half of the
-    originals does not lower the log loss of the other half. `videos` has label and group, and the index of `scores`.
+    originals does not lower the log loss of the other half.
     """
     if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
         return None
@@ -101,10 +97,9 @@ def write_calibrations(run: Run, calibrations: Mapping[str, Calibration | None])
 
 
 def calibration_text(name: str, calibration: Calibration | None) -> str:
-    """Return a sentence about the calibration of a model."""
     if calibration is None:
-        needed = f"{FEW_VIDEOS} unseen videos of both classes, and a temperature that helps videos it was not fitted on"
-        return f"{name}: not calibrated, which needs {needed}"
+        needed = f"{FEW_VIDEOS} unseen videos of both classes and a temperature that helps videos it was not fitted on"
+        return f"{name}: not calibrated; this needs {needed}"
     change = f"{calibration.log_loss_before:.3f} → {calibration.log_loss_after:.3f}"
     return f"{name}: temperature {calibration.temperature:.2f}, log loss {change} on {calibration.videos} videos"
 

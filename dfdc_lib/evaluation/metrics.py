@@ -36,10 +36,9 @@ def losses(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
 
 
 def measure(labels: np.ndarray, scores: np.ndarray, clip: float) -> dict[str, float]:
-    """Return all `METRICS` of scores (n,) 0-1 and labels (n,) 0, 1; raise ValueError if a value is out of range.
+    """Return all `METRICS` of scores (n,) 0-1 and labels (n,) 0, 1; those of `RANKING` are NaN if a class is missing.
 
-    Metrics of `RANKING` are NaN if only one class is present. The EER is interpolated on the ROC curve. The FPR at 95 %
-    TPR belongs to the highest threshold with a TPR of at least 95 %.
+    The EER is interpolated on the ROC curve. The FPR at 95 % TPR belongs to the highest threshold with that TPR.
     """
     labels, columns = check_scores(labels, scores)
     rankings = [rank(labels, columns[:, 0], np.arange(len(labels)))]
@@ -50,8 +49,8 @@ def measure(labels: np.ndarray, scores: np.ndarray, clip: float) -> dict[str, fl
 def two_thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Return the slides' accuracy, recall, precision, F1 and false-alarm share (of the real videos).
 
-    A fake is correct from 0.8 on, a real video below 0.2; scores in between are wrong for either. Source: SPEC 3.
-    Departs: precision and recall have their usual names; the source exchanged them.
+    Scores between the two thresholds are wrong for either class. Source: SPEC 3. Departs: precision and recall have
+    their usual names; the source exchanged them.
     """
     labels, columns = check_scores(labels, scores)
     is_fake, scores = labels == FAKE, columns[:, 0]
@@ -77,8 +76,8 @@ def check_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
     if not np.isin(labels, (REAL, FAKE)).all():
         raise ValueError(f"labels must be 0 (real) or 1 (fake), got {sorted(set(labels.tolist()) - {REAL, FAKE})}")
     if not ((scores >= 0) & (scores <= 1)).all():
-        limits = f"{np.nanmin(scores)} to {np.nanmax(scores)}"
-        raise ValueError(f"scores must lie in 0-1, got {limits}, {np.isnan(scores).sum()} missing")
+        missing = np.isnan(scores).sum()
+        raise ValueError(f"scores must be 0-1, got {np.nanmin(scores)} to {np.nanmax(scores)}, {missing} missing")
     return labels.astype(int), scores.reshape(len(labels), -1)
 
 
@@ -103,11 +102,8 @@ def weighted_metrics(
 ) -> np.ndarray:
     """Return the metrics of k scores for d sets of weights, (d, k, metrics); NaN if a metric needs both classes.
 
-    Args:
-        weights: (d, g) whole numbers: how often each video, or group of videos, counts.
-        sums: (g, 1 + 2k) `summands`, summed over each group.
-        rankings: one per score; may be empty if `metrics` has none of `RANKING`.
-        metrics: of `METRICS`.
+    `weights` (d, g) are whole numbers: how often each video, or group of videos, counts. `sums` (g, 1 + 2k) are the
+    `summands` of each group. `rankings` has one per score, or none if `metrics` has none of `RANKING`.
     """
     count, *rest = (weights @ sums).T
     loss, accuracy = np.reshape(rest, (2, -1, len(weights))) / count

@@ -32,23 +32,18 @@ def paired_differences(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
     videos = shared_videos(first, second)
     parts = []
     for name in COMPARED if len(videos) else ():
-        tables = {"A": first, "B": second}
-        scores = {side: over_models(table, STRATEGIES[name]) for side, table in tables.items()}
+        scores = {side: over_models(table, STRATEGIES[name]) for side, table in (("A", first), ("B", second))}
         result = bootstrap(videos, pd.DataFrame(scores).loc[videos.index], RESAMPLING, JUDGED_BY)
         values = result.values.to_numpy()
         parts.append(differences(result, "A").assign(strategy=name, first=values[0], second=values[1]))
     columns = ["strategy", "metric", "first", "second", "value", "low", "high"]
     rows = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-    few = bool(caution(videos))
     ends = rows[["metric", "low", "high"]].itertuples(index=False)
-    return rows.assign(answer=[better(*row, few=few) for row in ends])
+    return rows.assign(answer=[better(*row, few=bool(caution(videos))) for row in ends])
 
 
 def better(metric: str, low: float, high: float, *, few: bool) -> str:
-    """Return "A is better", "B is better", `NOT_SETTLED` or `TOO_FEW`, by the interval of a metric's B - A.
-
-    The ends of the interval are NaN if nothing could be measured; `few` means too few videos for an answer.
-    """
+    """Return "A is better", "B is better", `NOT_SETTLED` or `TOO_FEW`; low and high are the interval of B - A, or NaN."""
     if not (low > 0 or high < 0):
         return NOT_SETTLED
     if few:

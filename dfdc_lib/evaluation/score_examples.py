@@ -33,28 +33,20 @@ def scored_face(
 ) -> tuple[np.ndarray, Box, float]:
     """Return the frame, (H, W, 3) uint8 RGB, the box and the score of one face."""
     path = next(video.path for video in run.read_videos() if video.video_id == video_id)
-    matches = (scores[KEY_COLUMNS] == [video_id, frame_index, face_index]).all(axis=1)
-    row = scores[matches].iloc[0].to_dict()
+    row = scores[(scores[KEY_COLUMNS] == [video_id, frame_index, face_index]).all(axis=1)].iloc[0].to_dict()
     return read_frames(path, {frame_index})[0].image, box_of(row), float(row["score"])
 
 
 def scored_faces(run: Run, rows: pd.DataFrame) -> list[np.ndarray]:
     """Return the faces of scored rows without margin, (h, w, 3) uint8 RGB each."""
-    faces = []
-    for key in rows[KEY_COLUMNS].itertuples(index=False):
-        image, box, _ = scored_face(run, rows, *key)
-        faces.append(cut_face(image, box, 0))
-    return faces
+    faces = [scored_face(run, rows, *key) for key in rows[KEY_COLUMNS].itertuples(index=False)]
+    return [cut_face(image, box, 0) for image, box, _ in faces]
 
 
 def furthest_from_truth(scores: pd.DataFrame, video_scores: pd.Series) -> pd.DataFrame:
     """Return the labelled videos, sorted by the distance of their video score from the label, the furthest first.
 
-    Args:
-        scores: face scores with labels, see `labelled_scores`.
-        video_scores: by video_id.
-    Returns:
-        Index: video_id; columns: label, frames, video score, off by.
+    `scores` are those of `labelled_scores`. Index: video_id; columns: label, frames, video score, off by.
     """
     videos = scores.dropna(subset=["label"]).groupby("video_id")
     table = videos.agg(label=("label", "first"), frames=("frame_index", "nunique"))

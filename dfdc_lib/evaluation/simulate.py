@@ -31,10 +31,9 @@ SEPARATIONS = (0.1, 10.0)  # logits; limits of the search
 
 
 def simulate(original_count: int, separation: float, missed_share: float = MISSED_SHARE, seed: int = 0) -> ScoreTable:
-    """Return simulated scores of originals and one fake of each, `FRAME_COUNT` frames per video.
+    """Return simulated scores of originals and one fake of each; the same seed draws the same noise at any separation.
 
-    `separation` is the distance of a clear video from an undecided score, in logits; `missed_share` is a share of the
-    fakes, 0-1. The same seed draws the same noise for every separation.
+    `separation` is the distance of a clear video from an undecided score, in logits; `missed_share` is 0-1.
     """
     if not 0 <= missed_share <= 1:
         raise ValueError(f"missed_share must lie in 0-1, got {missed_share}")
@@ -68,16 +67,15 @@ def simulate_at(
     # Beyond the best separation the loss rises again: missed fakes get ever lower scores.
     best = float(minimize_scalar(excess, bounds=SEPARATIONS, method="bounded").x)
     if excess(SEPARATIONS[0]) < 0 or excess(best) > 0:
-        reason = f"no separation gives the mean a log loss of {target} with {missed_share:.0%} missed fakes"
-        raise ValueError(f"{reason}: choose another target")
+        missed = f"{missed_share:.0%} missed fakes"
+        raise ValueError(f"the mean cannot have the log loss {target} with {missed}: choose another target")
     return simulate(original_count, float(brentq(excess, SEPARATIONS[0], best, xtol=1e-4)), missed_share, seed)
 
 
 def claimed_gain(missed_shares: Sequence[float], original_count: int, resampling: Resampling) -> pd.DataFrame:
     """Return the log loss of the confident strategy on simulated scores whose mean has the log loss 0.25 of the slides.
 
-    Two rows for each share of missed fakes: missed_share, name ("mean", "confident"), metric, value (log loss), low,
-    high. The seed is that of the simulation and of the bootstrap.
+    Two rows for each share of missed fakes: missed_share, name ("mean", "confident"), metric, value, low, high.
     """
     parts = []
     for share in missed_shares:
@@ -89,7 +87,6 @@ def claimed_gain(missed_shares: Sequence[float], original_count: int, resampling
 
 
 def _person(names: list[str], track: int, logits: np.ndarray, generator: np.random.Generator) -> pd.DataFrame:
-    """Return the frame scores of one person in each video."""
     shape = (len(names), FRAME_COUNT)
     clear = generator.random(shape) >= UNCLEAR_SHARE
     frame_logits = np.where(clear, logits[:, None], 0.0) + generator.normal(0, FRAME_SIGMA, shape)

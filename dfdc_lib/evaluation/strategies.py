@@ -65,13 +65,10 @@ def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: f
     divisor is a parameter.
     """
     values = _check(scores)
-    fakes = values > t
-    reals = values < REAL_THRESHOLD
-    if np.count_nonzero(fakes) > len(values) // divisor and np.count_nonzero(fakes) > FAKE_COUNT:
-        return float(values[fakes].mean())
-    if np.count_nonzero(reals) > REAL_SHARE * len(values):
-        return float(values[reals].mean())
-    return float(values.mean())
+    fakes, reals = values[values > t], values[values < REAL_THRESHOLD]
+    if len(fakes) > len(values) // divisor and len(fakes) > FAKE_COUNT:
+        return float(fakes.mean())
+    return float(reals.mean() if len(reals) > REAL_SHARE * len(values) else values.mean())
 
 
 def confidence_weighted_mean(scores: np.ndarray, confidences: np.ndarray) -> float:
@@ -110,10 +107,9 @@ PER_PERSON = (BASELINE, "median", CONFIDENT)  # also applied to each person sepa
 
 
 def video_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
-    """Apply a strategy to all faces of each video; the people of a video are pooled, as in the winner's code.
+    """Apply a strategy to all faces of each video (index: video_id, sorted), pooling its people as in the winner's code.
 
-    `frames` has one row per face: video_id, score, and confidence (1 if the column is absent). The result has the index
-    video_id, sorted.
+    `frames` has one row per face: video_id, score, and confidence (1 if the column is absent).
     """
     return _grouped(frames, ["video_id"], strategy)
 
@@ -129,9 +125,8 @@ def person_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
 def strategy_scores(table: ScoreTable) -> pd.DataFrame:
     """Apply every strategy that the table has the columns for; average the models afterwards, as the winner did.
 
-    Returns:
-        One row per video, as in `table.videos`; one column per strategy, and "<strategy>, per person" if a video shows
-        several people. If every video has one score: one column per model.
+    The result has one row per video and one column per strategy, and "<strategy>, per person" if a video shows several
+    people. If every video has one score: one column per model.
     """
     if not table.averages:
         return model_scores(table)
@@ -157,8 +152,8 @@ def over_models(table: ScoreTable, strategy: Strategy, apply: Callable = video_s
 
 def people_counts(table: ScoreTable) -> pd.Series:
     """Return the number of people (tracks) in each video; index: video_id."""
-    first = next(iter(table.frames.values()))
-    return first.groupby("video_id")["track"].nunique().reindex(table.videos.index)
+    frames = next(iter(table.frames.values()))
+    return frames.groupby("video_id")["track"].nunique().reindex(table.videos.index)
 
 
 def thin_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -184,7 +179,6 @@ def _grouped(frames: pd.DataFrame, keys: list[str], strategy: Strategy) -> pd.Se
     scores = ordered["score"].to_numpy(float)
     confidences = ordered["confidence"].to_numpy(float) if "confidence" in ordered else np.ones(len(ordered))
     sizes = ordered.groupby(keys).size()
-    ends = sizes.to_numpy().cumsum()
-    slices = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    values = [strategy(scores[rows], confidences[rows]) for rows in slices]
-    return pd.Series(values, index=sizes.index, name="score", dtype=float)
+    starts = sizes.cumsum().to_numpy()[:-1]
+    parts = zip(np.split(scores, starts), np.split(confidences, starts), strict=True)
+    return pd.Series([strategy(*part) for part in parts][: len(sizes)], sizes.index, float, "score")

@@ -38,7 +38,7 @@ def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
     """Apply and measure all strategies on the table, and on simulated scores if it has few videos or only one class."""
     both = table.videos["label"].nunique() == 2
     tables = [table] if both else []
-    if not both or len(table.videos) < bootstrap.FEW_VIDEOS:
+    if not both or bootstrap.caution(table.videos):
         tables.append(simulate_at(CLAIMED_BEFORE, SIMULATED_ORIGINALS, resampling.clip, seed=resampling.seed))
     studies = []
     for judged in tables:
@@ -55,9 +55,8 @@ def baseline_of(scores: pd.DataFrame) -> str:
 
 def metric_table(result: bootstrap.Bootstrap) -> pd.DataFrame:
     """Return "value [low, high]" of each score (rows) by each metric (columns)."""
-    rows = bootstrap.intervals(result)
-    texts = interval_texts(rows).to_numpy().reshape(result.values.shape)
-    return pd.DataFrame(texts, result.values.index, result.values.columns)
+    texts = interval_texts(bootstrap.intervals(result)).to_numpy()
+    return pd.DataFrame(texts.reshape(result.values.shape), result.values.index, result.values.columns)
 
 
 def sure_answers(table: ScoreTable, scores: pd.DataFrame) -> pd.DataFrame:
@@ -104,9 +103,10 @@ def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling
     """
     base = scores[baseline_of(scores)]
     temperatures = calibration.crossed_temperatures(table.videos, base, resampling.clip, resampling.seed)
-    tempered = calibration.temper(base.to_numpy(), temperatures.to_numpy(), resampling.clip)
-    columns = scores[[name for name in (base.name, "median", CONFIDENT) if name in scores]]
-    columns = columns.assign(**{f"{base.name} at temperature": tempered})
+    columns = scores[[name for name in (base.name, "median", CONFIDENT) if name in scores]].copy()
+    columns[f"{base.name} at temperature"] = calibration.temper(
+        base.to_numpy(), temperatures.to_numpy(), resampling.clip
+    )
     grid = confident_grid(table, resampling)
     if grid.empty:
         return columns

@@ -25,6 +25,11 @@ class Alignment(NamedTuple):
     offset_x: float = 0.0
     offset_y: float = 0.0
 
+    def apply(self, point: Point) -> Point:
+        """Return a point's place in the fake's frame, rounded to hundredths of a pixel."""
+        x, y = point
+        return round(self.scale_x * x + self.offset_x, 2), round(self.scale_y * y + self.offset_y, 2)
+
 
 def align_videos(original: Path, fake: Path) -> Alignment:
     """Return the alignment of the first frames of two videos; the identity if one of these frames is damaged."""
@@ -49,13 +54,12 @@ def align_frames(original: np.ndarray, fake: np.ndarray) -> Alignment:
 
 def align_box(box: Box, alignment: Alignment) -> Box:
     """Return the box in the fake's frame."""
-    (x0, y0), (x1, y1) = (_align_point(point, alignment) for point in (box[:2], box[2:]))
-    return x0, y0, x1, y1
+    return *alignment.apply(box[:2]), *alignment.apply(box[2:])
 
 
 def align_landmarks(landmarks: Landmarks, alignment: Alignment) -> Landmarks:
     """Return the landmarks in the fake's frame."""
-    left_eye, right_eye, nose, left_mouth, right_mouth = (_align_point(point, alignment) for point in landmarks)
+    left_eye, right_eye, nose, left_mouth, right_mouth = map(alignment.apply, landmarks)
     return left_eye, right_eye, nose, left_mouth, right_mouth
 
 
@@ -77,11 +81,6 @@ def matching_patch(original_crop: np.ndarray, original_area: Area, fake_area: Ar
     if patch.shape[:2] == (height, width):
         return patch
     return cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _align_point(point: Point, alignment: Alignment) -> Point:
-    x, y = point
-    return round(alignment.scale_x * x + alignment.offset_x, 2), round(alignment.scale_y * y + alignment.offset_y, 2)
 
 
 def _mean_difference(original: np.ndarray, fake: np.ndarray, alignment: Alignment) -> float:

@@ -16,10 +16,9 @@ class BoxSource(NamedTuple):
 
 
 def boxes_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
-    """Return whose boxes a video is cropped with: a fake uses its original's if their frames correspond.
+    """Return whose boxes a readable video is cropped with: a fake uses its original's if their frames correspond.
 
     Args:
-        video: a readable video.
         infos: headers of all readable videos, by video_id.
     Source:
         The winner's code. Departs: there the frames are not checked, and every fake uses its original's boxes.

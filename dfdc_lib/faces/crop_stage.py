@@ -17,13 +17,8 @@ from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
 from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run_jobs
 
-STAGE = "02_crop_faces"
-CROP_COLUMNS = [
-    *(*KEY_COLUMNS, "time_seconds", "confidence"),
-    *BOX_COLUMNS,  # the face, in pixels of the frame
-    *("area_x0", "area_y0", "area_x1", "area_y1"),  # the crop, in pixels of the frame
-    *LANDMARK_COLUMNS,  # in pixels of the crop
-]
+AREA_COLUMNS = ["area_x0", "area_y0", "area_x1", "area_y1"]  # of the crop, like the box in pixels of the frame
+CROP_COLUMNS = [*KEY_COLUMNS, "time_seconds", "confidence", *BOX_COLUMNS, *AREA_COLUMNS, *LANDMARK_COLUMNS]
 
 
 def crop_faces(run: Run, margin: float = crops.DEFAULT_MARGIN, workers: int = 0) -> list[Outcome]:
@@ -47,8 +42,10 @@ def crop_faces(run: Run, margin: float = crops.DEFAULT_MARGIN, workers: int = 0)
         expected = fingerprint(code, *files, boxes.fingerprint, margin)
         make = partial(_make_crops, run, video, source, margin, expected)
         jobs.append(Job(name, {run.crops_record_path(name): expected}, VideoCrops, make, _crops_outcome))
-    outcomes = run_jobs(run, STAGE, jobs, decided, in_processes(workers))
-    run.write_table("crops.parquet", _crop_table(run, done_videos(outcomes)))
+    outcomes = run_jobs(run, "02_crop_faces", jobs, decided, in_processes(workers))
+    made = [crop for name in done_videos(outcomes) for crop in run.read_crops(name).crops]
+    rows = [(*crops.key_of(c), c.time_seconds, c.confidence, *c.box, *c.area, *np.ravel(c.landmarks)) for c in made]
+    run.write_table("crops.parquet", pd.DataFrame(rows, columns=CROP_COLUMNS))
     return outcomes
 
 
@@ -108,9 +105,3 @@ def _crops_outcome(record: VideoCrops) -> Outcome:
         note = "frames of another size: scaled by {:.3f}, {:.3f} and moved by {:.0f}, {:.0f} pixels"
         notes.append(note.format(*record.alignment))
     return result_outcome(record, len(record.crops), notes)
-
-
-def _crop_table(run: Run, video_ids: Sequence[str]) -> pd.DataFrame:
-    made = [crop for video_id in video_ids for crop in run.read_crops(video_id).crops]
-    values = [(*crops.key_of(c), c.time_seconds, c.confidence, *c.box, *c.area, *np.ravel(c.landmarks)) for c in made]
-    return pd.DataFrame(values, columns=CROP_COLUMNS)

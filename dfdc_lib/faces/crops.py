@@ -12,7 +12,6 @@ import numpy as np
 from dfdc_lib.records import Box, Crop, FaceKey, Landmarks
 
 DEFAULT_MARGIN = 0.2  # slides: about 20 % of the face box
-
 Area = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels; x1 and y1 exclusive
 
 
@@ -31,12 +30,9 @@ def crop_area(box: Box, margin: float, frame_height: int, frame_width: int) -> A
     if x1 <= x0 or y1 <= y0:
         raise ValueError(f"box must have x0 < x1 and y0 < y1, got {box}")
     grow_x, grow_y = margin * (x1 - x0), margin * (y1 - y0)
-    return (
-        max(0, _whole_pixel(x0 - grow_x)),
-        max(0, _whole_pixel(y0 - grow_y)),
-        min(frame_width, _whole_pixel(x1 + grow_x)),
-        min(frame_height, _whole_pixel(y1 + grow_y)),
-    )
+    left, right = _whole_pixel(x0 - grow_x), _whole_pixel(x1 + grow_x)
+    top, bottom = _whole_pixel(y0 - grow_y), _whole_pixel(y1 + grow_y)
+    return max(0, left), max(0, top), min(frame_width, right), min(frame_height, bottom)
 
 
 def is_empty(area: Area) -> bool:

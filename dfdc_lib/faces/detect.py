@@ -21,14 +21,13 @@ from dfdc_lib.records import DetectorSettings, Face, FrameFaces, VideoFaces
 
 # Slides, "MT-CNN Resizing": (the wider side is greater than this, scale), widest first.
 SCALE_RULE = ((1900, 0.33), (1000, 0.5), (299, 1.0), (0, 2.0))
-HALF_SCALE = 0.5  # the winner's code, for every video
 FRAMES_PER_BATCH = {"cpu": 8, "cuda": 32}  # by device type; on a CPU a larger batch only costs memory
 
 
 def detector_scale(height: int, width: int, resize: str = "slides") -> float:
     """Return the factor by which a frame is resized before detection: `SCALE_RULE`, or 0.5 if `resize` is "half"."""
-    if resize == "half":
-        return HALF_SCALE
+    if resize == "half":  # as the winner's code does for every video
+        return 0.5
     return next(scale for side, scale in SCALE_RULE if max(height, width) > side)
 
 
@@ -51,8 +50,7 @@ class FaceDetector:
     def find_faces(self, images: Sequence[np.ndarray]) -> list[tuple[Face, ...]]:
         """Return the faces of each frame, largest first; an empty tuple for a frame without faces.
 
-        Args:
-            images: (H, W, 3) uint8 RGB at full resolution, all of one shape.
+        The images are (H, W, 3) uint8 RGB at full resolution, all of one shape.
         """
         if not images:
             return []
@@ -80,16 +78,7 @@ def load_detector(settings: DetectorSettings, device: str = "auto") -> FaceDetec
 
 
 def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint: str, threads: int = 0) -> VideoFaces:
-    """Find the faces of every `frame_stride`-th frame of a video.
-
-    Args:
-        path: the video file.
-        video_id, fingerprint: stored in the record.
-        detector: its settings include the `frame_stride`.
-        threads: decoding threads; 0 lets FFmpeg choose.
-    Raises:
-        ValueError: if the file has no readable video.
-    """
+    """Find the faces of every `frame_stride`-th frame of a video; `threads` and errors as for `VideoReader`."""
     settings, batch_size = detector.settings, FRAMES_PER_BATCH[detector.device.type]
     frames: list[FrameFaces] = []
     with VideoReader(path, threads) as reader:
@@ -97,10 +86,8 @@ def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint:
         examined = reader.frames(lambda frame_index: frame_index % settings.frame_stride == 0)
         while batch := list(islice(examined, batch_size)):
             faces_of_batch = detector.find_faces([frame.image for frame in batch])
-            frames += [
-                FrameFaces(frame_index=frame.frame_index, time_seconds=frame.time_seconds, faces=faces)
-                for frame, faces in zip(batch, faces_of_batch, strict=True)
-            ]
+            for frame, faces in zip(batch, faces_of_batch, strict=True):
+                frames.append(FrameFaces(frame_index=frame.frame_index, time_seconds=frame.time_seconds, faces=faces))
         return VideoFaces(
             **info.model_dump(include={"height", "width", "fps"}),
             video_id=video_id,
@@ -116,7 +103,5 @@ def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint:
 def _face(box: np.ndarray, landmarks: np.ndarray, confidence: float, back: np.ndarray) -> Face:
     """Scale MTCNN's arrays back; they may have dtype object, which NumPy does not round."""
     full_box = (box.astype(float) * np.tile(back, 2)).round(2)
-    full_landmarks = (landmarks.astype(float) * back).round(2)
-    return Face(
-        box=tuple(full_box), landmarks=tuple(map(tuple, full_landmarks)), confidence=round(float(confidence), 6)
-    )
+    points = tuple(map(tuple, (landmarks.astype(float) * back).round(2)))
+    return Face(box=tuple(full_box), landmarks=points, confidence=round(float(confidence), 6))

@@ -8,8 +8,6 @@ from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
 from dfdc_lib.workers import Job, in_processes, result_outcome, run_jobs
 
-STAGE = "01_detect_faces"
-
 
 def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0) -> list[Outcome]:
     """Find the faces of every original, and of every fake that cannot use its original's boxes.
@@ -32,7 +30,7 @@ def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", wor
         expected = fingerprint(code, input_fingerprint(video.path), settings)
         make, outcome = partial(_find_faces, run, video, settings, device, expected), partial(_boxes_outcome, reason)
         jobs.append(Job(name, {run.boxes_path(name): expected}, VideoFaces, make, outcome))
-    return run_jobs(run, STAGE, jobs, decided, in_processes(workers))
+    return run_jobs(run, "01_detect_faces", jobs, decided, in_processes(workers))
 
 
 def _find_faces(run: Run, video: Video, settings: DetectorSettings, device: str, expected: str) -> VideoFaces:

@@ -11,12 +11,10 @@ import pandas as pd
 from dfdc_lib.data.sample import true_mask_path
 from dfdc_lib.data.video import VideoReader, read_frames
 from dfdc_lib.faces import masks
-from dfdc_lib.faces.crops import cut, cut_face
+from dfdc_lib.faces.crops import cut, cut_face, key_of
 from dfdc_lib.faces.mask_stage import crop_pair
 from dfdc_lib.records import KEY_COLUMNS, Face, FaceExample, FaceKey, Video
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
-
-MaskPanel = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # original, fake, SSIM map, mask
 
 
 def first_frames(videos: Sequence[Video]) -> list[np.ndarray]:
@@ -40,23 +38,16 @@ def read_crop(run: Run, video_id: str, frame_index: int, face_index: int) -> np.
     return run.read_image(run.crop_path(FaceKey(video_id, frame_index, face_index)))
 
 
-def crops_at_margins(
-    run: Run, places: Sequence[tuple[str, int, int]], margins: Sequence[float]
-) -> dict[str, list[np.ndarray]]:
-    """Cut the same faces with several margins; return one crop per face under "margin 0.20" and so on.
-
-    Args:
-        places: video_id, frame_index and face_index of faces; their videos must have boxes.
-        margins: fractions of the box's side.
-    """
+def crops_at_margins(run: Run, keys: Sequence[FaceKey], margins: Sequence[float]) -> dict[str, list[np.ndarray]]:
+    """Cut the same faces with several margins; return one crop per face under "margin 0.20" and so on."""
     shown = []
-    for video_id, frame_index, face_index in places:
+    for video_id, frame_index, face_index in keys:
         image, faces = frame_with_faces(run, video_id, frame_index)
         shown.append((image, faces[face_index].box))
     return {f"margin {margin:.2f}": [cut_face(image, box, margin) for image, box in shown] for margin in margins}
 
 
-def mask_panel(run: Run, video_id: str, frame_index: int, face_index: int) -> MaskPanel:
+def mask_panel(run: Run, video_id: str, frame_index: int, face_index: int) -> tuple[np.ndarray, ...]:
     """Return the same pixels of an original and of a fake crop, their SSIM map and the stored mask."""
     key = FaceKey(video_id, frame_index, face_index)
     original, fake = crop_pair(run, key)
@@ -78,11 +69,7 @@ def highest_and_lowest(table: pd.DataFrame, column: str, most: int) -> pd.DataFr
 
 
 def example_crop(run: Run) -> FaceExample:
-    """Return the fake crop that differs most from its original, or the first crop if the run has no masks.
-
-    Raises:
-        ValueError: if the run has no crops.
-    """
+    """Return the fake crop that differs most from its original, or the first crop if the run has no masks."""
     table = run.read_table("crops.parquet").set_index(KEY_COLUMNS)
     if table.empty:
         raise ValueError(f"{run.root} has no crops: no face was found in its videos, see 01_detect_faces")
@@ -107,6 +94,5 @@ def true_overlaps(run: Run) -> pd.DataFrame:
             truth = cut(run.read_image(path), crop.area)
             if not masks.changed_share(truth):  # a real face next to the forged one
                 continue
-            key = FaceKey(video_id, crop.frame_index, crop.face_index)
-            rows.append((*key, masks.overlap(run.read_image(run.mask_path(key)), truth)))
+            rows.append((*key_of(crop), masks.overlap(run.read_image(run.mask_path(key_of(crop))), truth)))
     return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "iou"])

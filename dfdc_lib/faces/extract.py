@@ -50,15 +50,11 @@ def view_of(recipe: Recipe) -> View:
 
 
 def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str) -> list[list[FoundFace]]:
-    """Return the faces of a video for every view, in order of time.
+    """Return the faces of a video for every view, in order of time; raise like `VideoReader`.
 
     Args:
-        path: the video file.
-        views: how to detect and cut the faces.
         most_frames: number of evenly spaced frames to examine.
         device: of the detector: "auto", "cpu" or "cuda".
-    Raises:
-        ValueError: if the file has no readable video.
     """
     examined = set(evenly_spaced(video.count_frames(path), most_frames))
     faces: list[list[list[FoundFace]]] = [[] for _ in views]  # view, frame, face
@@ -73,20 +69,14 @@ def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str)
 
 def _cut_faces(frame: video.Frame, faces: Sequence[Face], margin: float) -> list[FoundFace]:
     """Return the faces of one frame, all with track 0."""
-    return [
-        FoundFace(
-            frame_index=frame.frame_index,
-            time_seconds=frame.time_seconds,
-            face_index=face_index,
-            track=0,
-            box=face.box,
-            confidence=face.confidence,
-            sharpness=round(quality.sharpness(cut_face(frame.image, face.box, 0)), 2),
-            turn=round(quality.turn(face.landmarks), 3),
-            crop=cut_face(frame.image, face.box, margin).copy(),
-        )
-        for face_index, face in enumerate(faces)
-    ]
+    cut = []
+    for face_index, face in enumerate(faces):
+        place = (frame.frame_index, frame.time_seconds, face_index)
+        sharpness = round(quality.sharpness(cut_face(frame.image, face.box, 0)), 2)
+        turn = round(quality.turn(face.landmarks), 3)
+        crop = cut_face(frame.image, face.box, margin).copy()
+        cut.append(FoundFace(*place, 0, face.box, face.confidence, sharpness, turn, crop))
+    return cut
 
 
 def _with_tracks(frames: Sequence[Sequence[FoundFace]]) -> list[FoundFace]:

@@ -16,8 +16,6 @@ from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint
 from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run_jobs
 
-STAGE = "03_ssim_masks"
-
 
 def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
     """Compare every fake crop with the same pixels of its original, in `workers` processes (0 = one per core)."""
@@ -34,7 +32,7 @@ def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
         expected = fingerprint(code, cropped[name].fingerprint, cropped[video.original_id].fingerprint)
         make = partial(_make_masks, run, name, video.original_id, expected)
         jobs.append(Job(name, {run.masks_record_path(name): expected}, VideoMasks, make, _masks_outcome))
-    outcomes = run_jobs(run, STAGE, jobs, decided, in_processes(workers))
+    outcomes = run_jobs(run, "03_ssim_masks", jobs, decided, in_processes(workers))
     rows = [
         {"video_id": name} | mask.model_dump() for name in done_videos(outcomes) for mask in run.read_masks(name).masks
     ]
@@ -43,12 +41,9 @@ def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
 
 
 def crop_pair(run: Run, key: FaceKey) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same pixels of the original and of the fake that has the face `key`.
+    """Return a face of a fake and the same pixels of its original as (original, fake), both (H, W, 3) uint8 RGB.
 
-    Returns:
-        (H, W, 3) uint8 RGB, both of one shape; the original is (0, 0, 3) if it does not show the face.
-    Raises:
-        KeyError: if one of the two videos has no such crop.
+    The original is (0, 0, 3) if it does not show the face. Raises KeyError if one of the two videos has no such crop.
     """
     fakes = run.read_crops(key.video_id)
     originals = run.read_crops(fakes.boxes_from)

@@ -41,7 +41,13 @@ def ssim_map(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if shapes or dtypes differ, or a side is shorter than the window of 7 pixels.
     """
-    _check(original, fake)
+    if original.shape != fake.shape:
+        shapes = f"{original.shape} and {fake.shape}"
+        raise ValueError(f"original and fake must have one shape, got {shapes}: cut both with the same box")
+    if original.dtype != np.uint8 or fake.dtype != np.uint8 or original.shape[2:] != (3,):
+        raise ValueError(f"crops must be (H, W, 3) uint8, got {original.shape} {original.dtype} and {fake.dtype}")
+    if min(original.shape[:2]) < WINDOW:
+        raise ValueError(f"crops must be at least {WINDOW} pixels high and wide, got {original.shape[:2]}")
     # Centring on zero reduces the rounding error of E[x^2] - E[x]^2; only the means have to be shifted back.
     x, y = original.astype(np.float32) - 128, fake.astype(np.float32) - 128
     mean_x, mean_y = _window_mean(x), _window_mean(y)
@@ -82,13 +88,3 @@ def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
 
 def _window_mean(image: np.ndarray) -> np.ndarray:
     return cv2.boxFilter(image, cv2.CV_32F, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT)
-
-
-def _check(original: np.ndarray, fake: np.ndarray) -> None:
-    if original.shape != fake.shape:
-        shapes = f"{original.shape} and {fake.shape}"
-        raise ValueError(f"original and fake must have one shape, got {shapes}: cut both with the same box")
-    if original.dtype != np.uint8 or fake.dtype != np.uint8 or original.shape[2:] != (3,):
-        raise ValueError(f"crops must be (H, W, 3) uint8, got {original.shape} {original.dtype} and {fake.dtype}")
-    if min(original.shape[:2]) < WINDOW:
-        raise ValueError(f"crops must be at least {WINDOW} pixels high and wide, got {original.shape[:2]}")

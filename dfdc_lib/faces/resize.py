@@ -25,14 +25,9 @@ def fitted_shape(height: int, width: int, size: int) -> tuple[int, int]:
 
 
 def resize_longer_side(image: np.ndarray, size: int, interpolation_down: str, interpolation_up: str) -> np.ndarray:
-    """Resize an image so that its longer side is `size` pixels; the proportions stay.
+    """Resize an (H, W, 3) uint8 image to a longer side of `size` pixels; one that already fits is returned unchanged.
 
-    Args:
-        image: (H, W, 3) uint8. An image that already fits is returned unchanged.
-        size: pixels.
-        interpolation_down, interpolation_up: a key of `INTERPOLATIONS`, for shrinking and for enlarging.
-    Returns:
-        (h, w, 3) uint8 with max(h, w) = size.
+    `interpolation_down` and `interpolation_up`, for shrinking and for enlarging, are keys of `INTERPOLATIONS`.
     """
     height, width = fitted_shape(image.shape[0], image.shape[1], size)
     if (height, width) == image.shape[:2]:

@@ -32,21 +32,16 @@ def iou(box: Box, other: Box) -> float:
 
 
 def link_faces(frames: Sequence[Sequence[Box]]) -> list[list[int]]:
-    """Return the track number of each box of each frame; tracks are numbered from 0 by first appearance.
-
-    Args:
-        frames: the boxes of each examined frame, in order of time.
-    """
-    last_box: dict[int, Box] = {}
-    last_frame: dict[int, int] = {}
+    """Return the track number of each box of each examined frame; numbers start at 0, by first appearance."""
+    last: dict[int, tuple[int, Box]] = {}  # track -> position of the last frame that shows it, its box there
     numbers: list[list[int]] = []
     for position, boxes in enumerate(frames):
-        active = [track for track, last in last_frame.items() if position - last <= MAX_MISSED + 1]
-        matches = _match(boxes, [last_box[track] for track in active])
+        active = [track for track, (seen, _) in last.items() if position - seen <= MAX_MISSED + 1]
+        matches = _match(boxes, [last[track][1] for track in active])
         numbers.append([])
         for i, box in enumerate(boxes):
-            track = active[matches[i]] if i in matches else len(last_box)
-            last_box[track], last_frame[track] = box, position
+            track = active[matches[i]] if i in matches else len(last)
+            last[track] = position, box
             numbers[-1].append(track)
     return numbers
 

@@ -7,6 +7,7 @@ scores), `crops/`, `frames/`, `heat/` (see `pictures`), and with an original `ma
 
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,14 +32,6 @@ FEWER_FRAMES = (16, 32)
 PICTURE_FOLDERS = ("crops", "frames", "heat", "masks", "originals")  # rewritten by every examination
 
 
-class Scoring(NamedTuple):
-    """Which models score the faces, and where."""
-
-    models: list[str]  # see `load_any`
-    device: str  # "auto", "cpu" or "cuda"
-    workers: int  # processes that find faces; 0 = one per core
-
-
 class Excerpt(NamedTuple):
     """The part of the video from which the changed versions are made."""
 
@@ -51,23 +44,25 @@ class Excerpt(NamedTuple):
 def inspect_video(
     run: Run, path: Path, names: Sequence[str], original: Path | None = None, device: str = "auto", workers: int = 0
 ) -> Inspection:
-    """Examine one video.
+    """Examine one video; results in the run folder that are up to date are not computed again.
 
     Args:
-        run: a run folder for this examination only; results in it that are up to date are not computed again.
+        run: a run folder for this examination only.
         names: the models, see `load_any`; the scores of several are averaged for each face.
         original: the video from which `path` may have been made, frame for frame.
-        device, workers: see `predict`.
     Raises:
         FileNotFoundError: if a file or a model does not exist.
         ValueError: if a file is not a readable video or shows no face, or the original lacks the examined frames.
     """
-    _require_videos(path, original)
+    for file in filter(None, (path, original)):
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no video {file}")
+        video.read_info(file)  # raises ValueError for a file that is not a video
     _clear_run_folder(run)
     # As paths, because the run folder `stability/` has no models of its own.
     models = [str(folder) if (folder := run.root / "models" / name).is_dir() else name for name in names]
-    scoring = Scoring(models, device, workers)
-    faces = _score(run, {VIDEO_ID: path}, EXAMINED_FRAMES, scoring)
+    score = partial(_score, models=models, device=device, workers=workers)
+    faces = score(run, {VIDEO_ID: path}, EXAMINED_FRAMES)
     if faces.empty:
         raise ValueError(f"no face was found in the examined frames of {path.name}")
     people = verdict.describe_people(faces)
@@ -79,7 +74,8 @@ def inspect_video(
     if original:
         run.write_table("masks.csv", pictures.write_masks(run, path, original, faces, card.recipe.margin))
     excerpt = _make_excerpt(run, path, faces, people[0])
-    trials = (*_try_fewer_frames(faces, people[0]), *_try_variants(run, excerpt, faces, people[0], scoring))
+    versions = score(open_run(run.root / "stability"), excerpt.files, FRAMES_PER_VIDEO)
+    trials = (*_try_fewer_frames(faces, people[0]), *_try_variants(versions, excerpt, faces, people[0]))
     answer, doubts = verdict.decide(people, trials)
     inspection = Inspection(
         video=path.name,
@@ -98,13 +94,6 @@ def inspect_video(
     return inspection
 
 
-def _require_videos(*paths: Path | None) -> None:
-    for path in filter(None, paths):
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no video {path}")
-        video.read_info(path)  # raises ValueError for a file that is not a video
-
-
 def _clear_run_folder(run: Run) -> None:
     """Delete the pictures and the answer of an earlier examination; refuse a folder with anything else in it."""
     if (run.root / "videos.csv").exists():
@@ -119,14 +108,16 @@ def _clear_run_folder(run: Run) -> None:
         shutil.rmtree(run.root / name, ignore_errors=True)
 
 
-def _score(run: Run, files: Mapping[str, Path], frames: int, scoring: Scoring) -> pd.DataFrame:
+def _score(
+    run: Run, files: Mapping[str, Path], frames: int, *, models: Sequence[str], device: str, workers: int
+) -> pd.DataFrame:
     """Score videos with every model; return one row per face, averaged over the models."""
     videos = [Video(video_id=name, path=path) for name, path in files.items()]
     run.write_videos(videos, {name: video.read_info(path) for name, path in files.items()})
-    for outcome in predict.predict(run, scoring.models, "all", frames, "mean", scoring.device, scoring.workers):
+    for outcome in predict.predict(run, models, "all", frames, "mean", device, workers):
         if outcome.status == "failed":
             raise ValueError(f"{files[outcome.video_id].name} cannot be examined: {outcome.note}")
-    tables = [run.read_table(f"scores/{predict.model_name(name)}.parquet") for name in scoring.models]
+    tables = [run.read_table(f"scores/{predict.model_name(name)}.parquet") for name in models]
     joined = [verdict.join_models([table[table["video_id"] == name] for table in tables]) for name in files]
     return pd.concat(joined, ignore_index=True)
 
@@ -134,12 +125,10 @@ def _score(run: Run, files: Mapping[str, Path], frames: int, scoring: Scoring) -
 def _try_fewer_frames(faces: pd.DataFrame, judged: Person) -> list[Trial]:
     """Judge a person by fewer, evenly spaced frames, and last by all of them."""
     rows = faces[faces["track"] == judged.track].sort_values("frame_index")
-    trials = []
-    for count in (*(count for count in FEWER_FRAMES if count < len(rows)), len(rows)):
-        changed, chosen = count < len(rows), rows.iloc[evenly_spaced(len(rows), count)]
-        title = f"{count} frames" if changed else f"all {count} frames"
-        trials.append(verdict.try_version(title, chosen, judged.mean >= verdict.FAKE_SCORE, changed))
-    return trials
+    is_fake = judged.mean >= verdict.FAKE_SCORE
+    samples = {count: rows.iloc[evenly_spaced(len(rows), count)] for count in FEWER_FRAMES if count < len(rows)}
+    trials = [verdict.try_version(f"{count} frames", sample, is_fake) for count, sample in samples.items()]
+    return [*trials, verdict.try_version(f"all {len(rows)} frames", rows, is_fake, changed=False)]
 
 
 def _make_excerpt(run: Run, path: Path, faces: pd.DataFrame, judged: Person) -> Excerpt:
@@ -160,20 +149,19 @@ def _make_excerpt(run: Run, path: Path, faces: pd.DataFrame, judged: Person) -> 
 
 def excerpt_start(frame_indices: Sequence[int]) -> int:
     """Return the first frame of the excerpt that contains most of these frames; of equals, the earliest."""
-    seen = np.array(sorted(frame_indices))
-    counts = [np.count_nonzero((seen >= start) & (seen < start + perturbations.EXCERPT_FRAMES)) for start in seen]
-    return int(seen[int(np.argmax(counts))])
+    seen = np.sort(frame_indices)
+    counts = np.searchsorted(seen, seen + perturbations.EXCERPT_FRAMES) - np.arange(len(seen))
+    return int(seen[counts.argmax()])
 
 
-def _try_variants(run: Run, excerpt: Excerpt, faces: pd.DataFrame, judged: Person, scoring: Scoring) -> list[Trial]:
-    """Judge a person by every version of the excerpt; the first is the unchanged one."""
-    scores = _score(open_run(run.root / "stability"), excerpt.files, FRAMES_PER_VIDEO, scoring)
+def _try_variants(scores: pd.DataFrame, excerpt: Excerpt, faces: pd.DataFrame, judged: Person) -> list[Trial]:
+    """Judge a person by the scores of every version of the excerpt; the first is the unchanged one."""
     start, width = excerpt.first_frame, video.read_info(excerpt.video).width
     faces = faces[faces["frame_index"].between(start, start + perturbations.EXCERPT_FRAMES - 1)]
     trials, reference = list[Trial](), judged.mean
     for variant in perturbations.VARIANTS:
-        rows = scores[scores["video_id"] == variant.name]
-        rows = rows.assign(frame_index=rows["frame_index"] + start)
+        rows = scores[scores["video_id"] == variant.name].copy()
+        rows["frame_index"] += start
         rows[BOX_COLUMNS] *= width / video.read_info(excerpt.files[variant.name]).width
         rows = verdict.find_again(rows, faces, judged.track)
         trial = verdict.try_version(variant.title, rows, reference >= verdict.FAKE_SCORE, changed=bool(trials))

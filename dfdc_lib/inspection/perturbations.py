@@ -8,6 +8,7 @@ Source: the changes that the slides' augmentation imitates (JPEG, blur, noise, d
 from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,6 @@ EXCERPT_FRAMES = 150  # five seconds at 30 frames per second: half a DFDC video
 BLUR_SIGMA = 2.0  # pixels, in a frame whose shorter side is REFERENCE_SIDE
 REFERENCE_SIDE = 720
 NOISE_SIGMA = 8.0  # gray levels
-NOISE_SEED = 0
 LOSSLESS, FINE = 0, 18  # CRF: no loss; a loss that is hardly visible
 DEFAULT_RATE = 25  # frames per second, if the file does not contain a rate
 
@@ -71,14 +71,13 @@ def write_variants(path: Path, folder: Path, first_frame: int) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{variant.name}.mkv" for variant in VARIANTS]
-    rng = np.random.default_rng(NOISE_SEED)
+    rng = np.random.default_rng(seed=0)
     writers: list[Callable[[np.ndarray], None]] = []
     progress = tqdm(desc="re-encode", unit="frame", mininterval=0.5)
     with VideoReader(path) as reader, ExitStack() as files, progress:
         rate = Fraction(reader.info.fps or DEFAULT_RATE).limit_denominator(1001)
-        for frame in reader.frames(lambda frame_index: frame_index >= first_frame):
-            if frame.frame_index >= first_frame + EXCERPT_FRAMES:
-                break
+        frames = reader.frames(lambda frame_index: frame_index >= first_frame)
+        for frame in takewhile(lambda frame: frame.frame_index < first_frame + EXCERPT_FRAMES, frames):
             images = [_even(variant.change(frame.image, rng)) for variant in VARIANTS]
             if not writers:  # the sizes of the files are known only now
                 for variant, file, image in zip(VARIANTS, paths, images, strict=True):

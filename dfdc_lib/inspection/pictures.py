@@ -4,8 +4,9 @@ Input: the video, its scored faces, its original, a model. Output: files in the 
 arrays that notebook 11 shows. The frames are stored because reading a long video again takes minutes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from dfdc_lib.classifier.preprocess import fit_to_square, from_square
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.faces.alignment import align_videos, matching_patch
-from dfdc_lib.faces.crops import crop_area, cut
+from dfdc_lib.faces.crops import crop_area, cut_face
 from dfdc_lib.faces.masks import WINDOW, compare_crops
 from dfdc_lib.inspection.verdict import looks_forged
 from dfdc_lib.records import Box, FaceKey, ModelCard, Person, box_of
@@ -26,7 +27,6 @@ from dfdc_lib.run_folder import Run
 VIDEO_ID = "video"  # of the only video in the run folder of an examination
 EVIDENCE_FRAMES = 4  # shown in full size
 MASK_COLUMNS = ["frame_index", "time_seconds", "face_index", "track", "score", "ssim", "changed_share"]
-MaskPanel = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # original, fake, SSIM map, mask
 
 
 def frame_path(run: Run, frame_index: int) -> Path:
@@ -52,17 +52,16 @@ def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
 def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float) -> None:
     """Write the crop of every scored face, and every frame that shows one."""
     for frame, rows in _frames_with_faces(path, faces, "crops"):
-        for key, row in zip(_keys(rows), rows.to_dict("records"), strict=True):
-            area = crop_area(box_of(row), margin, *frame.image.shape[:2])
-            run.write_image(run.crop_path(key), cut(frame.image, area))
+        for key, row in _keyed(rows):
+            run.write_image(run.crop_path(key), cut_face(frame.image, box_of(row), margin))
         run.write_image(frame_path(run, frame.frame_index), frame.image)
 
 
 def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: ModelCard) -> None:
     """Write a heat map for every row: which pixels of the crop raised its score."""
-    crops = [run.read_image(run.crop_path(key)) for key in _keys(rows)]
-    maps = gradcam.heat_maps(model, np.stack([fit_to_square(crop, card.recipe) for crop in crops]), card.recipe)
-    for key, crop, heat in zip(_keys(rows), crops, maps, strict=True):
+    crops = {key: run.read_image(run.crop_path(key)) for key, _ in _keyed(rows)}
+    squares = np.stack([fit_to_square(crop, card.recipe) for crop in crops.values()])
+    for (key, crop), heat in zip(crops.items(), gradcam.heat_maps(model, squares, card.recipe), strict=True):
         gray = np.rint(255 * from_square(heat, *crop.shape[:2])).astype(np.uint8)
         run.write_image(image_path(run, "heat", key), gray)
 
@@ -77,7 +76,7 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
     table = []
     for frame, rows in _frames_with_faces(original, faces, "masks"):
         whole = (0, 0, frame.image.shape[1], frame.image.shape[0])
-        for key, row in zip(_keys(rows), rows.to_dict("records"), strict=True):
+        for key, row in _keyed(rows):
             area = crop_area(box_of(row), margin, info.height, info.width)
             if min(area[2] - area[0], area[3] - area[1]) < WINDOW:
                 continue
@@ -87,10 +86,10 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
             comparison = compare_crops(patch, run.read_image(run.crop_path(key)))
             run.write_image(image_path(run, "originals", key), patch)
             run.write_image(run.mask_path(key), comparison.mask)
-            table.append({**row, "ssim": comparison.ssim, "changed_share": comparison.changed_share})
+            table.append(row | {"ssim": comparison.ssim, "changed_share": comparison.changed_share})
     if not table:
-        frames = f"none of the frames of {path.name} that were examined"
-        raise ValueError(f"the original {original.name} shows {frames}: check that it is the right video")
+        problem = f"the original {original.name} shows none of the examined frames of {path.name}"
+        raise ValueError(f"{problem}: check that it is the right video")
     return pd.DataFrame(table)[MASK_COLUMNS]
 
 
@@ -99,14 +98,14 @@ def thumbnails(run: Run, faces: pd.DataFrame, most: int) -> dict[int, list[np.nd
     chosen: dict[int, list[np.ndarray]] = {}
     for track in faces["track"].unique():
         rows = faces[faces["track"] == track].sort_values("frame_index")
-        keys = _keys(rows.iloc[evenly_spaced(len(rows), most)])
-        chosen[int(track)] = [run.read_image(run.crop_path(key)) for key in keys]
+        shown = rows.iloc[evenly_spaced(len(rows), most)]
+        chosen[int(track)] = [run.read_image(run.crop_path(key)) for key, _ in _keyed(shown)]
     return chosen
 
 
 def evidence(run: Run, rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return the frame (H, W, 3) uint8, the crop (h, w, 3) uint8 and the heat map (h, w) in 0-1 of every row."""
-    keys = _keys(rows)
+    keys = [key for key, _ in _keyed(rows)]
     paths = [(frame_path(run, key.frame_index), run.crop_path(key), image_path(run, "heat", key)) for key in keys]
     return [(run.read_image(frame), run.read_image(crop), run.read_image(heat) / 255) for frame, crop, heat in paths]
 
@@ -117,11 +116,11 @@ def scored_face(run: Run, faces: pd.DataFrame, frame_index: int, face_index: int
     return run.read_image(frame_path(run, frame_index)), box_of(row), float(row["score"])
 
 
-def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, MaskPanel]:
-    """Return the faces of `masks.csv` that differ most from the original, by label, the most different first."""
+def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, tuple[np.ndarray, ...]]:
+    """Return original, fake, SSIM map and mask of the faces that differ most: label -> images, largest change first."""
     rows = masks.sort_values("changed_share", ascending=False, kind="stable").head(most)
-    panels = {}
-    for key, row in zip(_keys(rows), rows.to_dict("records"), strict=True):
+    panels: dict[str, tuple[np.ndarray, ...]] = {}
+    for key, row in _keyed(rows):
         original, crop = run.read_image(image_path(run, "originals", key)), run.read_image(run.crop_path(key))
         comparison = compare_crops(original, crop)
         label = f"frame {key.frame_index}\n{row['time_seconds']:.2f} s\nperson {row['track']}"
@@ -140,5 +139,6 @@ def _frames_with_faces(path: Path, faces: pd.DataFrame, title: str) -> Iterator[
             progress.update()
 
 
-def _keys(rows: pd.DataFrame) -> list[FaceKey]:
-    return [FaceKey(VIDEO_ID, *place) for place in rows[["frame_index", "face_index"]].itertuples(index=False)]
+def _keyed(rows: pd.DataFrame) -> list[tuple[FaceKey, dict[Hashable, Any]]]:
+    """Return the key and the values of every row."""
+    return [(FaceKey(VIDEO_ID, row["frame_index"], row["face_index"]), row) for row in rows.to_dict("records")]

@@ -62,8 +62,8 @@ def _probability(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
 
 
 def _stability(inspection: Inspection) -> str:
-    sentence = stability(inspection.trials)
-    sentence = f"{sentence[0].upper()}{sentence[1:]}."
+    clause = stability(inspection.trials)
+    sentence = f"{clause[0].upper()}{clause[1:]}."
     if not any(trial.changed for trial in inspection.trials):
         return sentence
     start, end = inspection.excerpt_seconds
@@ -113,8 +113,8 @@ def against_original(masks: pd.DataFrame) -> str:
 
 
 def models(cards: Sequence[ModelCard]) -> str:
-    """Return what every model is, how well it did on other videos, and its limits."""
-    return "\n".join(_model(card) for card in cards)
+    """Return a description of every model: its network, its results on other videos, and its limits."""
+    return "\n".join(map(_model, cards))
 
 
 def _model(card: ModelCard) -> str:

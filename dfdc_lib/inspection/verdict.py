@@ -33,16 +33,15 @@ ANSWERS: dict[Answer, str] = {"fake": "looks forged", "real": "no sign of forger
 def join_models(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Average the scores that several models give to the same faces; one table per model, one row per face.
 
-    Return the table with the most faces (the first of equals), without `logit`. Its `score` is the mean over the models
-    that found the face, and its new column `models` is their number.
+    Return the table with the most faces (of equals, the first), without `logit`. Its `score` is the mean over the
+    models that found the face; the new column `models` is their number.
     """
     base = max(tables, key=len)
     faces = base.drop(columns="logit", errors="ignore").reset_index(drop=True)
     scores = [[score] for score in faces["score"]]
     for table in (table for table in tables if table is not base):
-        by_frame = dict(list(table.groupby("frame_index")))
         for row, (frame_index, box) in enumerate(zip(faces["frame_index"], _boxes(faces), strict=True)):
-            candidates = by_frame.get(frame_index, table[:0])
+            candidates = table[table["frame_index"] == frame_index]
             overlaps = [iou(box, candidate) for candidate in _boxes(candidates)]
             if max(overlaps, default=0.0) >= SAME_FACE_IOU:
                 scores[row].append(float(candidates["score"].iloc[int(np.argmax(overlaps))]))
@@ -110,6 +109,12 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
     sides = np.minimum(rows["box_x1"] - rows["box_x0"], rows["box_y1"] - rows["box_y0"])
     side, sharpness, turn = (float(np.median(values)) for values in (sides, rows["sharpness"], rows["turn"]))
     low, high = mean_interval(scores)
+    limits = [
+        (len(rows) < MIN_FRAMES, f"seen in too few examined frames: {len(rows)}, minimum {MIN_FRAMES}"),
+        (side < MIN_SIDE, f"the face is too small: {side:.1f} pixels, minimum {MIN_SIDE:.0f}"),
+        (sharpness < MIN_SHARPNESS, f"the face is too blurred: sharpness {sharpness:.1f}, minimum {MIN_SHARPNESS:.0f}"),
+        (turn > MAX_TURN, f"the face is turned too far to the side: {turn:.2f}, maximum {MAX_TURN}"),
+    ]
     return Person(
         track=track,
         frames=len(rows),
@@ -125,18 +130,8 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
         turn=turn,
         forged_spans=forged_spans(times.tolist(), scores.tolist()),
         longest_forged=max(map(len, _forged_runs(scores.tolist())), default=0),
-        doubts=_limits_exceeded(len(rows), side, sharpness, turn),
+        doubts=tuple(reason for exceeded, reason in limits if exceeded),
     )
-
-
-def _limits_exceeded(frames: int, side: float, sharpness: float, turn: float) -> tuple[str, ...]:
-    limits = [
-        (frames < MIN_FRAMES, f"seen in too few examined frames: {frames}, minimum {MIN_FRAMES}"),
-        (side < MIN_SIDE, f"the face is too small: {side:.1f} pixels, minimum {MIN_SIDE:.0f}"),
-        (sharpness < MIN_SHARPNESS, f"the face is too blurred: sharpness {sharpness:.1f}, minimum {MIN_SHARPNESS:.0f}"),
-        (turn > MAX_TURN, f"the face is turned too far to the side: {turn:.2f}, maximum {MAX_TURN}"),
-    ]
-    return tuple(reason for exceeded, reason in limits if exceeded)
 
 
 def find_again(version: pd.DataFrame, faces: pd.DataFrame, track: int) -> pd.DataFrame:
@@ -157,11 +152,11 @@ def _closest_person(rows: pd.DataFrame, people: Mapping[int, pd.DataFrame]) -> i
     """Return the person whose boxes overlap the rows' boxes most on average, each compared in the nearest frame."""
     overlaps: dict[int, float] = {}
     for track, faces in people.items():
-        indices, boxes = faces["frame_index"].to_numpy(), _boxes(faces)
-        nearest = [boxes[int(np.abs(indices - frame_index).argmin())] for frame_index in rows["frame_index"]]
+        distances = np.abs(np.subtract.outer(rows["frame_index"].to_numpy(), faces["frame_index"].to_numpy()))
+        nearest = _boxes(faces.iloc[distances.argmin(axis=1)])
         overlaps[track] = float(np.mean([iou(box, other) for box, other in zip(_boxes(rows), nearest, strict=True)]))
-    best = max(overlaps, key=lambda track: overlaps[track], default=None)
-    return best if best is not None and overlaps[best] > 0 else None
+    best = max(overlaps, key=lambda track: overlaps[track])
+    return best if overlaps[best] > 0 else None
 
 
 def try_version(title: str, faces: pd.DataFrame, answer_is_fake: bool, changed: bool = True) -> Trial:

@@ -21,9 +21,8 @@ from dfdc_lib.evaluation.paired import RESAMPLING, paired_differences, shared_vi
 from dfdc_lib.pipeline.report import format_number, render_page
 from dfdc_lib.run_folder import Run, atomic_path
 
-IGNORED_PARAMETERS = {"RUN"}  # where a run lies, not how it was made
 INTERVAL = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\](?: \(.*\))?")  # 0.213 [0.117, 0.276] (only 8 videos)
-ABSENT, SAME = "–", "="
+SAME = "="
 MAX_CELL_WIDTH = 44  # characters in the terminal; the page shows everything
 
 
@@ -56,9 +55,8 @@ class Comparison:
 def compare_runs(first: Path, second: Path) -> Comparison:
     """Compare run folder A, `first`, with B, `second`, without writing anything; differences are B − A.
 
-    Raises:
-        FileNotFoundError: if one of them is not a run folder.
-        ValueError: if both are the same folder, if no notebook ran in both, or if a score table is invalid.
+    Raise FileNotFoundError if one is not a run folder; ValueError if both are the same, if they have no notebook in
+    common, or if a score table is invalid.
     """
     a, b = _open_existing(first), _open_existing(second)
     if a.root == b.root:
@@ -136,7 +134,11 @@ def _settings(run: Run, manifest: dict[str, Any]) -> dict[str, str]:
 
 def _differing(part: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Row]:
     """Return a row for each name whose values differ or that only one side has."""
-    rows = [Row(part, name, _text(first.get(name)), _text(second.get(name))) for name in {**first, **second}]
+
+    def text(value: object) -> str:
+        return "–" if value is None else str(value) or "(empty)"
+
+    rows = [Row(part, name, text(first.get(name)), text(second.get(name))) for name in {**first, **second}]
     return [row for row in rows if row.first != row.second]
 
 
@@ -147,10 +149,10 @@ def _compare_parameters(first: dict[str, dict], second: dict[str, dict]) -> tupl
         a, b = (stages.get(stage, {"status": "not run"}) for stages in (first, second))
         rows += _differing(stage, {"(status)": a["status"]}, {"(status)": b["status"]})
         if stage in first and stage in second:
-            used = [{k: v for k, v in e["parameters"].items() if k not in IGNORED_PARAMETERS} for e in (a, b)]
-            differing = _differing(stage, *used)
+            names = (a["parameters"].keys() | b["parameters"].keys()) - {"RUN"}  # where a run lies, not how it was made
+            differing = [row for row in _differing(stage, a["parameters"], b["parameters"]) if row.name in names]
             rows += differing
-            same += len(used[0].keys() | used[1].keys()) - len(differing)
+            same += len(names) - len(differing)
     return rows, same
 
 
@@ -174,13 +176,13 @@ def _compare_scores(first: Run, second: Run) -> tuple[list[Row], list[str]]:
     without = [str(run.root) for run in (first, second) if not list((run.root / "scores").glob("*.parquet"))]
     if without:
         return [], [f"Not measured: no predictions (notebook 07) in {' and '.join(without)}"]
-    tables = [read_run_scores(run) for run in (first, second)]
-    notes = [f"{side}: {'; '.join(table.notes)}." for side, table in zip("AB", tables, strict=True)]
-    videos = shared_videos(*tables)
+    a, b = read_run_scores(first), read_run_scores(second)
+    notes = [f"{side}: {'; '.join(table.notes)}." for side, table in (("A", a), ("B", b))]
+    videos = shared_videos(a, b)
     if videos.empty:
         return [], ["Not measured: the runs share no unseen video with the same id and label.", *notes]
     rows = []
-    for change in paired_differences(*tables).to_dict("records"):
+    for change in paired_differences(a, b).to_dict("records"):
         text = f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}] {change['answer']}"
         first_value, second_value = f"{change['first']:.3f}", f"{change['second']:.3f}"
         rows.append(Row(change["strategy"], change["metric"], first_value, second_value, text))
@@ -189,10 +191,6 @@ def _compare_scores(first: Run, second: Run) -> tuple[list[Row], list[str]]:
 
 
 # Format values --------------------------------------------------------------------------------------------------------
-def _text(value: object) -> str:
-    return ABSENT if value is None else str(value) or "(empty)"
-
-
 def _change(first: object, second: object) -> tuple[str, bool | None]:
     """Return by how much a metric differs, and whether its intervals overlap (None without intervals)."""
     if first == second:

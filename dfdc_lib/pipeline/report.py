@@ -58,7 +58,7 @@ class StageResult:
     seconds: float
     error: str
     parameters: dict[str, object]
-    counts: dict[Status, int]  # videos per status; empty if the stage writes no status file
+    counts: dict[Status, int]  # videos per status, without 0 "failed before"; empty if the stage has no status file
     metrics: dict[str, object]
     has_page: bool
 
@@ -66,10 +66,8 @@ class StageResult:
 def write_report(run: Run, stage_names: Sequence[str]) -> Path:
     """Write the summary of a run and a page for each executed notebook, and return the path of the summary.
 
-    `stage_names` are in the order of the report. Missing files are reported as missing.
-
-    Raises:
-        FileNotFoundError: if the run has no run.json.
+    The stages appear in the order of `stage_names`. Files that are missing are shown as missing; only a run folder
+    without run.json raises FileNotFoundError.
     """
     manifest = _read_manifest(run)
     stages = [_read_stage(run, name, manifest) for name in stage_names]
@@ -77,8 +75,8 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
     for stage in pages:
         _write_notebook_page(run, manifest, stage, pages)
     videos = run.read_videos() if (run.root / "videos.csv").exists() else []
-    counts = {"label_counts": _label_counts(videos), "status_counts": Counter(stage.status for stage in stages)}
-    values = {"manifest": manifest, "stages": stages, "videos": videos, "failures": _read_failures(run)} | counts
+    values = {"manifest": manifest, "stages": stages, "videos": videos, "failures": _read_failures(run)}
+    values |= {"label_counts": _label_counts(videos), "status_counts": Counter(stage.status for stage in stages)}
     return _write_html(run, "index.html", render_page(run, "index.html.j2", **values))
 
 
@@ -89,13 +87,12 @@ def write_page(run: Run, name: str) -> Path:
 
 
 def render_page(run: Run, template: str, **values: object) -> str:
-    """Return a template filled with values; it lies in `report/` of the run, and every value is escaped."""
-    loader = FileSystemLoader(TEMPLATES)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    """Return the HTML of a page in the run's folder `report/`: a template filled with escaped values."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.loader = FileSystemLoader(TEMPLATES)
     css = Markup((TEMPLATES / "report.css").read_text())
-    environment.globals |= {"css": css, "source": partial(_source_link, run), "data_name": _data_name}
+    environment.globals |= {"css": css, "source": partial(_source_link, run)}
+    environment.globals["data_name"] = lambda manifest: Path(manifest["data"]).name or manifest["data"]
     environment.filters |= {"duration": format_duration, "number": format_number, "moment": _format_time}
     return environment.get_template(template).render(**values)
 
@@ -128,8 +125,9 @@ def _read_manifest(run: Run) -> dict[str, Any]:
 
 
 def _read_stage(run: Run, name: str, manifest: dict[str, Any]) -> StageResult:
-    entry = manifest["stages"].get(name, {})
-    metrics_path = run.metrics_path(name)
+    entry, metrics_path = manifest["stages"].get(name, {}), run.metrics_path(name)
+    counter = Counter(outcome.status for outcome in run.read_status(name))
+    statuses = [status for status in get_args(Status) if counter[status] or status != "failed before"]
     return StageResult(
         name=name,
         title=entry.get("title", name),
@@ -137,17 +135,10 @@ def _read_stage(run: Run, name: str, manifest: dict[str, Any]) -> StageResult:
         seconds=entry.get("seconds", 0.0),
         error=strip_ansi(entry.get("error", "")).strip(),
         parameters=entry.get("parameters", {}),
-        counts=_count_statuses(run, name),
+        counts={status: counter[status] for status in statuses} if counter else {},
         metrics=json.loads(metrics_path.read_bytes()) if metrics_path.exists() else {},
         has_page=run.notebook_path(name).exists(),
     )
-
-
-def _count_statuses(run: Run, name: str) -> dict[Status, int]:
-    """Return the number of videos per status, zeros included except for "failed before"."""
-    counter = Counter(outcome.status for outcome in run.read_status(name))
-    shown = [status for status in get_args(Status) if counter[status] or status != "failed before"]
-    return {status: counter[status] for status in shown} if counter else {}
 
 
 def _read_failures(run: Run) -> list[dict[str, str]]:
@@ -180,8 +171,7 @@ def _write_html(run: Run, file_name: str, html: str) -> Path:
 def _notebook_body(path: Path, linked: Sequence[str]) -> tuple[str, list[Heading]]:
     """Return a notebook's HTML and its headings. Cells tagged `lead` follow the title, before all others."""
     notebook = nbformat.read(path, as_version=4)
-    title, *others = notebook.cells or [nbformat.v4.new_markdown_cell("")]
-    notebook.cells = [title, *sorted(others, key=lambda cell: LEAD not in cell.metadata.get("tags", []))]
+    notebook.cells[1:] = sorted(notebook.cells[1:], key=lambda cell: LEAD not in cell.metadata.get("tags", []))
     for cell in notebook.cells:
         if cell.cell_type == "code":
             _merge_streams(cell)
@@ -246,10 +236,6 @@ def _source_link(run: Run, name: str) -> Markup:
     if (run.root / name).exists():
         return Markup('<a class="source" href="{}">{}</a>').format("../" + quote(name), name)
     return Markup('<span class="source">{} (missing)</span>').format(name)
-
-
-def _data_name(manifest: dict[str, Any]) -> str:
-    return Path(manifest["data"]).name or manifest["data"]
 
 
 def _label_counts(videos: Sequence[Video]) -> str:

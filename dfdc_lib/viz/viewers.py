@@ -43,7 +43,7 @@ _open_viewers: dict[str, widgets.VBox] = {}  # kind of viewer and cell -> widget
 
 
 def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray]) -> None:
-    """Browse crops, (H, W, 3) uint8 RGB; the table needs the columns label and confidence too."""
+    """Browse crops, (H, W, 3) uint8 RGB; the table also needs the columns label and confidence."""
     columns = [*KEY_COLUMNS, "label", "confidence"]
     style.require_columns(crops, columns, "browse_crops")
     rows = _first_videos(crops)[columns].itertuples(index=False, name=None)
@@ -97,10 +97,10 @@ def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tup
 
 
 def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[[str, int, float], FourImages]) -> None:
-    """Preview on one crop what the augmentation of training does.
+    """Preview the training augmentation on one crop.
 
     Args:
-        choices: transform or cut-out -> the sliders that it uses, of "draw" and "range"; the others are hidden.
+        choices: transform or cut-out -> the sliders that it uses ("draw", "range"); the others are hidden.
         draw: (choice, number of the draw, position in the range: 0 = low end, 1 = high end) -> crop and mask before,
             crop and mask after, all of one height and width; see `render_augmentation`.
     """

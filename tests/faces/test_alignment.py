@@ -15,8 +15,6 @@ SCENE = np.ascontiguousarray(data.astronaut()[50:350, 60:460])  # 300 x 400
 BOX = (120.0, 90.0, 200.0, 190.0)
 LANDMARKS = ((130.0, 140.0), (170.0, 141.0), (150.0, 160.0), (135.5, 180.25), (166.0, 181.0))
 IDENTITY = Alignment()
-# FaceForensics++ c23: original, method and name of the fake, their widths, offset of the fake's frame.
-CENTRE_CROPS = [("469", "NeuralTextures", "469_481", 854, 832, -11), ("720", "NeuralTextures", "720_672", 656, 640, -8)]
 
 
 def ffpp_paths(folder: Path, original: str, method: str, fake: str) -> tuple[Path, Path]:
@@ -36,28 +34,33 @@ def areas_and_patch(original: np.ndarray, fake: np.ndarray, box: tuple) -> tuple
     return fake_area, matching_patch(cut(original, area), area, fake_area, alignment)
 
 
-def test_frames_of_one_size_have_the_identity():
-    assert align_frames(SCENE, SCENE) == align_frames(SCENE, 255 - SCENE) == Alignment(1, 1, 0, 0)
+def scaled(width: int, height: int) -> np.ndarray:
+    return cv2.resize(SCENE, (width, height), interpolation=cv2.INTER_AREA)
 
 
-@pytest.mark.parametrize("size", [(150, 200), (600, 800), (225, 300), (300, 380)])
-def test_a_scaled_copy_is_scaled(size):
-    scaled = cv2.resize(SCENE, size[::-1], interpolation=cv2.INTER_AREA)
-    assert align_frames(SCENE, scaled) == Alignment(size[1] / 400, size[0] / 300, 0, 0)
+@pytest.mark.parametrize(
+    ("fake", "expected"),
+    [
+        *[(fake, (1, 1, 0, 0)) for fake in (SCENE, 255 - SCENE)],
+        *[(scaled(w, h), (w / 400, h / 300, 0, 0)) for w, h in ((200, 150), (800, 600), (300, 225), (380, 300))],
+        *[(SCENE[y : 300 - y, x : 400 - x], (1, 1, -x, -y)) for x, y in ((11, 0), (8, 0), (0, 15), (20, 10), (1, 0))],
+    ],
+)
+def test_align_frames(fake, expected):
+    """Frames of one size get the identity; the others are scaled copies and centre crops."""
+    assert align_frames(SCENE, fake) == expected
 
 
-@pytest.mark.parametrize(("left", "top"), [(11, 0), (8, 0), (0, 15), (20, 10), (1, 0)])
-def test_a_centre_crop_is_moved(left, top):
-    height, width = SCENE.shape[:2]
-    assert align_frames(SCENE, SCENE[top : height - top, left : width - left]) == Alignment(1, 1, -left, -top)
-
-
-@pytest.mark.parametrize(("original", "method", "fake", "width", "fake_width", "offset"), CENTRE_CROPS)
-def test_real_fakes_of_another_size_are_centre_crops(test_videos, original, method, fake, width, fake_width, offset):
-    paths = ffpp_paths(test_videos, original, method, fake)
+@pytest.mark.parametrize(
+    ("original", "fake", "width", "fake_width", "offset"),
+    [("469", "469_481", 854, 832, -11), ("720", "720_672", 656, 640, -8)],
+)
+def test_real_fakes_of_another_size_are_centre_crops(test_videos, original, fake, width, fake_width, offset):
+    assert align_videos(*ffpp_paths(test_videos, "469", "Deepfakes", "469_481")) == IDENTITY  # equal sizes
+    paths = ffpp_paths(test_videos, original, "NeuralTextures", fake)
     original_frame, fake_frame = (read_frames(path, {0})[0].image for path in paths)
     assert (original_frame.shape, fake_frame.shape) == ((480, width, 3), (480, fake_width, 3))
-    assert align_videos(*paths) == align_frames(original_frame, fake_frame) == Alignment(1, 1, offset, 0)
+    assert align_videos(*paths) == align_frames(original_frame, fake_frame) == (1, 1, offset, 0)
     cropped = original_frame[:, -offset : -offset + fake_width]
     scaled = cv2.resize(original_frame, (fake_width, 480), interpolation=cv2.INTER_AREA)
     one_off = original_frame[:, -offset + 1 : -offset + 1 + fake_width]
@@ -67,10 +70,6 @@ def test_real_fakes_of_another_size_are_centre_crops(test_videos, original, meth
     fake_area, patch = areas_and_patch(original_frame, fake_frame, box)
     fake_crop, unaligned = cut(fake_frame, fake_area), cut(original_frame, fake_area)
     assert mean_difference(patch, fake_crop) < 0.5 * mean_difference(unaligned, fake_crop)
-
-
-def test_real_fakes_of_one_size_are_not_moved(test_videos):
-    assert align_videos(*ffpp_paths(test_videos, "469", "Deepfakes", "469_481")) == IDENTITY
 
 
 @pytest.mark.parametrize(
@@ -88,25 +87,19 @@ def test_align_box_and_landmarks(alignment, box):
     assert np.array(align_landmarks(LANDMARKS, alignment)) == pytest.approx(expected, abs=0.006)
 
 
-def test_the_patch_of_frames_of_one_size_is_the_crop():
-    area = crop_area(BOX, 0.2, 300, 400)
-    crop = cut(SCENE, area)
-    assert (matching_patch(crop, area, area, IDENTITY) == crop).all()
-
-
+@pytest.mark.parametrize("fake", [SCENE, SCENE[:, 11:-11]], ids=["same size", "centre crop"])
 @pytest.mark.parametrize(
     "box", [BOX, (2.0, 90.0, 82.0, 190.0), (330.0, 90.0, 398.0, 190.0), (120.5, 90.5, 201.5, 190.5)]
 )
-def test_the_patch_of_a_centre_crop_is_the_fakes_crop(box):
+def test_the_patch_of_an_unscaled_fake_is_its_crop(fake, box):
     """Also if the crop is clamped at the fake's border but not, or elsewhere, at the original's."""
-    fake = SCENE[:, 11:-11]
     fake_area, patch = areas_and_patch(SCENE, fake, box)
     np.testing.assert_array_equal(patch, cut(fake, fake_area))
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_the_patch_of_a_scaled_fake_has_the_fakes_size_and_content(scale):
-    fake = cv2.resize(SCENE, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    fake = scaled(int(400 * scale), int(300 * scale))
     fake_area, patch = areas_and_patch(SCENE, fake, BOX)
     assert patch.shape == cut(fake, fake_area).shape
     assert mean_difference(patch, cut(fake, fake_area)) < 3
@@ -115,11 +108,8 @@ def test_the_patch_of_a_scaled_fake_has_the_fakes_size_and_content(scale):
 @pytest.mark.parametrize(
     ("fake_area", "covered"),
     [
-        ((2, 2, 22, 22), True),
-        ((-2, 0, 18, 20), True),
-        ((-12, 0, 8, 20), False),
-        ((-30, 0, -10, 20), False),
-        ((35, 5, 55, 25), False),
+        *[((2, 2, 22, 22), True), ((-2, 0, 18, 20), True)],
+        *[((-12, 0, 8, 20), False), ((-30, 0, -10, 20), False), ((35, 5, 55, 25), False)],
     ],
 )
 def test_a_patch_that_the_original_barely_covers_is_empty(fake_area: tuple, covered: bool) -> None:

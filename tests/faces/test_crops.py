@@ -11,11 +11,8 @@ LANDMARKS = ((130.0, 140.0), (170.0, 141.0), (150.0, 160.0), (135.5, 180.25), (1
 @pytest.mark.parametrize(
     ("margin", "area"),
     [
-        (0, (100, 100, 200, 300)),
-        (DEFAULT_MARGIN, (80, 60, 220, 340)),
-        (1 / 3, (67, 33, 233, 367)),
-        (0.5, (50, 0, 250, 400)),
-        (1, (0, 0, 300, 500)),  # clamped: the top would be at -100
+        *[(0, (100, 100, 200, 300)), (DEFAULT_MARGIN, (80, 60, 220, 340)), (1 / 3, (67, 33, 233, 367))],
+        *[(0.5, (50, 0, 250, 400)), (1, (0, 0, 300, 500))],  # the last is clamped: the top would be at -100
     ],
 )
 def test_margin_is_a_share_of_the_side_on_each_side(margin, area):
@@ -23,35 +20,21 @@ def test_margin_is_a_share_of_the_side_on_each_side(margin, area):
 
 
 @pytest.mark.parametrize(
-    ("box", "margin", "area"),
+    ("box", "margin", "area"),  # area None: empty
     [
-        ((-30.0, 40.0, 20.0, 90.0), 0, (0, 40, 20, 90)),
-        ((40.0, -30.0, 90.0, 20.0), 0, (40, 0, 90, 20)),
-        ((150.0, 40.0, 250.0, 90.0), 0, (150, 40, 200, 90)),
-        ((40.0, 60.0, 90.0, 160.0), 0, (40, 60, 90, 100)),
-        ((-30.0, -30.0, 250.0, 160.0), 0, (0, 0, 200, 100)),
-        ((0.0, 0.0, 200.0, 100.0), 0, (0, 0, 200, 100)),
-        ((10.0, 10.0, 190.0, 90.0), 0.2, (0, 0, 200, 100)),
+        *[((-30, 40, 20, 90), 0, (0, 40, 20, 90)), ((40, -30, 90, 20), 0, (40, 0, 90, 20))],
+        *[((150, 40, 250, 90), 0, (150, 40, 200, 90)), ((40, 60, 90, 160), 0, (40, 60, 90, 100))],
+        *[((-30, -30, 250, 160), 0, (0, 0, 200, 100)), ((0, 0, 200, 100), 0, (0, 0, 200, 100))],
+        ((10, 10, 190, 90), 0.2, (0, 0, 200, 100)),
+        *[(box, 0, None) for box in ((-50, 10, -10, 60), (10, -50, 60, -10), (200, 10, 240, 60))],
+        *[(box, 0, None) for box in ((10, 100, 60, 140), (-40, -40, 0, 0))],
+        ((50.1, 50.1, 50.3, 50.3), 0, None),  # less than a pixel
     ],
 )
-def test_an_area_is_clamped_to_the_frame(box, margin, area):
-    assert crop_area(box, margin, frame_height=100, frame_width=200) == area
-    assert not is_empty(area)
-
-
-@pytest.mark.parametrize(
-    "box",
-    [
-        (-50.0, 10.0, -10.0, 60.0),
-        (10.0, -50.0, 60.0, -10.0),
-        (200.0, 10.0, 240.0, 60.0),
-        (10.0, 100.0, 60.0, 140.0),
-        (-40.0, -40.0, 0.0, 0.0),
-        (50.1, 50.1, 50.3, 50.3),  # less than a pixel
-    ],
-)
-def test_a_box_outside_the_frame_has_an_empty_area(box):
-    assert is_empty(crop_area(box, 0, frame_height=100, frame_width=200))
+def test_an_area_is_clamped_to_the_frame_and_empty_outside_it(box, margin, area):
+    clamped = crop_area(box, margin, frame_height=100, frame_width=200)
+    assert is_empty(clamped) == (area is None)
+    assert area is None or clamped == area
 
 
 @pytest.mark.parametrize("area", [(0, 0, 0, 0), (5, 0, 5, 9), (0, 9, 9, 9), (9, 0, 5, 9)])

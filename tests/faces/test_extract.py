@@ -50,15 +50,11 @@ def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypa
         assert 0 <= narrow.turn < 0.2  # a frontal face
 
 
-def test_one_face_in_a_video_is_a_face(one_face: Path) -> None:
-    [[face]] = find_faces(one_face, [View(DetectorSettings(), 0.2)], 1, "cpu")
+def test_no_view_no_face_and_one_face(one_face: Path, sample_root: Path) -> None:
+    no_face, view = sample_root / "dfdc_train_part_2" / "no_face.mp4", View(DetectorSettings(), 0.2)
+    assert (find_faces(no_face, [], 2, "cpu"), find_faces(no_face, [view], 1, "cpu")) == ([], [[]])
+    [[face]] = find_faces(one_face, [view], 1, "cpu")
     assert (face.frame_index, face.face_index, face.track) == (0, 0, 0)
-
-
-def test_no_view_and_no_face_are_empty(sample_root: Path) -> None:
-    no_face = sample_root / "dfdc_train_part_2" / "no_face.mp4"
-    assert find_faces(no_face, [], 2, "cpu") == []
-    assert find_faces(no_face, [View(DetectorSettings(), 0.2)], 1, "cpu") == [[]]
 
 
 def test_a_file_that_is_not_a_video_is_an_error(tmp_path: Path) -> None:

@@ -15,10 +15,7 @@ from dfdc_lib.faces.masks import CHANGED_LEVEL, WINDOW, compare_crops, differenc
 PUBLISHED_CAMERA_SSIM = 0.3674518327910367
 PARITY = 1e-4  # 5.3e-5 measured on the real pairs: float32 against scikit-image's float64
 GREY_LEVEL = 1
-
-METHODS = ("Deepfakes", "Face2Face", "NeuralTextures")
 FACE_AREA = np.s_[20:500, 540:880]  # holds the face of 183 in the frames below
-FRAME_INDICES = {0, 100, 200}
 
 
 def level(value: int, side: int = 12) -> np.ndarray:
@@ -41,15 +38,15 @@ def assert_as_scikit_image(original: np.ndarray, fake: np.ndarray) -> None:
 def real_pairs(folder: Path, method: str) -> list[tuple[np.ndarray, np.ndarray]]:
     original = folder / "ffpp/original_sequences/youtube/c23/videos/183.mp4"
     fake = folder / f"ffpp/manipulated_sequences/{method}/c23/videos/183_253.mp4"
-    frames = zip(read_frames(original, FRAME_INDICES), read_frames(fake, FRAME_INDICES), strict=True)
-    return [(a.image[FACE_AREA], b.image[FACE_AREA]) for a, b in frames]
+    frames = [[frame.image[FACE_AREA] for frame in read_frames(path, {0, 100, 200})] for path in (original, fake)]
+    assert len(frames[0]) == 3
+    return list(zip(*frames, strict=True))
 
 
 @pytest.mark.parametrize("image", [level(0), level(255), noise(1), noise(2, 7, 7), data.astronaut()[:90, :70]])
 def test_an_image_equals_itself(image):
     similarity = ssim_map(image, image)
-    assert similarity.shape == image.shape[:2]
-    assert similarity.dtype == np.float32
+    assert (similarity.shape, similarity.dtype) == (image.shape[:2], np.float32)
     assert similarity == pytest.approx(1, abs=1e-6)
     assert (difference_mask(image, image) == 0).all()
 
@@ -96,19 +93,13 @@ def test_made_images_as_scikit_image(original, fake):
     assert_as_scikit_image(original, np.ascontiguousarray(fake))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["Deepfakes", "Face2Face", "NeuralTextures"])
 def test_real_pairs_as_scikit_image(test_videos, method):
-    pairs = real_pairs(test_videos, method)
-    assert len(pairs) == len(FRAME_INDICES)
-    for original, fake in pairs:
+    for original, fake in real_pairs(test_videos, method):
         assert ssim_map(original, fake).min() < 0  # where the winner's cast wraps around
         assert (ssim_map(original, fake) == ssim_map(fake, original)).all()
         assert_as_scikit_image(original, fake)
-
-
-def test_a_real_mask_shows_the_face_and_not_the_background(test_videos):
-    for original, fake in real_pairs(test_videos, "Deepfakes"):
-        mask = difference_mask(original, fake)
+        mask = difference_mask(original, fake)  # shows the face and not the background
         face, border = mask[150:400, 80:260], np.concatenate([mask[:, :10].ravel(), mask[:, -10:].ravel()])
         assert face.mean() > 2 * border.mean()
 
@@ -122,17 +113,14 @@ def test_a_real_mask_shows_the_face_and_not_the_background(test_videos):
 )
 def test_mask_is_one_minus_similarity_clamped(similarity, expected):
     mask = masks.mask_of(np.full((2, 3), similarity, np.float32))
-    assert mask.dtype == np.uint8
-    assert (mask == expected).all()
+    assert mask.dtype == np.uint8 and (mask == expected).all()
 
 
 def test_an_inverted_image_is_white_where_the_winners_cast_wraps_to_black():
-    original = noise(1)
-    similarity = ssim_map(original, 255 - original)
+    similarity = ssim_map(noise(1), 255 - noise(1))
     assert similarity.max() < -0.8
-    wrapped = ((1 - similarity) * 255).astype(np.int64).astype(np.uint8)
-    assert wrapped.max() < 255
-    assert (difference_mask(original, 255 - original) == 255).all()
+    assert ((1 - similarity) * 255).astype(np.int64).astype(np.uint8).max() < 255
+    assert (masks.mask_of(similarity) == 255).all()
 
 
 def test_a_comparison_of_a_partly_changed_crop():
@@ -152,13 +140,6 @@ def test_a_comparison_of_a_partly_changed_crop():
 
 
 @pytest.mark.parametrize(
-    ("mask", "share"), [([0, 0], 0), ([255, 255], 1), ([CHANGED_LEVEL - 1, CHANGED_LEVEL, 0, 0], 0.25)]
-)
-def test_changed_share(mask, share):
-    assert masks.changed_share(np.array([mask], np.uint8)) == share
-
-
-@pytest.mark.parametrize(
     ("original", "fake", "keyword"),
     [
         (level(0, 12), level(0, 13), "one shape"),
@@ -173,18 +154,20 @@ def test_crops_that_cannot_be_compared_are_errors(original, fake, keyword):
 
 
 @pytest.mark.parametrize(
-    ("mask", "truth", "expected"),
+    ("mask", "share", "truth", "overlap"),  # share: of changed pixels in the mask
     [
-        ([0, 0, 0, 0], [0, 0, 0, 0], 1),
-        ([127, 0, 0, 0], [0, 127, 0, 0], 1),  # nothing reaches the level
-        ([255, 0, 0, 0], [0, 0, 0, 0], 0),
-        ([0, 0, 0, 0], [255, 0, 0, 0], 0),
-        ([255, 255, 0, 0], [0, 255, 255, 0], 1 / 3),
-        ([128, 200, 255, 0], [255, 255, 0, 0], 2 / 3),
+        ([0, 0, 0, 0], 0, [0, 0, 0, 0], 1),
+        ([CHANGED_LEVEL - 1, 0, 0, 0], 0, [0, CHANGED_LEVEL - 1, 0, 0], 1),  # nothing reaches the level
+        *[([255, 0, 0, 0], 0.25, [0, 0, 0, 0], 0), ([0, 0, 0, 0], 0, [255, 0, 0, 0], 0)],
+        ([255, 255, 0, 0], 0.5, [0, 255, 255, 0], 1 / 3),
+        ([CHANGED_LEVEL, 200, 255, 0], 0.75, [255, 255, 0, 0], 2 / 3),
+        ([255, 255, 255, 255], 1, [255, 255, 255, 255], 1),
     ],
 )
-def test_overlap_is_intersection_over_union(mask, truth, expected):
-    assert masks.overlap(np.array([mask], np.uint8), np.array([truth], np.uint8)) == pytest.approx(expected)
+def test_changed_share_and_overlap(mask, share, truth, overlap):
+    """The overlap is the intersection over the union of the changed pixels."""
+    assert masks.changed_share(np.array([mask], np.uint8)) == share
+    assert masks.overlap(np.array([mask], np.uint8), np.array([truth], np.uint8)) == pytest.approx(overlap)
 
 
 def test_overlap_of_two_shapes_is_an_error():

@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.detect_stage import detect_faces
 from dfdc_lib.faces.mask_stage import make_masks
 from dfdc_lib.records import DetectorSettings, FaceKey, Outcome, Video, VideoInfo
-from dfdc_lib.run_folder import Run, open_run
+from dfdc_lib.run_folder import LANDMARK_NAMES, VIDEO_FOLDERS, Run, open_run
 
 WORKERS = 2
 STRIDE = DetectorSettings(frame_stride=5)
@@ -53,13 +54,8 @@ def status_counts(outcomes: list[Outcome]) -> dict[str, int]:
 
 def change_times(run: Run) -> dict[str, int]:
     """Return when each file that a job writes was last written."""
-    folders = ("info", "boxes", "crops", "masks", "hashes")
-    return {
-        str(path): path.stat().st_mtime_ns
-        for name in folders
-        for path in (run.root / name).rglob("*")
-        if path.is_file()
-    }
+    files = [path for name in VIDEO_FOLDERS for path in (run.root / name).rglob("*") if path.is_file()]
+    return {str(path): path.stat().st_mtime_ns for path in files}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,10 +86,8 @@ def copy(whole: Whole, tmp_path: Path) -> Run:
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        ("00_videos", {"done": 35}),
-        ("01_detect_faces", {"done": 15, "nothing": 1, "not needed": 19}),
-        ("02_crop_faces", {"done": 34, "nothing": 1}),
-        ("03_ssim_masks", {"done": 19, "not needed": 16}),
+        *[("00_videos", {"done": 35}), ("01_detect_faces", {"done": 15, "nothing": 1, "not needed": 19})],
+        *[("02_crop_faces", {"done": 34, "nothing": 1}), ("03_ssim_masks", {"done": 19, "not needed": 16})],
         ("04_folds", {"done": 16, "not needed": 19}),
     ],
 )
@@ -151,9 +145,9 @@ def test_the_table_of_crops(whole: Whole) -> None:
     assert list(table.columns) == crop_stage.CROP_COLUMNS
     assert list(table.columns[13:17]) == ["left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y"]
     width, height = table["area_x1"] - table["area_x0"], table["area_y1"] - table["area_y0"]
-    for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"):
-        assert ((table[f"{name}_x"] > 0) & (table[f"{name}_x"] < width)).all(), name
-        assert ((table[f"{name}_y"] > 0) & (table[f"{name}_y"] < height)).all(), name
+    for name in LANDMARK_NAMES:
+        x, y = table[f"{name}_x"], table[f"{name}_y"]
+        assert ((x > 0) & (x < width) & (y > 0) & (y < height)).all(), name
     assert (table["left_eye_x"] < table["right_eye_x"]).all()
     assert (table["left_eye_y"] < table["left_mouth_y"]).all()
     assert table["confidence"].between(0.95, 1).all()
@@ -173,13 +167,9 @@ def test_every_fake_has_masks_of_its_crops_size(whole: Whole) -> None:
     assert masks.loc[~untouched, "ssim"].between(0.2, 0.99).all()
     assert masks.loc[~untouched, "changed_share"].between(0.01, 0.9).all()
     for fake, original in FAKES.items():
-        record = run.read_masks(fake)
-        assert (record.original_id, record.crops_left_out, len(record.masks)) == (
-            original,
-            0,
-            len(run.read_crops(fake).crops),
-        )
-        crop = run.read_crops(fake).crops[0]
+        record, crops = run.read_masks(fake), run.read_crops(fake).crops
+        assert (record.original_id, record.crops_left_out, len(record.masks)) == (original, 0, len(crops))
+        crop = crops[0]
         mask = run.read_image(run.mask_path(FaceKey(fake, crop.frame_index, crop.face_index)))
         assert mask.shape == (crop.area[3] - crop.area[1], crop.area[2] - crop.area[0])
         assert mask.max() > 128
@@ -193,22 +183,15 @@ def test_folds_hold_every_video_and_no_original_leaves_its_fakes(whole: Whole) -
     assert set(folds["fold"]) == {0, 1, 2, 3}
     assert folds["group"].nunique() == len(ORIGINALS)
     assert all(folds.loc[fake, "fold"] == folds.loc[original, "fold"] for fake, original in FAKES.items())
-    leaks = run.read_table("leaks.csv")
-    assert list(leaks.columns)[0] == "kind"
-    assert "identity" not in set(leaks["kind"])
+    assert "identity" not in set(run.read_table("leaks.csv")["kind"])
 
 
-@pytest.mark.slow
-def test_folds_refuse_an_unknown_scheme(whole: Whole) -> None:
-    with pytest.raises(ValueError, match="winners"):
-        make_folds(whole[0], "winners", 4)
-
-
-def test_folds_of_videos_without_labels_are_refused_with_the_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("label", "scheme", "keyword"), [(None, "leak-free", "labels"), (0, "winners", "winners")])
+def test_folds_that_are_refused(label: int | None, scheme: str, keyword: str, tmp_path: Path) -> None:
     run = open_run(tmp_path)
-    run.write_videos([Video(video_id=name, path=tmp_path / f"{name}.mp4", identities=(name,)) for name in "abcdef"], {})
-    with pytest.raises(ValueError, match="labels"):
-        make_folds(run, "leak-free", 5)
+    run.write_videos([Video(video_id=n, path=Path(f"{n}.mp4"), label=label, identities=(n,)) for n in "abcdef"], {})
+    with pytest.raises(ValueError, match=keyword):
+        make_folds(run, scheme, 5)
     assert not (tmp_path / "folds.csv").exists()
 
 
@@ -271,16 +254,10 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
     assert outcomes["03_ssim_masks"]["zoom_fake"].note == "no original to compare with frame by frame"
     assert copy.read_crops("zoom_fake").boxes_from == "zoom_fake"
     failures = copy.read_table("failures.csv")
-    assert failures[["stage", "video_id"]].to_numpy().tolist() == [
-        ["00_videos", "mirrored_fake"],
-        ["00_videos", "walk"],
-    ]
+    assert list(failures["stage"] + " " + failures["video_id"]) == ["00_videos mirrored_fake", "00_videos walk"]
     assert failures["reason"].str.contains("is not readable as a video").all()
 
-    left = {
-        name: {path.stem for path in (copy.root / name).iterdir()}
-        for name in ("info", "boxes", "crops", "masks", "hashes")
-    }
+    left = {name: {path.stem for path in (copy.root / name).iterdir()} for name in VIDEO_FOLDERS}
     assert left["info"] == left["crops"] == everything - {"walk", "mirrored_fake"}
     assert left["boxes"] == (ORIGINALS - {"zoom", "walk"}) | {"zoom_fake", "walk_fake"}
     assert left["masks"] == set(FAKES) - {"zoom_fake", "walk_fake", "mirrored_fake"}
@@ -325,28 +302,21 @@ def test_changed_code_reaches_finished_videos(copy: Run, monkeypatch: pytest.Mon
     assert changed == {"crops"}
 
 
-STAGE_CALLS = {
-    "detect": lambda run: detect_faces(run, STRIDE),
-    "crop": crop_faces,
-    "masks": make_masks,
-    "folds": lambda run: make_folds(run, "leak-free", 2),
-}
-
-
-@pytest.mark.parametrize("stage", STAGE_CALLS.values(), ids=STAGE_CALLS)
-def test_a_stage_in_an_empty_run_folder_names_the_notebook_to_run(stage: Callable, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run notebook 00"):
-        stage(open_run(tmp_path))
-
-
 @pytest.mark.parametrize(
-    ("stage", "finished", "number"), [(crop_faces, [], "01"), (make_masks, ["01_detect_faces"], "02")]
+    ("stage", "finished", "number"),
+    [
+        (partial(detect_faces, settings=STRIDE), [], "00"),
+        (crop_faces, [], "00"),
+        (crop_faces, ["00_videos"], "01"),
+        (make_masks, [], "00"),
+        (make_masks, ["00_videos", "01_detect_faces"], "02"),
+        (partial(make_folds, scheme="leak-free", fold_count=2), [], "00"),
+    ],
 )
-def test_a_stage_out_of_order_names_the_notebook_to_run(
-    stage: Callable, finished: list[str], number: str, tmp_path: Path
-) -> None:
+def test_a_stage_names_the_notebook_to_run_first(stage: Callable, finished: list, number: str, tmp_path: Path) -> None:
     run = open_run(tmp_path)
-    run.write_videos([Video(video_id="v", path=tmp_path / "v.mp4")], {"v": INFO})
+    if finished:
+        run.write_videos([Video(video_id="v", path=tmp_path / "v.mp4")], {"v": INFO})
     for name in finished:
         run.write_table(f"status/{name}.csv", pd.DataFrame([Outcome(video_id="v", status="nothing").model_dump()]))
     with pytest.raises(FileNotFoundError, match=f"run notebook {number}"):
@@ -354,21 +324,19 @@ def test_a_stage_out_of_order_names_the_notebook_to_run(
 
 
 INFO = VideoInfo(height=480, width=640, fps=25.0, frame_count=60, duration_seconds=2.4, rotation_degrees=0)
+FAKE = {"label": 1, "original_id": "o"}
 
 
 @pytest.mark.parametrize(
     ("fields", "changes", "expected"),
     [
-        ({"label": 0}, {}, ("v", "")),
-        ({"label": None}, {}, ("v", "")),
+        *[({"label": 0}, {}, ("v", "")), ({"label": None}, {}, ("v", ""))],
         ({"label": 1}, {}, ("v", "its original is not in the data set")),
         ({"label": 1, "original_id": "gone"}, {}, ("v", "its original gone is unreadable")),
-        ({"label": 1, "original_id": "o"}, {}, ("o", "")),
-        ({"label": 1, "original_id": "o"}, {"height": 360, "width": 480, "frame_count": 9}, ("o", "")),  # smaller
-        ({"label": 1, "original_id": "o"}, {"fps": 24.8}, ("o", "")),  # within a hundredth
-        ({"label": 1, "original_id": "o"}, {"fps": 24.0}, ("v", "it has 24.0 frames per second, its original 25.0")),
-        ({"label": 1, "original_id": "o"}, {"fps": 30.0}, ("v", "it has 30.0 frames per second, its original 25.0")),
-        ({"label": 1, "original_id": "o"}, {"height": 640, "width": 480}, ("v", "it is 480x640, its original 640x480")),
+        *[(FAKE, {}, ("o", "")), (FAKE, {"height": 360, "width": 480, "frame_count": 9}, ("o", ""))],  # smaller
+        (FAKE, {"fps": 24.8}, ("o", "")),  # within a hundredth
+        *[(FAKE, {"fps": fps}, ("v", f"it has {fps} frames per second, its original 25.0")) for fps in (24.0, 30.0)],
+        (FAKE, {"height": 640, "width": 480}, ("v", "it is 480x640, its original 640x480")),
     ],
 )
 def test_whose_boxes_a_video_is_cut_with(fields: dict, changes: dict, expected: tuple[str, str]) -> None:
@@ -386,13 +354,10 @@ def test_odd_real_files_have_one_outcome_each(test_videos: Path, tmp_path: Path)
     failures = run.read_table("failures.csv")
     assert failures[["stage", "video_id"]].to_numpy().tolist() == [["00_videos", "no_moov_atom"]]
     assert "no_moov_atom.mp4 is not readable as a video" in failures["reason"][0]
-    assert [by_id(outcomes[stage])["no_moov_atom"].status for stage in STAGES[:3]] == [
-        "failed",
-        "failed before",
-        "failed before",
-    ]
+    statuses = [by_id(outcomes[stage])["no_moov_atom"].status for stage in STAGES[:3]]
+    assert statuses == ["failed", "failed before", "failed before"]
     detected = by_id(outcomes["01_detect_faces"])
-    assert {video_id for video_id, outcome in detected.items() if outcome.status == "failed"} == set()
+    assert "failed" not in {outcome.status for outcome in detected.values()}
     assert detected["no_face_1080p"].status == "nothing"
     assert detected["many_people"].count > 10
     assert "22 of 50 frames missing or damaged" in detected["corrupted_50_declared_28_decode"].note

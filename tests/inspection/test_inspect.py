@@ -62,11 +62,6 @@ def fake(sample_root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def original(sample_root: Path) -> Path:
-    return sample_root / "dfdc_train_part_0" / "small_256x192.mp4"
-
-
-@pytest.fixture(scope="module")
 def examined(fake: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Inspection]:
     """An examination without an original; do not write into it."""
     run = open_run(tmp_path_factory.mktemp("inspection") / "run")
@@ -175,7 +170,8 @@ def test_several_models_are_averaged_in_any_order(copy: Run, fake: Path, examine
 
 
 # The original
-def test_fake_against_its_original(copy: Run, fake: Path, original: Path, examined: tuple[Run, Inspection]) -> None:
+def test_fake_against_its_original(copy: Run, fake: Path, examined: tuple[Run, Inspection]) -> None:
+    original = fake.with_name("small_256x192.mp4")
     assert {"masks", "masks.csv", "originals"}.isdisjoint(names(copy.root))
     assert examine(copy, fake, original) == examined[1]
     faces, masks = copy.read_table("faces.csv"), copy.read_table("masks.csv")
@@ -214,10 +210,10 @@ def test_folder_of_other_files_is_refused_and_unchanged(
     if video_ids:  # the run folder of a data set
         run.write_videos([Video(video_id=video_id, path=fake) for video_id in video_ids], {})
     run.write_bytes(run.root / name, b"other")
-    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+    before = sorted(run.root.rglob("*"))
     with pytest.raises(ValueError, match="RUN"):
         examine(run, fake)
-    assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before
+    assert sorted(run.root.rglob("*")) == before and (run.root / name).read_bytes() == b"other"
 
 
 def test_video_without_a_face_is_refused(copy: Run, sample_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,12 +236,9 @@ def test_unreadable_file_is_refused_before_anything_is_scored(
     run = open_run(tmp_path / "run")
     with pytest.raises(error, match=name):
         examine(run, *((fake, tmp_path / name) if as_original else (tmp_path / name,)))
-    assert names(run.root) == []
-
-
-def test_missing_model_is_refused(fake: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="model"):
-        examine(open_run(tmp_path / "run"), fake)
+        examine(run, fake)
+    assert names(run.root) == []
 
 
 # Parts
@@ -273,13 +266,10 @@ def test_calibrated_probability(calibrations: list, people: int, answer: str, ex
 @pytest.mark.parametrize(
     ("seen", "start"),
     [
-        ([0], 0),
         ([17], 17),
-        ([0, 5], 0),
         ([0, 6], 0),  # every excerpt contains one frame: the earliest
         ([0, 10, 12, 15], 10),
         ([30, 0, 33, 35, 34], 30),  # in any order
-        (list(range(0, 60, 2)), 0),
         ([0, 1, 20, 21, 22, 40, 41], 20),
     ],
 )

@@ -68,7 +68,7 @@ def test_start_and_length_of_the_excerpt(source: Path, tmp_path: Path, first_fra
     paths = write_variants(source, tmp_path / "made", first_frame)
     assert [len(frames_of(path)) for path in paths] == [count] * len(VARIANTS)
     expected = frames_of(source)[first_frame : first_frame + count]
-    assert all(difference(*pair) < 2 for pair in zip(frames_of(paths[0]), expected, strict=True))
+    assert all(difference(*pair) < 2 for pair in zip(frames_of(paths[0]), expected, strict=True))  # nearly lossless
     assert difference(expected[0], picture(first_frame + 1)) > 5  # a shift by one frame would be noticed
 
 
@@ -103,7 +103,6 @@ def sizes(paths: list[Path]) -> dict[str, tuple[int, int]]:
 
 
 def test_one_file_per_variant(variants: dict[str, Path]) -> None:
-    assert [path.name for path in variants.values()] == [f"{name}.mkv" for name in NAMES]
     assert len(list(variants["blurred"].parent.iterdir())) == len({variant.title for variant in VARIANTS}) == 8
     assert sizes(list(variants.values())) == dict.fromkeys(NAMES, FULL) | HALF
 
@@ -134,11 +133,6 @@ def test_rotated_video_becomes_upright(tmp_path: Path, rotation: int) -> None:
 
 
 # Changes
-def test_unchanged_excerpt_is_nearly_lossless(source: Path, variants: dict[str, Path]) -> None:
-    pairs = zip(frames_of(variants["unchanged"]), frames_of(source)[:EXCERPT], strict=True)
-    assert max(difference(*pair) for pair in pairs) < 2  # two conversions of colour
-
-
 def test_higher_crf_means_smaller_file_and_larger_difference(source: Path, variants: dict[str, Path]) -> None:
     names = [variant.name for variant in sorted(VARIANTS, key=lambda variant: variant.crf) if variant.crf != 18]
     assert names == ["unchanged", "crf23", "crf28", "crf33", "crf40"]

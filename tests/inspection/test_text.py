@@ -11,9 +11,8 @@ from dfdc_lib.records import BUILT_IN_SAMPLE, Calibration, Inspection, ModelCard
 
 HOSTILE = '<script>alert("x")</script>'
 ESCAPED = "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;"
-CALIBRATION = Calibration(
-    temperature=1.75, clip=1e-6, videos=40, fakes=22, log_loss_before=0.5124, log_loss_after=0.4311
-)
+LOSSES = {"log_loss_before": 0.5124, "log_loss_after": 0.4311}
+CALIBRATION = Calibration(temperature=1.75, clip=1e-6, videos=40, fakes=22, **LOSSES)
 
 
 def person(track: int = 3, **facts: Any) -> Person:
@@ -45,15 +44,13 @@ def trial(title: str, flips: bool) -> Trial:
 )
 def test_answer_and_score(answer: str, words: str) -> None:
     html = text.answer(inspection(answer=answer), [card()])
-    assert html.startswith("<h2>a.mp4: ") and words in html.split("</h2>")[0]
-    assert text.short_answer(inspection(answer=answer), [card()]) in html
+    assert words in text.short_answer(inspection(answer=answer), [card()]) and words in html.split("</h2>")[0]
     assert all(number in html for number in ("Person 3", "0.83", "60 frames", "0.80 to 0.86"))
 
 
 def test_changed_versions() -> None:
-    record = inspection(trials=(trial("a & b", True), trial("c", False)))
-    html = text.answer(record, [card()])
-    assert "1 of 2 changed versions: a &amp; b." in html and "1.0 s to 6.0 s" in html
+    html = text.answer(inspection(trials=(trial("noisy", True), trial("blurred", False))), [card()])
+    assert "1 of 2 changed versions: noisy" in html and "1.0 s to 6.0 s" in html
     assert "1.0 s" not in text.answer(inspection(), [card()])  # nothing was changed
 
 
@@ -61,8 +58,8 @@ def test_judged_person_and_doubts() -> None:
     people = (person(1, mean=0.2), person(5, mean=0.91))
     html = text.answer(inspection(*people, judged_track=5), [card()])
     assert "Person 5" in html and "0.91" in html and "Person 1" not in html and "<li>" not in html
-    html = text.answer(inspection(answer="inconclusive", doubts=("too <small>", "too blurred")), [card()])
-    assert html.endswith("<ul><li>too &lt;small&gt;</li><li>too blurred</li></ul>")
+    html = text.answer(inspection(answer="inconclusive", doubts=("too small", "too blurred")), [card()])
+    assert re.findall("<li>(.*?)</li>", html) == ["too small", "too blurred"]
 
 
 @pytest.mark.parametrize(
@@ -84,18 +81,14 @@ def test_score_is_called_a_probability_only_if_calibrated(
 @pytest.mark.parametrize(
     ("cards", "warned"),
     [
-        ([card()], []),
-        ([card(data="")], []),
-        ([card(data=f"/data/{BUILT_IN_SAMPLE}")], []),
-        ([card(data=BUILT_IN_SAMPLE)], ["m"]),
+        ([card(data=""), card(data=f"/data/{BUILT_IN_SAMPLE}")], []),
         ([card(), card(name="small", data=BUILT_IN_SAMPLE)], ["small"]),
         ([card(name="a", data=BUILT_IN_SAMPLE), card(name="b", data=BUILT_IN_SAMPLE)], ["a", "b"]),
     ],
 )
 def test_warning_about_a_model_of_the_sample_comes_first(cards: list[ModelCard], warned: list[str]) -> None:
     html = text.answer(inspection(), cards)
-    assert re.findall(r'<p class="warning"[^>]*>.*?model (\S+) was', html) == warned
-    assert html.startswith('<p class="warning"' if warned else "<h2>a.mp4: ")
+    assert re.findall(r"model (\S+) was", html.split("<h2>")[0]) == warned
     assert ("demonstration" in html) == ("demonstration" in text.short_answer(inspection(), cards)) == bool(warned)
 
 
@@ -108,21 +101,22 @@ def test_people_are_columns_with_the_judged_one_first() -> None:
     seen, forged = ("60", "1", "0.00 to 9.56"), "1.00 to 2.50, 4.04 to 5.00"
     assert columns[0] == (*seen, "0.834 [0.795, 0.865]", "0.871", forged, "102", "210", "0.12")
     assert columns[1][1] == "2" and "never" in columns[1]
-    assert html.endswith("<ul><li>person 0: too small; turned away</li></ul>")
-    assert "<ul>" not in text.people(inspection(judged))
+    assert re.findall("<li>(.*?)</li>", html) == ["person 0: too small; turned away"]
+    assert "<li>" not in text.people(inspection(judged))
 
 
-def test_people_in_few_frames_are_folded() -> None:
-    few = [person(track, frames=track, doubts=("too few frames",)) for track in (7, 1)]
-    table, folded = text.people(inspection(person(9, frames=8), *few)).split("<details><summary>")
-    assert re.findall(r"<th>(\d)</th>", table) == ["9"] and re.findall(r"<th>(\d)</th>", folded) == ["7", "1"]
-    assert folded.split("</summary>")[0].endswith(": 2") and "too few frames" not in table + folded
-
-
-def test_first_person_is_shown_if_all_are_in_few_frames() -> None:
-    record = inspection(*(person(track, frames=2, doubts=("too few frames",)) for track in (4, 5)))
-    table, folded = text.people(record).split("<details><summary>")
-    assert "<li>person 4: too few frames</li>" in table and re.findall(r"<th>(\d)</th>", folded) == ["5"]
+@pytest.mark.parametrize(
+    ("frames", "shown", "folded"),
+    [
+        ({9: 8, 7: 7, 1: 1}, ["9"], ["7", "1"]),
+        ({4: 2, 5: 2}, ["4"], ["5"]),  # all are in few frames: the first is shown
+    ],
+)
+def test_people_in_few_frames_are_folded(frames: dict[int, int], shown: list[str], folded: list[str]) -> None:
+    parts = text.people(inspection(*(person(track, frames=count) for track, count in frames.items()))).split(
+        "<details>"
+    )
+    assert [re.findall(r"<th>(\d)</th>", part) for part in parts] == [shown, folded]
 
 
 # The original
@@ -131,7 +125,7 @@ def test_original_that_looks_like_another_video(ssim: float, warned: bool) -> No
     masks = pd.DataFrame({"ssim": [ssim - 0.1, ssim, ssim + 0.02], "changed_share": [0.04, 0.1, 0.1]})
     html = text.against_original(masks)
     assert all(number in html for number in ("3 faces", f"{ssim:.2f}", "10%"))
-    assert ('class="warning"' in html) is warned
+    assert ("warning" in html) is warned
 
 
 # Models
@@ -157,12 +151,8 @@ def test_model_with_metrics_and_calibration() -> None:
 
 
 def test_text_from_files_is_escaped() -> None:
-    hostile = card(name=HOSTILE, encoder=HOSTILE, data=HOSTILE)
-    cards = [hostile, card(name=HOSTILE, data=BUILT_IN_SAMPLE)]
-    doubtful = person(doubts=(HOSTILE,))
-    record = inspection(
-        doubtful, video=HOSTILE, doubts=(HOSTILE,), answer="inconclusive", trials=(trial(HOSTILE, True),)
-    )
+    cards = [card(name=HOSTILE, encoder=HOSTILE, data=HOSTILE), card(name=HOSTILE, data=BUILT_IN_SAMPLE)]
+    record = inspection(person(doubts=(HOSTILE,)), video=HOSTILE, doubts=(HOSTILE,), trials=(trial(HOSTILE, True),))
     pages = [text.answer(record, cards), text.models(cards), text.people(record)]
     assert [html.count("<script") for html in pages] == [0, 0, 0]
     assert [html.count(ESCAPED) for html in pages] == [4, 4, 1]  # e.g. warning, title, version, doubt

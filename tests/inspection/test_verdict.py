@@ -81,17 +81,13 @@ def test_faces_come_from_the_model_that_found_most() -> None:
 
 
 # The interval
-@pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 64])
-def test_interval_of_constant_scores_is_that_constant(score: float, count: int) -> None:
-    assert verdict.mean_interval(np.full(count, score)) == pytest.approx((score, score))
-
-
-@pytest.mark.parametrize("count", [2, 3, 4, 5, 8, 9, 64])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 64])
 def test_interval_contains_the_mean(count: int) -> None:
+    for score in (0.0, 0.3, 1.0):
+        assert verdict.mean_interval(np.full(count, score)) == pytest.approx((score, score))
     scores = np.linspace(0.1, 0.9, count)
     low, high = verdict.mean_interval(scores)
-    assert 0 <= low < scores.mean() < high <= 1
+    assert count == 1 or 0 <= low < scores.mean() < high <= 1
     assert verdict.mean_interval(scores) == (low, high)  # the seed is fixed
 
 
@@ -116,20 +112,14 @@ def test_neighbours_are_drawn_together() -> None:
     ("scores", "spans"),
     [
         ([], ()),
-        ([0.9], ()),  # a single frame may be chance
         ([0.1, 0.2], ()),
-        ([0.9, 0.9], ((0, 1),)),
-        ([0.5, 0.5, 0.49], ((0, 1),)),
-        ([0.9, 0.1, 0.8, 0.9, 0.2], ((2, 3),)),
-        ([0.9, 0.1, 0.9, 0.1, 0.9], ()),
-        ([0.9, 0.9, 0.1, 0.9, 0.9, 0.9], ((0, 1), (3, 5))),
-        ([0.1, 0.9, 0.9, 0.9], ((1, 3),)),
+        ([0.5, 0.5, 0.49], ((0, 0.5),)),
+        ([0.9, 0.1, 0.9, 0.1, 0.9], ()),  # a single frame may be chance
+        ([0.9, 0.9, 0.1, 0.9, 0.9, 0.9], ((0, 0.5), (1.5, 2.5))),
     ],
 )
 def test_forged_spans(scores: list[float], spans: tuple) -> None:
-    assert verdict.forged_spans(range(len(scores)), scores) == spans
-    halves = verdict.forged_spans([place / 2 for place in range(len(scores))], scores)
-    assert halves == tuple((start / 2, end / 2) for start, end in spans)
+    assert verdict.forged_spans([place / 2 for place in range(len(scores))], scores) == spans
 
 
 # People
@@ -159,11 +149,7 @@ def test_one_person() -> None:
         (20, {"turn": MAX_TURN}, []),
         (20, {"turn": 0.61}, ["0.61"]),
         (1, {"side": 10, "sharpness": 0, "turn": 3}, ["frames: 1", "10.0 pixels", "0.0", "3.00"]),
-        (
-            20,
-            {"turn": np.repeat([0.1, 2], [13, 7]), "sharpness": np.repeat([0.0, 90], [7, 13])},
-            [],
-        ),  # a few bad frames
+        (20, {"turn": np.repeat([0.1, 2], [13, 7]), "sharpness": np.repeat([0, 90], [7, 13])}, []),  # a few bad frames
     ],
 )
 def test_who_cannot_be_judged(count: int, facts: dict, doubts: list[str]) -> None:
@@ -202,9 +188,9 @@ def test_version_is_judged_by_the_mean_of_its_frames(is_fake: bool) -> None:
         assert (trial.score, trial.low, trial.high) == pytest.approx((score, score, score))
 
 
-def placed(track: int, x: float, frames: range, width: float = 80.0) -> pd.DataFrame:
+def placed(track: int, x: float, frames: range) -> pd.DataFrame:
     """A face that does not move."""
-    box = {"box_x0": x, "box_y0": 50.0, "box_x1": x + width, "box_y1": 150.0}
+    box = {"box_x0": x, "box_y0": 50.0, "box_x1": x + 80, "box_y1": 150.0}
     return pd.DataFrame({"track": track, "frame_index": list(frames), "score": 0.5}).assign(**box)
 
 
@@ -214,14 +200,10 @@ def test_person_is_found_again_by_place_whatever_the_tracks_are_called() -> None
     version = pd.concat([placed(0, 395, range(0, 60, 4)), *twice])
     assert sorted(verdict.find_again(version, video, 0)["track"].unique()) == [1, 2]
     assert sorted(verdict.find_again(version, video, 1)["track"].unique()) == [0]
-
-
-def test_other_people_are_not_mistaken_for_a_missing_person() -> None:
-    video = pd.concat([placed(0, 100, range(0, 60, 6)), placed(1, 400, range(0, 60, 6), width=30)])
-    version = placed(0, 100, range(0, 60, 4))
-    assert verdict.find_again(version, video, 1).empty
+    alone = placed(0, 100, range(0, 60, 4))
+    assert verdict.find_again(alone, video, 1).empty  # not mistaken for the missing person
     assert verdict.find_again(placed(5, 800, range(0, 60, 4)), video, 0).empty  # overlaps nobody
-    assert verdict.find_again(version[:0], video, 0).empty
+    assert verdict.find_again(alone[:0], video, 0).empty
 
 
 def test_moving_person_is_found_again_in_the_nearest_frame() -> None:
@@ -240,18 +222,18 @@ REAL = {"mean": 0.1, "low": 0.1, "high": 0.2}
 
 
 @pytest.mark.parametrize(
-    ("facts", "trials", "answer"),
+    ("people", "trials", "answer"),
     [
-        ({}, STEADY, "fake"),
-        ({}, [], "fake"),
-        ({"mean": 0.5, "low": 0.5, "high": 0.5}, STEADY, "fake"),
-        ({"mean": 0.6, "low": 0.5, "high": 0.7}, STEADY, "fake"),
-        ({"mean": 0.2, "low": 0.1, "high": 0.499, "longest_forged": 3}, STEADY, "real"),
-        ({}, [*STEADY, trial("all 20 frames", changed=False)], "fake"),
+        ([person()], [], "fake"),
+        ([person(mean=0.5, low=0.5, high=0.5)], STEADY, "fake"),
+        ([person(mean=0.6, low=0.5, high=0.7)], [*STEADY, trial("all 20 frames", changed=False)], "fake"),
+        ([person(mean=0.2, low=0.1, high=0.499, longest_forged=3)], STEADY, "real"),
+        ([person(**REAL), person(doubts=("too small",), mean=0.4)], STEADY, "real"),
+        ([person(**REAL), person(doubts=("seen in 3",), frames=3)], STEADY, "real"),  # seldom seen
     ],
 )
-def test_answer(facts: dict, trials: list[Trial], answer: str) -> None:
-    assert verdict.decide([person(**facts)], trials) == (answer, ())
+def test_answer(people: list[Person], trials: list[Trial], answer: str) -> None:
+    assert verdict.decide(people, trials) == (answer, ())
 
 
 @pytest.mark.parametrize(
@@ -275,11 +257,6 @@ def test_inconclusive_answer_and_its_reasons(people: list[Person], trials: list[
     assert all(part in reason for part, reason in zip(doubts, reasons, strict=True))
 
 
-@pytest.mark.parametrize("other", [{"doubts": ("too small",), "mean": 0.4}, {"doubts": ("seen in 3",), "frames": 3}])
-def test_answer_is_real_if_the_others_look_real_or_appear_in_too_few_frames(other: dict) -> None:
-    assert verdict.decide([person(**REAL), person(**other)], STEADY) == ("real", ())
-
-
 def test_person_forged_for_a_part_of_the_time_comes_first() -> None:
     people = verdict.describe_people(pd.concat([faces([0.4] * 20, track=5), PART_OF_THE_TIME]))
     assert [person.track for person in people] == [0, 5]
@@ -289,11 +266,9 @@ def test_person_forged_for_a_part_of_the_time_comes_first() -> None:
 @pytest.mark.parametrize(
     ("trials", "part"),
     [
-        ([], "no changed versions"),
         ([trial("all 20 frames", changed=False)], "no changed versions"),
         ([*STEADY, trial("excerpt", True, changed=False)], "all 2 changed versions"),
-        ([*STEADY, trial("noisy", True)], "1 of 3 changed versions: noisy"),
-        ([trial("half size", True), trial("noisy", True)], "2 of 2 changed versions: half size, noisy"),
+        ([trial("half size", True), *STEADY, trial("noisy", True)], "2 of 4 changed versions: half size, noisy"),
     ],
 )
 def test_stability(trials: list[Trial], part: str) -> None:

@@ -54,8 +54,8 @@ def test_equal_runs(tmp_path: Path) -> None:
     assert (comparison.settings, comparison.parameters, comparison.overlaps, comparison.paired) == ([], [], [], [])
     assert comparison.same_parameters == 4
     assert [row.change for row in comparison.metrics] == ["=", "=", "="]
-    assert len(comparison.notes) == 1
-    assert "no predictions" in comparison.notes[0]
+    [note] = comparison.notes
+    assert "no predictions" in note
 
 
 def test_different_runs(runs: tuple[Path, Path]) -> None:
@@ -152,8 +152,8 @@ def test_a_page_elsewhere_links_to_both_runs(runs: tuple[Path, Path], tmp_path: 
 # The command ----------------------------------------------------------------------------------------------------------
 def test_the_command_ends_with_the_page(runs: tuple[Path, Path]) -> None:
     result = CliRunner().invoke(app, ["compare", *map(str, runs)])
-    assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1] == f"page: {runs[0] / 'report' / 'compare_b & c.html'}"
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1].endswith("compare_b & c.html")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections import Counter
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -170,8 +171,12 @@ def test_no_manifest(tmp_path: Path):
 
 def test_every_executed_notebook_has_a_page(run: Run):
     assert write_report(run, STAGES) == run.root / "report" / "index.html"
+    pages = {path: path.read_bytes() for path in (run.root / "report").iterdir()}
     assert page_names(run) == ["00_videos.html", "01_detect_faces.html", "index.html"]
+    assert all(page.count(b"<h1") == 1 for page in pages.values())
     assert not list((run.root / ".partial").iterdir())
+    write_report(run, STAGES)
+    assert {path: path.read_bytes() for path in pages} == pages  # reproducible
 
 
 def test_pages_load_and_run_nothing(pages: dict[str, Page], alone: Page):
@@ -183,7 +188,7 @@ def test_pages_load_and_run_nothing(pages: dict[str, Page], alone: Page):
             assert all(attributes[name].startswith("data:image/") for name in LOADING & attributes.keys())
             assert tag == "a" or "href" not in attributes
         assert any("default-src 'none'" in value for value in page.values("meta", "content"))
-        style = re.search(r"<style>(.*?)</style>", page.html, flags=re.DOTALL).group(1)
+        style = page.html.split("</style>")[0]
         assert "body {" in style
         assert not re.search(r"url\(|@import|https?:", style)
 
@@ -207,14 +212,10 @@ def test_links_lead_to_files_and_headings(reported: Run, pages: dict[str, Page])
     assert len([link for link in detect.values("a", "href") if link.startswith("#")]) == 3
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("00_videos", [("next", "01_detect_faces.html")]), ("01_detect_faces", [("prev", "00_videos.html")])],
-)
-def test_links_to_the_neighbouring_pages(name: str, expected: list[tuple[str, str]], pages: dict[str, Page]):
-    links = [attributes for tag, attributes in pages[name].elements if tag == "a"]
-    neighbours = [(link["rel"], link["href"]) for link in links if "rel" in link and "://" not in link["href"]]
-    assert neighbours == expected * 2  # above and below
+def test_links_to_the_neighbouring_pages(pages: dict[str, Page]):
+    assert {"next"} == set(pages["00_videos"].values("a", "rel"))
+    assert pages["00_videos"].values("a", "href").count("01_detect_faces.html") == 2  # above and below
+    assert "prev" in pages["01_detect_faces"].values("a", "rel")
 
 
 def test_names_are_escaped(pages: dict[str, Page]):
@@ -230,7 +231,7 @@ def test_counts_are_those_of_the_status_file(stage: str, reported: Run, pages: d
     counted = Counter(pd.read_csv(reported.root / "status" / f"{stage}.csv")["status"])
     assert {status: count for status, count in shown.items() if count} == counted
     assert set(shown) >= {"done", "nothing", "not needed", "failed"}
-    assert "have a status" not in row
+    assert "3 of 4 videos" not in pages["index"].text
 
 
 def test_videos_without_a_status_are_reported(run: Run):
@@ -243,15 +244,15 @@ def test_videos_without_a_status_are_reported(run: Run):
     "text",
     [
         "videos 4 1 real · 2 fake · 1 unlabelled videos.csv",
-        "notebooks done 1 of 3 1 failed run.json",
-        "failures 1 see below failures.csv",
-        "time 2 min 05 s",
-        "faces 12,345 mean confidence 0.988",
+        "done 1 of 3 1 failed",
+        "failures 1 ",
+        "2 min 05 s",  # of the run
+        "faces 12,345 mean confidence 0.988 ",
         "nothing – metrics/01_detect_faces.json",
-        "1 min 01 s",
-        "02 02_crop_faces not run",
-        "dfdc_lib 0.1.0 · commit abc123 torch 2.13.0",
-        "01 Detect faces MARGIN 0.2",
+        "1 min 01 s",  # of notebook 01
+        "02_crop_faces not run",
+        "0.1.0 · commit abc123 torch 2.13.0",
+        "MARGIN 0.2",
         "DATA (empty)",
         "22 November 2026, 10:00 UTC",
     ],
@@ -262,14 +263,7 @@ def test_summary(text: str, pages: dict[str, Page]):
 
 def test_a_failed_stage_shows_its_error(run: Run, pages: dict[str, Page]):
     for page in (pages["index"], pages["00_videos"], Page(write_page(run, "00_videos"))):
-        assert "ValueError: &lt;b&gt;no&lt;/b&gt; video" in page.text
-        assert "Traceback:" in page.text
-        assert "\x1b" not in page.html
-
-
-def test_every_page_has_one_title(pages: dict[str, Page]):
-    assert [page.html.count("<h1") for page in pages.values()] == [1, 1, 1]
-    assert pages["00_videos"].text.startswith("Summary Detect faces → 00 - Videos")  # this notebook has no title
+        assert "Traceback: ValueError: &lt;b&gt;no&lt;/b&gt; video" in page.text  # without the codes of colours
 
 
 @pytest.mark.parametrize(("source", "notices"), [("built-in sample", 1), ("/videos/dfdc", 0)])
@@ -282,10 +276,9 @@ def test_many_failures_and_metrics_are_cut(run: Run):
     write_failures(run, [("01_detect_faces", f"video-{index}", "cut off") for index in range(205)])
     run.write_metrics("01_detect_faces", {f"number_{index}": index for index in range(10)})
     text = Page(write_report(run, STAGES)).text
-    assert "first 200 of 205" in text
-    assert "video-199 " in text
-    assert "video-200 " not in text
-    assert "number 7 7 and 2 more in metrics/01_detect_faces.json" in text
+    assert "200 of 205" in text
+    assert re.findall(r"video-\d+", text)[-1] == "video-199"
+    assert "number 7 7 and 2 more" in text
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"stage,video_id,reason\n"])
@@ -304,7 +297,7 @@ def test_outputs(pages: dict[str, Page]):
     assert page.values("img", "alt")[1:] == ["far", *described]
     assert "VBox" not in page.html
     assert page.html.count("open this notebook in JupyterLab") == 1
-    assert '<table class="dataframe"><tbody><tr><td>0.93</td></tr></tbody></table>' in page.html
+    assert "<td>0.93</td>" in page.html
     assert ".x{}" not in page.html
 
 
@@ -323,46 +316,27 @@ def test_only_the_parameters_are_unfolded(pages: dict[str, Page]):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("format_value", "value", "text"),
     [
-        (None, "–"),
-        (0, "0"),
-        (0.0, "0"),
-        (12345, "12,345"),
-        (0.5, "0.5"),
-        (0.12345, "0.123"),
-        (-3.25, "-3.25"),
-        (0.000012, "1.2e-05"),
-        (True, "True"),
-        (1234567.891, "1,234,567.891"),
-        ("text", "text"),
-        (float("nan"), "nan"),
+        (format_number, None, "–"),
+        (format_number, 0, "0"),
+        (format_number, 0.0, "0"),
+        (format_number, 12345, "12,345"),
+        (format_number, -3.25, "-3.25"),
+        (format_number, 0.000012, "1.2e-05"),
+        (format_number, True, "True"),
+        (format_number, 1234567.8912, "1,234,567.891"),
+        (format_number, "text", "text"),
+        (format_number, float("nan"), "nan"),
+        (format_duration, 0, "0.0 s"),
+        (format_duration, 59.94, "59.9 s"),
+        (format_duration, 60, "1 min 00 s"),
+        (format_duration, 3599.4, "59 min 59 s"),
+        (format_duration, 3660, "1 h 01 min"),
     ],
 )
-def test_format_number(value: object, text: str):
-    assert format_number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0.0 s"),
-        (4.14, "4.1 s"),
-        (59.94, "59.9 s"),
-        (60, "1 min 00 s"),
-        (3599.4, "59 min 59 s"),
-        (3660, "1 h 01 min"),
-    ],
-)
-def test_format_duration(seconds: float, text: str):
-    assert format_duration(seconds) == text
-
-
-def test_the_report_is_reproducible(run: Run):
-    first, second = (
-        {path.name: path.read_bytes() for path in write_report(run, STAGES).parent.iterdir()} for _ in range(2)
-    )
-    assert first == second
+def test_formatted_values(format_value: Callable[[object], str], value: object, text: str):
+    assert format_value(value) == text
 
 
 # A page alone ---------------------------------------------------------------------------------------------------------
@@ -371,32 +345,21 @@ def test_a_page_alone_is_the_index(run: Run):
     assert page_names(run) == ["index.html"]
 
 
-def test_a_page_alone_links_to_files_only(alone: Page):
+def test_a_page_alone_has_the_same_content_and_links_to_files_only(alone: Page, pages: dict[str, Page]):
     links = [link for link in alone.values("a", "href") if not link.startswith(("#", "https://"))]
     stage = ["notebooks/01_detect_faces.ipynb", "status/01_detect_faces.csv", "metrics/01_detect_faces.json"]
     assert links == [f"../{name}" for name in ("run.json", *stage, "failures.csv", "videos.csv")]
-    assert "Summary" not in alone.text
-
-
-def test_a_page_alone_has_the_same_content(alone: Page, pages: dict[str, Page]):
     among = pages["01_detect_faces"]
     assert alone.values("img", "src") == among.values("img", "src")
-    assert "01 - Detect faces" in alone.text
     assert "1 min 01 s" in alone.text
     assert alone.html.count("<section") == among.html.count("<section")
 
 
 def test_lead_cells_follow_the_title(run: Run):
-    cells = [
-        new_markdown_cell("# Title"),
-        new_markdown_cell("why"),
-        new_code_cell("work()"),
-        new_markdown_cell("## Look"),
-    ]
+    cells = [new_markdown_cell(text) for text in ("# Title", "reason", "## Look")]
     answer = display("answer", data={"text/html": "<h2>forged</h2>"})
     answer.metadata["tags"] = ["lead"]
     run.write_bytes(run.notebook_path("01_detect_faces"), notebook(*cells, answer))
-    page = write_page(run, "01_detect_faces").read_text()
-    places = [page.index(text) for text in ("Title</h1>", ">forged</h2>", "<p>why", "work", ">Look</h2>")]
-    assert places == sorted(places)
-    assert re.findall(r'href="#section-\d">(.*?)<', page) == ["forged", "Look"]
+    page = Page(write_page(run, "01_detect_faces"))
+    words = [word for word in page.text.split() if word in ("Title", "forged", "reason", "Look")]
+    assert words == ["forged", "Look", "Title", "forged", "reason", "Look"]  # the contents come first

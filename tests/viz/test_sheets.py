@@ -1,22 +1,15 @@
 """Contact sheets and rows: sizes, labels, ranges, counts and errors."""
 
 import warnings
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from skimage.data import astronaut
 
 from dfdc_lib.viz import draw, sheets, style
 
-
 PORTRAIT = astronaut()
-
-
-def titles(figure: Figure) -> list[str]:
-    return [axis.get_title() for axis in figure.axes]
 
 
 def test_empty_input_becomes_a_sentence() -> None:
@@ -24,18 +17,13 @@ def test_empty_input_becomes_a_sentence() -> None:
     assert all("nothing to show" in figure.axes[0].texts[0].get_text() for figure in figures)
 
 
-@pytest.mark.parametrize(
-    ("draw_sheet", "images", "names", "keyword"),
-    [
-        (sheets.contact_sheet, [PORTRAIT, PORTRAIT], ["a"], "one title per image"),
-        (sheets.image_rows, {"margin 0": [PORTRAIT]}, ["a", "b"], "margin 0"),
-        (sheets.contact_sheet, [PORTRAIT / 255], ["a"], "float64"),
-    ],
-    ids=["titles", "columns", "dtype"],
-)
-def test_wrong_images_raise(draw_sheet: Callable, images: object, names: list[str], keyword: str) -> None:
-    with pytest.raises(ValueError, match=keyword):
-        draw_sheet(images, names)
+def test_wrong_images_raise() -> None:
+    with pytest.raises(ValueError, match="one title per image"):
+        sheets.contact_sheet([PORTRAIT, PORTRAIT], ["a"])
+    with pytest.raises(ValueError, match="margin 0"):
+        sheets.image_rows({"margin 0": [PORTRAIT]}, ["a", "b"])
+    with pytest.raises(ValueError, match="float64"):
+        sheets.contact_sheet([PORTRAIT / 255], ["a"])
 
 
 def test_a_contact_sheet_fits_images_of_any_size() -> None:
@@ -43,7 +31,7 @@ def test_a_contact_sheet_fits_images_of_any_size() -> None:
     figure = sheets.contact_sheet(images, ["wide", "tall\nframe 3", "a$b" + "a" * 60], columns=2, heading="frames")
     assert figure.get_suptitle() == "frames (n = 3)"
     assert [axis.axison for axis in figure.axes] == [False] * 4  # no ticks
-    *short, long, empty = titles(figure)
+    *short, long, empty = [axis.get_title() for axis in figure.axes]
     assert (short, empty) == (["wide", "tall\nframe 3"], "")
     assert long.startswith(r"a\$b") and len(long) < 60  # no formula
     shapes = [axis.images[0].get_array().shape[:2] for axis in figure.axes[:3]]
@@ -56,7 +44,7 @@ def test_image_rows_have_row_and_column_labels() -> None:
     rows = {"margin 0": [PORTRAIT[:50], PORTRAIT], "margin 0.2": [PORTRAIT, PORTRAIT]}
     figure = sheets.image_rows(rows, ["video a", "video b"])
     assert [axis.get_ylabel() for axis in figure.axes] == ["margin 0", "", "margin 0.2", ""]
-    assert titles(figure) == ["video a", "video b", "", ""]
+    assert [axis.get_title() for axis in figure.axes] == ["video a", "video b", "", ""]
     assert all(list(axis.get_xticks()) == list(axis.get_yticks()) == [] for axis in figure.axes)
     assert "n = 2" in figure.get_suptitle()
 
@@ -67,7 +55,7 @@ def test_mask_rows_have_fixed_ranges() -> None:
     figure = sheets.mask_rows({"a\nframe 10": row, "b\nframe 0": row})
     axes = figure.axes
     assert len(axes) == 15  # two rows, and one for the colour bars
-    assert titles(figure)[:5] == ["original", "fake", "SSIM map", "mask", "overlay"]
+    assert [axis.get_title() for axis in axes[:5]] == ["original", "fake", "SSIM map", "mask", "overlay"]
     assert [axes[i].get_ylabel() for i in (0, 5)] == ["a\nframe 10", "b\nframe 0"]
     assert [axes[i].images[0].get_clim() for i in (2, 3, 7, 8)] == [(-1, 1), (0, 255)] * 2
     assert np.array_equal(axes[4].images[0].get_array(), draw.overlay_mask(fake, row[3]))
@@ -79,7 +67,7 @@ def test_mask_rows_have_fixed_ranges() -> None:
 def test_pair_rows_join_two_images_of_any_size() -> None:
     figure = sheets.pair_rows([("a and b", PORTRAIT, PORTRAIT[:256]), ("c and d", PORTRAIT, PORTRAIT)], "similar")
     assert figure.get_suptitle() == "similar (n = 2 pairs)"
-    assert titles(figure) == ["a and b", "c and d"]
+    assert [axis.get_title() for axis in figure.axes] == ["a and b", "c and d"]
     height, width = figure.axes[0].images[0].get_array().shape[:2]
     assert width / height == pytest.approx((300 + 12 + 600) / 300, rel=0.01)
 
@@ -107,7 +95,6 @@ def test_text_is_large_enough_and_nothing_warns() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for figure in figures:
-            image = cv2.imdecode(np.frombuffer(style.jpeg(figure), np.uint8), cv2.IMREAD_COLOR)
-            assert image.shape[1] == 1080
+            assert cv2.imdecode(np.frombuffer(style.jpeg(figure), np.uint8), cv2.IMREAD_COLOR).shape[1] == 1080
             texts = [text for axis in figure.axes for text in [axis.title, axis.yaxis.label, *axis.texts]]
             assert min(text.get_fontsize() for text in texts) >= 9

@@ -16,8 +16,9 @@ from dfdc_lib.viz import style, viewers
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATIC = ["image/jpeg", "text/plain"]
-CHOICES = {"whole": ("draw",), "noise": ("draw", "range"), "flip": ()}
-TREE = {"a": {0: [0], 10: [0, 1]}, "b": {5: [0]}}
+CHOICES = {"whole": ("draw",), "noise": ("draw", "range"), "flip": ()}  # choice -> sliders
+TREE = {"a": {0: [0], 10: [0, 1]}, "b": {5: [0]}}  # video_id -> frame_index -> face indices
+REAL, FAKE = style.rgb(style.REAL_COLOUR), style.rgb(style.FAKE_COLOUR)
 LIVING = ipywidgets.widgets.widget._instances  # widgets that the kernel holds
 
 
@@ -43,13 +44,15 @@ class Widgets:
         *controls, self.text, self.image = self.box.children
         self.controls = {control.description: control for control in controls}
 
-    def move(self, name: str, value: object) -> None:
-        self.controls[name].value = value
-
-    def state(self, y: int, x: int) -> tuple[str, tuple, list[str]]:
-        """Return the caption, a pixel of the picture and the hidden controls."""
-        hidden = [name for name, control in self.controls.items() if control.layout.display == "none"]
-        return self.text.value, tuple(decode(self.image.value)[y, x].tolist()), hidden
+    def states(self, y: int, x: int, moves: list[tuple[str, object]]) -> list[tuple[str, tuple, list[str]]]:
+        """Return the caption, a pixel of the picture and the hidden controls, at first and after every move."""
+        states = []
+        for move in [None, *moves]:
+            if move:
+                self.controls[move[0]].value = move[1]
+            hidden = [name for name, control in self.controls.items() if control.layout.display == "none"]
+            states.append((self.text.value, tuple(decode(self.image.value)[y, x].tolist()), hidden))
+        return states
 
 
 def decode(content: bytes) -> np.ndarray:
@@ -57,65 +60,112 @@ def decode(content: bytes) -> np.ndarray:
 
 
 def crops_of(tree: dict) -> pd.DataFrame:
-    rows = [(v, f, i, 1, 0.99) for v, frames in tree.items() for f, faces in frames.items() for i in faces]
+    rows = [(v, f, i, int(v == "b"), 0.99) for v, frames in tree.items() for f, faces in frames.items() for i in faces]
     return pd.DataFrame(rows, columns=["video_id", "frame_index", "face_index", "label", "confidence"])
 
 
+def gray(value: int) -> np.ndarray:
+    return np.full((40, 30, 3), value, np.uint8)
+
+
 def gray_crop(video_id: str, frame_index: int, face_index: int) -> np.ndarray:
-    return np.full((40, 30, 3), 100 * (video_id == "b") + frame_index % 100 + face_index, np.uint8)
+    return gray(100 * (video_id == "b") + frame_index % 100 + face_index)
 
 
 def gray_frame(video_id: str, frame_index: int) -> tuple[np.ndarray, list]:
-    return np.full((90, 160, 3), frame_index, np.uint8), []
+    if frame_index == 1:
+        raise FileNotFoundError("<a> is missing")
+    return gray(frame_index), []
 
 
-def masks_of(*key: object) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    crop = np.full((40, 30, 3), 60, np.uint8)
-    return crop, crop, np.ones((40, 30), np.float32), np.zeros((40, 30), np.uint8)
+def masks_of(video_id: str, frame_index: int, face_index: int) -> viewers.FourImages:
+    return gray(frame_index), gray(60), np.ones((40, 30), np.float32), np.zeros((40, 30), np.uint8)
 
 
 def scored_face(video_id: str, frame_index: int, face_index: int) -> tuple[np.ndarray, tuple, float]:
-    return np.zeros((100, 160, 3), np.uint8), (20, 40, 80, 90), 0.25 + 0.5 * (video_id == "b")
+    return gray(0), (5, 10, 20, 30), 0.25 + 0.5 * (video_id == "b")
 
 
-def augmented(choice: str, number: int, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def augmented(choice: str, number: int, share: float) -> viewers.FourImages:
     """Return a crop after augmentation whose colour encodes the choice, the draw and the range."""
-    before, mask = np.full((40, 30, 3), 60, np.uint8), np.full((40, 30), 255, np.uint8)
     colour = (250 * (choice == "noise"), number, round(100 * share))
-    return before, mask, np.full((40, 30, 3), colour, np.uint8), np.zeros((40, 30), np.uint8)
+    return gray(60), gray(255)[..., 0], np.full((40, 30, 3), colour, np.uint8), gray(0)[..., 0]
 
 
-OPEN_VIEWER = [
-    lambda tree: viewers.browse_crops(crops_of(tree), gray_crop),
-    lambda tree: viewers.browse_masks(crops_of(tree), masks_of),
-    lambda tree: viewers.browse_frames({video: list(frames) for video, frames in tree.items()}, gray_frame),
-    lambda tree: viewers.browse_predictions(crops_of(tree), scored_face),
-    lambda tree: viewers.preview_augmentation(CHOICES if any(tree.values()) else {}, augmented),
-]
+OPEN_VIEWER = {
+    "crops": lambda tree: viewers.browse_crops(crops_of(tree), gray_crop),
+    "masks": lambda tree: viewers.browse_masks(crops_of(tree), masks_of),
+    "frames": lambda tree: viewers.browse_frames({name: list(frames) for name, frames in tree.items()}, gray_frame),
+    "predictions": lambda tree: viewers.browse_predictions(crops_of(tree), scored_face),
+    "augmentation": lambda tree: viewers.preview_augmentation(CHOICES if any(tree.values()) else {}, augmented),
+}
 
 
-@pytest.mark.parametrize("tree", [{}, {"a": {}}])
-@pytest.mark.parametrize("open_viewer", OPEN_VIEWER)
-def test_an_empty_viewer_is_a_static_picture(open_viewer, tree: dict, shown: list[dict]) -> None:
-    open_viewer(tree)
-    assert [sorted(bundle) for bundle in shown] == [STATIC]
-    assert decode(base64.b64decode(shown[0]["image/jpeg"])).shape[1] == 1080
-
-
-@pytest.mark.parametrize("open_viewer", OPEN_VIEWER)
-def test_every_viewer(open_viewer, shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One output holds widgets and picture; the cell can run again without a leak; headless there are no widgets."""
-    open_viewer(TREE)
-    count, first = len(LIVING), Widgets(shown[0]).box
-    open_viewer(TREE)
-    assert len(LIVING) == count
-    assert (first.comm is None, Widgets(shown[1]).box.comm is None) == (True, False)
+@pytest.mark.parametrize("viewer", OPEN_VIEWER)
+def test_one_output_holds_widgets_and_picture(viewer: str, shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pictures or a front end there is the static picture only; a cell that runs again leaks no widgets."""
+    for tree in ({}, {"a": {}}, TREE):
+        OPEN_VIEWER[viewer](tree)
+    count, first = len(LIVING), Widgets(shown[-1])
+    assert not any(getattr(control, "continuous_update", False) for control in first.controls.values())
+    OPEN_VIEWER[viewer](TREE)
+    assert (first.box.comm is None, Widgets(shown[-1]).box.comm is None) == (True, False)
     monkeypatch.setenv("DFDC_HEADLESS", "1")
-    open_viewer(TREE)
+    OPEN_VIEWER[viewer](TREE)
     assert len(LIVING) == count
-    assert [sorted(bundle) for bundle in shown] == [[WIDGET, *STATIC], [WIDGET, *STATIC], STATIC]
-    assert len({bundle["image/jpeg"] for bundle in shown}) == 1
-    assert decode(base64.b64decode(shown[0]["image/jpeg"])).shape[1] == 1080
+    assert [sorted(bundle) for bundle in shown] == [STATIC, STATIC, [WIDGET, *STATIC], [WIDGET, *STATIC], STATIC]
+    pictures = [bundle["image/jpeg"] for bundle in shown]
+    assert len(set(pictures[2:])) == 1
+    assert all(decode(base64.b64decode(picture)).shape[1] == 1080 for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("viewer", "y", "x", "colours"),
+    [
+        ("crops", 248, 248, [(0, 0, 0), (10, 10, 10), (11, 11, 11), (105, 105, 105)]),
+        ("crops", 3, 3, [REAL, REAL, REAL, FAKE]),  # the border
+        ("masks", 140, 140, [(0, 0, 0), (10, 10, 10), (10, 10, 10), (5, 5, 5)]),
+        ("predictions", 25, 5, [REAL, REAL, REAL, FAKE]),
+    ],
+)
+def test_sliders_change_picture_and_caption(viewer: str, y: int, x: int, colours: list, shown: list[dict]) -> None:
+    OPEN_VIEWER[viewer](TREE)
+    captions = ["a, frame 0", "a, frame 10, face 0", "a, frame 10, face 1", "b, frame 5"]
+    hidden = [["face"], [], [], ["face"]]
+    states = Widgets(shown[0]).states(y, x, [("frame", 10), ("face", 1), ("video", "b")])
+    assert states == list(zip(captions, colours, hidden, strict=True))
+
+
+def test_the_preview_hides_unused_sliders(shown: list[dict]) -> None:
+    OPEN_VIEWER["augmentation"](TREE)
+    moves = [("draw", 7), ("view", "noise"), ("range", 0.25), ("view", "flip")]
+    assert Widgets(shown[0]).states(140, 420, moves) == [
+        ("whole, draw 0", (0, 0, 100), ["range"]),
+        ("whole, draw 7", (0, 7, 100), ["range"]),
+        ("noise, draw 7, at 100% of its range", (250, 7, 100), []),
+        ("noise, draw 7, at 25% of its range", (250, 7, 25), []),
+        ("flip", (0, 7, 25), ["draw", "range"]),
+    ]
+
+
+def test_pictures_are_loaded_once_and_only_when_shown(shown: list[dict]) -> None:
+    loaded: list[tuple] = []
+
+    def load(*key: object) -> np.ndarray:
+        loaded.append(key)
+        return gray_crop(*key)
+
+    tree = {"a": {0: [0], 7: [0]}, "b": {9: [0], 3: [2]}} | {f"v{i}": {0: [0]} for i in range(1198)}
+    viewers.browse_crops(crops_of(tree), load)
+    assert len(loaded) == 1 + viewers.EXAMPLES
+    assert [loaded[i] for i in (0, 1, -1)] == [("a", 0, 0), ("a", 0, 0), ("v997", 0, 0)]  # the widgets come first
+    assert len({video for video, *_ in loaded[1:]}) == viewers.EXAMPLES  # evenly spaced
+    loaded.clear()
+    browser = Widgets(shown[0])
+    browser.states(0, 0, [("frame", 7), ("video", "b"), ("video", "a")])
+    assert loaded == [("a", 7, 0), ("b", 3, 2), ("a", 0, 0)]
+    assert [len(control.options) for control in browser.controls.values()] == [1000, 2, 1]
+    assert "first 1,000 of 1,200 videos" in browser.text.value
 
 
 def test_two_cells_have_two_viewers(shown: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,93 +176,13 @@ def test_two_cells_have_two_viewers(shown: list[dict], monkeypatch: pytest.Monke
     assert all(Widgets(bundle).box.comm is not None for bundle in shown)
 
 
-def test_sliders_change_picture_and_caption(shown: list[dict]) -> None:
-    viewers.browse_crops(crops_of(TREE), gray_crop)
-    browser = Widgets(shown[0])
-    states = [browser.state(248, 248)]
-    for name, value in [("frame", 10), ("face", 1), ("video", "b")]:
-        browser.move(name, value)
-        states.append(browser.state(248, 248))
-    assert states == [
-        ("a, frame 0", (0, 0, 0), ["face"]),
-        ("a, frame 10, face 0", (10, 10, 10), []),
-        ("a, frame 10, face 1", (11, 11, 11), []),
-        ("b, frame 5", (105, 105, 105), ["face"]),
-    ]
-    assert [browser.controls[name].options for name in ("frame", "face")] == [(5,), (0,)]
-    assert not any(browser.controls[name].continuous_update for name in ("frame", "face"))
-
-
-def test_pictures_are_loaded_once_and_only_when_shown(shown: list[dict]) -> None:
-    loaded: list[tuple] = []
-
-    def load(*key: object) -> np.ndarray:
-        loaded.append(key)
-        return gray_crop(*key)
-
-    tree = {f"v{i:03d}": {frame: [0] for frame in range(0, 100, 10)} for i in range(198)}
-    viewers.browse_crops(crops_of(tree | {"a": {0: [0], 7: [0]}, "b": {9: [0], 3: [2]}}), load)
-    assert len(loaded) == 1 + viewers.EXAMPLES
-    assert [loaded[i] for i in (0, 1, -1)] == [("v000", 0, 0), ("v000", 0, 0), ("b", 9, 0)]  # the widgets come first
-    assert len({video for video, *_ in loaded[1:]}) == 12  # evenly spaced
-    loaded.clear()
-    browser = Widgets(shown[0])
-    for name, value in [("video", "a"), ("frame", 7), ("video", "b"), ("video", "a")]:
-        browser.move(name, value)
-    assert loaded == [("a", 0, 0), ("a", 7, 0), ("b", 3, 2), ("a", 0, 0)]
-
-
 def test_a_missing_picture_is_reported_in_the_caption(shown: list[dict]) -> None:
-    missing: set[str] = set()
-
-    def load(video_id: str, frame_index: int, face_index: int) -> np.ndarray:
-        if video_id in missing:
-            raise FileNotFoundError("crops/<b>.png is missing")
-        return gray_crop(video_id, frame_index, face_index)
-
-    viewers.browse_crops(crops_of(TREE), load)
-    missing.add("b")
+    viewers.browse_frames({"a": range(40)}, gray_frame)  # frame 1 is not on the contact sheet
     browser = Widgets(shown[0])
-    browser.move("video", "b")
-    assert (browser.image.value, browser.text.value) == (b"", "b, frame 5: crops/&lt;b&gt;.png is missing")
-    browser.move("video", "a")
-    assert browser.state(248, 248) == ("a, frame 0", (0, 0, 0), ["face"])
-
-
-def test_masks_frames_and_predictions_show_what_load_returns(shown: list[dict]) -> None:
-    viewers.browse_masks(crops_of(TREE), masks_of)
-    viewers.browse_frames({"a": [0, 10], "b": [20]}, gray_frame)
-    viewers.browse_predictions(crops_of(TREE), scored_face)
-    masks, frames, predictions = (Widgets(bundle) for bundle in shown)
-    assert decode(masks.image.value).shape == (316, 1400, 3)
-    frames.move("frame", 10)
-    assert frames.state(45, 80) == ("a, frame 10", (10, 10, 10), ["face"])
-    assert predictions.state(60, 20)[:2] == ("a, frame 0", style.rgb(style.REAL_COLOUR))
-    predictions.move("video", "b")
-    assert predictions.state(60, 20)[:2] == ("b, frame 5", style.rgb(style.FAKE_COLOUR))
-
-
-def test_the_preview_follows_its_sliders_and_hides_unused_ones(shown: list[dict]) -> None:
-    viewers.preview_augmentation(CHOICES, augmented)
-    preview = Widgets(shown[0])
-    states = [preview.state(140, 420)]
-    for name, value in [("draw", 7), ("view", "noise"), ("range", 0.25), ("view", "flip")]:
-        preview.move(name, value)
-        states.append(preview.state(140, 420))
-    assert states == [
-        ("whole, draw 0", (0, 0, 100), ["range"]),
-        ("whole, draw 7", (0, 7, 100), ["range"]),
-        ("noise, draw 7, at 100% of its range", (250, 7, 100), []),
-        ("noise, draw 7, at 25% of its range", (250, 7, 25), []),
-        ("flip", (0, 7, 25), ["draw", "range"]),
-    ]
-
-
-def test_a_list_of_videos_that_is_too_long_is_cut(shown: list[dict]) -> None:
-    viewers.browse_frames({f"v{i}": [0] for i in range(1200)}, gray_frame)
-    browser = Widgets(shown[0])
-    assert len(browser.controls["video"].options) == 1000
-    assert "first 1,000 of 1,200 videos" in browser.text.value
+    browser.controls["frame"].value = 1
+    assert (browser.image.value, browser.text.value) == (b"", "a, frame 1: &lt;a&gt; is missing")
+    browser.controls["frame"].value = 2
+    assert browser.states(20, 15, []) == [("a, frame 2", (2, 2, 2), ["face"])]
 
 
 @pytest.mark.parametrize("viewer", [viewers.browse_crops, viewers.browse_masks, viewers.browse_predictions])
@@ -224,8 +194,8 @@ def test_missing_columns_raise(viewer) -> None:
 @pytest.mark.notebooks
 def test_an_exported_page_shows_the_static_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFDC_HEADLESS", "1")
-    source = "import numpy as np\nfrom dfdc_lib.viz import viewers\n"
-    source += "viewers.browse_frames({'a': [0]}, lambda v, f: (np.zeros((9, 9, 3), np.uint8), []))"
+    source = "from dfdc_lib.viz.viewers import browse_frames, np\n"
+    source += "browse_frames({'a': [0]}, lambda *_: (np.zeros((9, 9, 3), np.uint8), []))"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
     (output,) = [output for output in notebook.cells[0].outputs if output.output_type == "display_data"]

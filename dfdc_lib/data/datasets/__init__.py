@@ -14,7 +14,7 @@ from dfdc_lib.data.datasets.files import VIDEO_SUFFIXES, existing_folder, files_
 from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
 from dfdc_lib.records import FAKE, Video
 
-DATASETS = (dfdc, ffpp, celebdf, folder)  # `folder` accepts every layout, so it comes last
+DATASETS = (dfdc, ffpp, celebdf, folder)
 KINDS = ("auto", *(dataset.NAME for dataset in DATASETS))
 MAX_ID_BYTES = 240  # most file systems allow names of 255 bytes; ids are extended by suffixes such as `.json`
 NOT_UTF8 = re.compile(r"[\ud800-\udfff]")  # Python decodes bytes that are not valid UTF-8 to these surrogates
@@ -68,9 +68,10 @@ def require_kind(kind: str) -> None:
 
 
 def detect_kind(root: Path) -> str:
-    """Return the kind of a data set's folder, judged by the names directly in it."""
+    """Return the kind of a data set's folder: the first whose SIGNS match a name directly in it, else "folder"."""
     root = existing_folder(root)
-    return next(dataset.NAME for dataset in DATASETS if dataset.is_layout(root))
+    matching = (dataset for dataset in DATASETS for sign in dataset.SIGNS if any(root.glob(sign)))
+    return next(matching, folder).NAME
 
 
 def left_out_files(root: Path) -> list[Path]:

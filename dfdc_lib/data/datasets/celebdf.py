@@ -12,21 +12,13 @@ from dfdc_lib.records import FAKE, REAL, Video
 
 NAME = "celebdf"
 CELEBRITIES, YOUTUBE, FAKES = "Celeb-real", "YouTube-real", "Celeb-synthesis"
+SIGNS = (f"{CELEBRITIES}/", f"{FAKES}/")
 LABELS = {CELEBRITIES: REAL, YOUTUBE: REAL, FAKES: FAKE}
 LOOKED_FOR = f"videos in {', '.join(LABELS)}"
-NAMES = {  # groups: target, donor, number
-    CELEBRITIES: re.compile(r"(id\d+)()_(\d+)"),
-    YOUTUBE: re.compile(r"()()(\d+)"),
-    FAKES: re.compile(r"(id\d+)_(id\d+)_(\d+)"),
-}
+# Groups: target, donor, number.
+NAMES = {CELEBRITIES: r"(id\d+)()_(\d+)", YOUTUBE: r"()()(\d+)", FAKES: r"(id\d+)_(id\d+)_(\d+)"}
 TEST_LIST = "List_of_testing_videos.txt"
-# 1 = real and 0 = fake: the opposite of the kit's labels.
-LIST_LINE = re.compile(rf"1\s+((?:{CELEBRITIES}|{YOUTUBE})/[^/]+)|0\s+({FAKES}/[^/]+)")
-
-
-def is_layout(root: Path) -> bool:
-    """Return whether a folder has the folder of celebrities or that of fakes."""
-    return (root / CELEBRITIES).is_dir() or (root / FAKES).is_dir()
+LIST_LINE = rf"1\s+((?:{CELEBRITIES}|{YOUTUBE})/[^/]+)|0\s+({FAKES}/[^/]+)"  # 1 = real: the opposite of `label`
 
 
 def list_videos(root: Path) -> list[Video]:
@@ -59,7 +51,7 @@ def _read_test_list(path: Path) -> set[str]:
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
-        match = LIST_LINE.fullmatch(line.strip())
+        match = re.fullmatch(LIST_LINE, line.strip())
         if not match:
             expected = "'1 Celeb-real/<name>', '1 YouTube-real/<name>' or '0 Celeb-synthesis/<name>'"
             raise ValueError(f"{path}, line {number}: expected {expected}, got {line!r}; download the list again")

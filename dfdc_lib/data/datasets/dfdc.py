@@ -13,20 +13,16 @@ from dfdc_lib.data.datasets.files import make_video_id, videos_in
 from dfdc_lib.records import FAKE, REAL, Video
 
 NAME = "dfdc"
-METADATA, PARTS = "metadata.json", "dfdc_train_part_*"
-LOOKED_FOR = f"videos next to {METADATA}, in the folder or in its {PARTS} folders"
+METADATA, PARTS = "metadata.json", "dfdc_train_part_*/"
+SIGNS = (METADATA, PARTS)  # patterns of names in the data set's folder
+LOOKED_FOR = f"videos next to {METADATA}, in the folder or in {PARTS}"
 LABELS = {"REAL": REAL, "FAKE": FAKE, None: None}
 REMEDY = "unpack the part again, or list its videos without labels as kind 'folder'"
 
 
-def is_layout(root: Path) -> bool:
-    """Return whether a folder has a metadata.json or part folders."""
-    return (root / METADATA).exists() or bool(_parts(root))
-
-
 def list_videos(root: Path) -> list[Video]:
     """List the videos of all parts; a file without an entry in metadata.json has no label."""
-    folders = _parts(root)
+    folders = list(root.glob(PARTS))
     if not folders or (root / METADATA).exists():
         folders.append(root)
     entries: dict[Path, dict[str, Any]] = {}
@@ -34,10 +30,6 @@ def list_videos(root: Path) -> list[Video]:
         metadata = _read_metadata(folder / METADATA)
         entries |= {path: metadata.get(path.name, {}) for path in videos_in(folder)}
     return [_video(path, entry) for path, entry in entries.items()]
-
-
-def _parts(root: Path) -> list[Path]:
-    return [folder for folder in root.glob(PARTS) if folder.is_dir()]
 
 
 def _video(path: Path, entry: dict[str, Any]) -> Video:

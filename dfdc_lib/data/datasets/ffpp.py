@@ -4,7 +4,6 @@ Input: the folder with `original_sequences/` and `manipulated_sequences/`. Outpu
 Source: Rössler et al. 2019, arXiv:1901.08971.
 """
 
-import re
 from pathlib import Path
 
 from dfdc_lib.data.datasets.files import make_video_id, match_name, videos_in
@@ -12,15 +11,10 @@ from dfdc_lib.records import FAKE, REAL, Video
 
 NAME = "ffpp"
 ORIGINALS, FAKES = "original_sequences", "manipulated_sequences"
+SIGNS = (f"{ORIGINALS}/", f"{FAKES}/")
 LOOKED_FOR = f"{ORIGINALS}/<source>/<compression>/videos/* and {FAKES}/<method>/<compression>/videos/*"
-MASKS = "masks"  # the data set's mask videos, stored in place of a compression
-ORIGINAL_NAME = re.compile(r"(\d+)(__.+)?")  # 183, or actor and scene: 01__exit_phone_room
-FAKE_NAME = re.compile(r"(\d+)_(\d+)(?:(__.+)__[^_]+)?")  # target_donor: 183_253, 01_02__exit_phone_room__YVGY8LOK
-
-
-def is_layout(root: Path) -> bool:
-    """Return whether a folder has one of the two folders of sequences."""
-    return (root / ORIGINALS).is_dir() or (root / FAKES).is_dir()
+ORIGINAL_NAME = r"(\d+)(__.+)?"  # 183, or actor and scene: 01__exit_phone_room
+FAKE_NAME = r"(\d+)_(\d+)(?:(__.+)__[^_]+)?"  # target_donor: 183_253, 01_02__exit_phone_room__YVGY8LOK
 
 
 def list_videos(root: Path) -> list[Video]:
@@ -29,7 +23,7 @@ def list_videos(root: Path) -> list[Video]:
 
 
 def _files(sequences: Path) -> list[Path]:
-    folders = [folder for folder in sequences.glob("*/*/videos") if folder.parent.name != MASKS]
+    folders = [folder for folder in sequences.glob("*/*/videos") if folder.parent.name != "masks"]  # no compression
     return [path for folder in folders for path in videos_in(folder)]
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg"})
 # Characters that Linux, macOS or Windows does not allow in a file name.
 UNFIT_FOR_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
-TRUE_MASKS = "true_masks"  # folder of the built-in sample with the exact masks of its forgeries
 
 
 def existing_folder(root: Path) -> Path:
@@ -31,7 +30,7 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
     """
     paths = [path for path in folder.glob(pattern) if path.is_file() or (path.is_symlink() and not path.exists())]
     names = {path: path.relative_to(folder).parts for path in paths}
-    return [path for path in paths if not any(name.startswith(".") or name == TRUE_MASKS for name in names[path])]
+    return [path for path in paths if not any(name.startswith(".") or name == "true_masks" for name in names[path])]
 
 
 def make_video_id(*names: str) -> str:
@@ -39,9 +38,9 @@ def make_video_id(*names: str) -> str:
     return UNFIT_FOR_FILE_NAMES.sub("_", "-".join(names))
 
 
-def match_name(pattern: re.Pattern[str], path: Path, example: str) -> re.Match[str]:
+def match_name(pattern: str, path: Path, example: str) -> re.Match[str]:
     """Match a file's whole name, without its suffix, or raise a ValueError that shows the example of a valid name."""
-    match = pattern.fullmatch(path.stem)
+    match = re.fullmatch(pattern, path.stem)
     if not match:
         raise ValueError(f"{path}: expected a name like {example}; rename or remove the file, or use kind 'folder'")
     return match

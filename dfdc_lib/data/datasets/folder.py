@@ -7,12 +7,8 @@ from dfdc_lib.data.datasets.files import make_video_id, videos_in
 from dfdc_lib.records import Video
 
 NAME = "folder"
+SIGNS = ()  # the kind of every folder that is not another data set
 LOOKED_FOR = "videos in the folder and its subfolders"
-
-
-def is_layout(root: Path) -> bool:
-    """Return True: every folder is a plain folder."""
-    return True
 
 
 def list_videos(root: Path) -> list[Video]:

@@ -7,14 +7,13 @@ with its videos.
 import csv
 from pathlib import Path
 
-SUFFIXES = (".txt", ".csv")
 COLUMNS = ("path", "filename")  # of a CSV file; the first one present is used
 MOST_NAMED = 5  # files in an error message
 
 
 def is_video_list(path: Path) -> bool:
     """Return whether a path is a file with the suffix of a list."""
-    return path.is_file() and path.suffix.lower() in SUFFIXES
+    return path.is_file() and path.suffix.lower() in (".txt", ".csv")
 
 
 def read_video_list(path: Path) -> list[Path]:

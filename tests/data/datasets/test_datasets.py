@@ -34,15 +34,11 @@ def test_an_unknown_kind_is_an_error_that_suggests_the_nearest(tmp_path, kind, n
 @pytest.mark.parametrize(
     ("names", "kind"),
     [
-        ([], "folder"),
-        (["a.mp4"], "folder"),
-        (["metadata.json"], "dfdc"),
-        (["dfdc_train_part_0/a.mp4"], "dfdc"),
-        (["dfdc_train_part_00.zip"], "folder"),
+        *[([], "folder"), (["a.mp4"], "folder"), (["dfdc_train_part_00.zip"], "folder")],
+        *[(["metadata.json"], "dfdc"), (["dfdc_train_part_0/a.mp4"], "dfdc")],
         (["original_sequences/youtube/c23/videos/000.mp4"], "ffpp"),
         (["manipulated_sequences/Deepfakes/c23/videos/000_003.mp4"], "ffpp"),
-        (["Celeb-real/id0_0000.mp4"], "celebdf"),
-        (["Celeb-synthesis/id0_id1_0000.mp4"], "celebdf"),
+        *[(["Celeb-real/id0_0000.mp4"], "celebdf"), (["Celeb-synthesis/id0_id1_0000.mp4"], "celebdf")],
     ],
 )
 def test_detect_kind(make_files, names, kind):
@@ -60,6 +56,21 @@ def test_detect_kind(make_files, names, kind):
 def test_ids_that_are_refused(make_files, names, keyword):
     with pytest.raises(ValueError, match=keyword):
         list_videos(make_files(*names))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *[("celebdf", f"{name}.mp4") for name in ("Celeb-real/id0_id1_0000", "YouTube-real/id0_0000")],
+        ("celebdf", "Celeb-synthesis/id0_0000.mp4"),
+        *[("ffpp", f"original_sequences/youtube/c23/videos/{name}.mp4") for name in ("183_253", "holiday")],
+        ("ffpp", "manipulated_sequences/Deepfakes/c23/videos/183.mp4"),
+        ("ffpp", "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__exit_phone_room.mp4"),
+    ],
+)
+def test_names_that_are_refused(make_files, kind, name):
+    with pytest.raises(ValueError, match=name):
+        list_videos(make_files(name), kind)
 
 
 def test_links_keep_their_names_and_broken_ones_are_listed(make_files):
