@@ -28,9 +28,8 @@ class Finding(NamedTuple):
 
 def examine(lock: Path = PROJECT / "requirements.lock", outputs: Path = PROJECT / "outputs") -> list[Finding]:
     """Return the results of all checks; `lock` lists the locked versions, `outputs` will hold the run folders."""
-    packages = _check_packages(lock)
-    disk = [_check_disk(outputs), _check_write_access(outputs)]
-    return [_check_python(), packages, _check_opencv(), _check_ffmpeg(), _check_kernel(), _check_gpu(), *disk]
+    imports = [_check_opencv(), _check_ffmpeg(), _check_kernel(), _check_gpu()]
+    return [_check_python(), _check_packages(lock), *imports, *_check_outputs(outputs)]
 
 
 def read_lock(lock: Path) -> dict[str, set[str]]:
@@ -62,8 +61,7 @@ def _check_packages(lock: Path) -> Finding:
     shared = sorted(installed.keys() & locked.keys())
     other = [f"{name} {installed[name]}" for name in shared if installed[name] not in locked[name]]
     if other:
-        text = f"{len(other)} packages differ from {lock.name} ({', '.join(other[:5])}): {SETUP}"
-        return Finding("packages", False, text)
+        return Finding("packages", False, f"{len(other)} differ from {lock.name} ({', '.join(other[:5])}): {SETUP}")
     return Finding("packages", True, f"{len(shared)} as in {lock.name}")
 
 
@@ -119,21 +117,12 @@ def _check_gpu() -> Finding:
     return Finding("GPU", True, f"{torch.cuda.get_device_name()}, {free:.0f} of {total:.0f} GiB free")
 
 
-def _check_disk(outputs: Path) -> Finding:
-    free = shutil.disk_usage(_existing(outputs)).free / 2**30
-    text = f"{free:.0f} GiB free for {outputs}"
-    if free < MIN_FREE_GIB:
-        return Finding("disk", False, f"{text}: delete files, or use --run with a folder on another disk")
-    return Finding("disk", True, text)
-
-
-def _check_write_access(outputs: Path) -> Finding:
-    folder = _existing(outputs)
-    if not os.access(folder, os.W_OK):
-        return Finding("write access", False, f"{folder} is not writable: use --run with a folder that is")
-    return Finding("write access", True, str(outputs))
-
-
-def _existing(path: Path) -> Path:
-    """Return the path, or its nearest parent that exists."""
-    return next(folder for folder in (path, *path.parents) if folder.exists())
+def _check_outputs(outputs: Path) -> list[Finding]:
+    """Check the free space and the write access of a folder, or of its nearest parent that exists."""
+    folder = next(parent for parent in (outputs, *outputs.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free / 2**30
+    remedy = "" if free >= MIN_FREE_GIB else ": delete files, or use --run with a folder on another disk"
+    disk = Finding("disk", free >= MIN_FREE_GIB, f"{free:.0f} GiB free for {outputs}{remedy}")
+    if os.access(folder, os.W_OK):
+        return [disk, Finding("write access", True, str(outputs))]
+    return [disk, Finding("write access", False, f"{folder} is not writable: use --run with a folder that is")]

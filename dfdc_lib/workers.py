@@ -1,8 +1,8 @@
 """One job per video on a pool of worker processes.
 
 A job writes one video's files, the record last. A record with the expected fingerprint therefore means that the video
-is finished, and running the same jobs again after any interruption produces the same files. A failure is recorded with its
-reason, and the other jobs go on.
+is finished, and running the same jobs again after any interruption produces the same files. A failure is recorded with
+its reason, and the other jobs go on.
 """
 
 import multiprocessing
@@ -90,7 +90,7 @@ def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcom
                 progress.update()
         failures = [outcome for outcome in outcomes.values() if outcome.status == "failed"]
         everything = sorted([*decided, *outcomes.values()], key=lambda outcome: outcome.video_id)
-        _remove_leftovers(run, jobs, everything)
+        _remove_leftovers(run, jobs, outcomes)
         write_status(run, stage, everything)
     if jobs and len(failures) == len(jobs):
         raise RuntimeError(f"{stage}: all {len(jobs)} videos failed, the first with: {failures[0].note}")
@@ -209,9 +209,9 @@ def _run_job(job: Job) -> Outcome:
     return job.outcome(job.make())
 
 
-def _remove_leftovers(run: Run, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
-    """Delete files of videos that are no longer in the run, or that fail now."""
-    kept = {outcome.video_id for outcome in outcomes if outcome.status not in ("failed", "failed before")}
+def _remove_leftovers(run: Run, jobs: Sequence[Job], outcomes: Mapping[str, Outcome]) -> None:
+    """Delete files of videos that have no job any more, or whose job fails now."""
+    kept = {video_id for video_id, outcome in outcomes.items() if outcome.status != "failed"}
     folders = {path.relative_to(run.root).parts[0] for job in jobs for path in job.fingerprints}
     for entry in (entry for name in folders & VIDEO_FOLDERS for entry in (run.root / name).glob("*")):
         if entry.name.removesuffix(".json") not in kept:

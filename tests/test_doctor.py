@@ -72,7 +72,7 @@ def test_this_machine_passes() -> None:
         (shutil, "disk_usage", lambda folder: SimpleNamespace(free=4.9 * 2**30), "disk", False, "--run"),
         (shutil, "disk_usage", lambda folder: SimpleNamespace(free=5 * 2**30), "disk", True, "5 GiB"),
         (doctor.os, "access", lambda folder, mode: True, "write access", True, "there"),
-        (doctor.os, "access", lambda folder, mode: False, "write access", False, "--run"),
+        (doctor.os, "access", lambda folder, mode: "pytest" not in str(folder), "write access", False, "--run"),
     ],
 )
 def test_state_of_the_machine(
@@ -104,8 +104,7 @@ def test_packages(packages: list[tuple], problem: str, finding: Finder, monkeypa
 
 def test_a_missing_lock(tmp_path: Path) -> None:
     found = examine(tmp_path / "requirements.lock")[1]
-    assert (found.subject, found.ok) == ("packages", False)
-    assert "requirements.lock" in found.text
+    assert (found.subject, found.ok) == ("packages", False) and "requirements.lock" in found.text
 
 
 @pytest.mark.parametrize(

@@ -22,19 +22,10 @@ SIDE = 64  # pixels
 LANDMARKS = ((22, 26), (42, 26), (32, 36), (25, 46), (39, 46))
 DETECTOR = DetectorSettings(min_face_pixels=31)  # unlike the default, to show that the recipe comes from the run
 FORGED = slice(16, 48)  # rows and columns in which a fake has no noise
-SETTINGS = TrainSettings(
-    name="tiny",
-    encoder="test_efficientnet",  # timm: 0.4 million weights, with BatchNorm and drop-path
-    noise=True,
-    pretrained=False,
-    size=SIDE,
-    batch=4,
-    epochs=2,
-    iterations=5,
-    hard=True,
-    save_every=2,
-    precision="float32",
-)
+# timm's test_efficientnet has 0.4 million weights, with BatchNorm and drop-path.
+MODEL = {"name": "tiny", "encoder": "test_efficientnet", "noise": True, "pretrained": False, "size": SIDE, "hard": True}
+LENGTH = {"batch": 4, "epochs": 2, "iterations": 5, "save_every": 2}
+SETTINGS = TrainSettings.model_validate(MODEL | LENGTH | {"precision": "float32"})
 
 
 def make_run(root: Path) -> Run:
@@ -81,16 +72,9 @@ def _write_records(run: Run, video_id: str, original_id: str, crops: tuple[Crop,
 
 
 def _crop(video_id: str, frame_index: int) -> Crop:
-    return Crop(
-        video_id=video_id,
-        frame_index=frame_index,
-        face_index=0,
-        time_seconds=frame_index / 25,
-        confidence=0.99,
-        box=(6.0, 6.0, 58.0, 58.0),
-        area=(0, 0, SIDE, SIDE),
-        landmarks=LANDMARKS,
-    )
+    key = FaceKey(video_id, frame_index, face_index=0)._asdict()
+    places = {"box": (6.0, 6.0, 58.0, 58.0), "area": (0, 0, SIDE, SIDE), "landmarks": LANDMARKS}
+    return Crop.model_validate(key | places | {"time_seconds": frame_index / 25, "confidence": 0.99})
 
 
 def _image(rng: np.random.Generator, label: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 Input: a crop with its SSIM mask and landmarks. Output: the same with one region set to 0, drawn with the chances of
 `SHARES`. Only pixels inside the crop can be cut; landmarks beyond its edge remove less, or nothing.
-
 Source: the winner's published solution (S. Seferbekov, 2020). Departs from the winner's code:
 - half face: there the convex hull of 68 landmarks of a second detector (dlib), from the brows to the chin; here an
   ellipse of that extent through the five stored landmarks, which needs no further detector.

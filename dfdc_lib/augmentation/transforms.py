@@ -60,8 +60,8 @@ class GaussNoise(A.ImageOnlyTransform):
     """Add independent noise to each pixel and channel, with a uniformly drawn variance; called by albumentations.
 
     Source: albumentations 0.4. Departs from it: values are rounded; there they were truncated, and the image was half a
-    level darker. The default noise of 2.0.8 is 20 times stronger, and 2.0.8 truncates it towards 0, which lowers its
-    standard deviation by 0.4 levels (2.79 instead of the square root of 10).
+    level darker. The default noise of 2.0.8 is 20 times stronger and truncated, so its standard deviation is 0.4 levels
+    lower (2.79 instead of the square root of 10).
     """
 
     def __init__(self, variance_range: tuple[float, float], p: float):
@@ -134,9 +134,8 @@ def create_val_transforms(size: int) -> A.Compose:
 
 
 def seed_transform(transform: A.Compose, *numbers: int) -> None:
-    """Make the next call of a transform depend only on `numbers`, in every process.
+    """Make the next call of a transform depend only on these numbers (seed, epoch, position ...) and their order.
 
-    The numbers are, for example, the run's seed, the epoch and the sample's position; their order matters.
     All parts draw from one stream. Departs from `set_random_seed` of albumentations 2.0.8, which starts each part with
     the same seed: noise then occurs only with compression, and every shifted image is also flipped.
     """

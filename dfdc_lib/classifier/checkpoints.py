@@ -1,8 +1,8 @@
 """Models as files: weights, and a card that describes them and how their crops are made.
 
 A model folder has `weights.safetensors` and `model.json` (a `ModelCard`). The winner's released checkpoints are pickles
-of torch; they are read without running code in them, and get the recipe of the winner's inference. Loading is strict: a
-missing, unexpected or misshapen weight is an error.
+of torch; they are read without running code in them. Loading is strict: a missing, unexpected or misshapen weight is an
+error.
 Source: S. Seferbekov 2020 for the form of the released files.
 """
 
@@ -36,7 +36,7 @@ RELEASED_PREFIX = "module."  # of DistributedDataParallel
 # Allowed in a pickle besides tensors: a NumPy number, such as the log loss that the winner stored beside the weights.
 # Its constructor has one name in NumPy 1 and another in NumPy 2.
 _SCALAR: Any = np.float64(0).__reduce__()[0]
-_SCALARS = [(_SCALAR, name) for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")]
+_SCALARS = [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 HARMLESS: list[Any] = [*_SCALARS, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
 
 
@@ -83,8 +83,8 @@ def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
 def load_released(path: Path) -> tuple[Classifier, ModelCard]:
     """Read a checkpoint of the winner; return the classifier, on the CPU and in eval mode, and a card with his recipe.
 
-    The encoder is taken from the file name, `...DeepFakeClassifier_<timm name>_<fold>_<epoch>`. A name of another form,
-    a file with anything but tensors and numbers, and weights that do not fit the encoder are a ValueError.
+    The encoder is taken from the file name. A name without it, a file with anything but tensors and numbers, and
+    weights that do not fit the encoder are a ValueError.
     """
     parts = RELEASED_NAME.search(path.name)
     if not parts:
@@ -137,7 +137,6 @@ def _parse_card(text: str, source: str) -> ModelCard:
 
 
 def _calibration_path(folder: Path) -> Path:
-    """Return where the calibration of the model folder `<run>/models/<name>` is stored."""
     folder = folder.absolute()
     return Run(folder.parents[1]).calibration_path(folder.name)
 

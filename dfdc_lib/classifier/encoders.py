@@ -17,17 +17,9 @@ from torch import nn
 
 # timm name -> side of the input in pixels. EfficientNet with Noisy Student weights: slides (B7 also at 380, to save
 # memory); timm also calls them `tf_efficientnet_b3.ns_jft_in1k` etc. ResNeSt: 380, as the slides' team.
-ENCODERS = {
-    "tf_efficientnet_b3_ns": 300,
-    "tf_efficientnet_b4_ns": 380,
-    "tf_efficientnet_b5_ns": 380,
-    "tf_efficientnet_b6_ns": 380,
-    "tf_efficientnet_b7_ns": 380,
-    "resnest50d": 380,
-    "resnest101e": 380,
-    "resnest200e": 380,
-    "resnest269e": 380,
-}
+_EFFICIENTNETS = [f"tf_efficientnet_b{number}_ns" for number in (4, 5, 6, 7)]
+_RESNESTS = ["resnest50d", "resnest101e", "resnest200e", "resnest269e"]
+ENCODERS = {"tf_efficientnet_b3_ns": 300} | dict.fromkeys(_EFFICIENTNETS + _RESNESTS, 380)
 UNREADABLE = (OSError, RuntimeError, EOFError, IndexError, KeyError, struct.error, UnpicklingError, SafetensorError)
 
 

@@ -86,14 +86,10 @@ def create_model(
     Args:
         encoder: a timm name; `ENCODERS` lists those of the slides.
         pretrained: start from the encoder's published weights (ImageNet; Noisy Student for `*_ns`), else random.
-        drop_path: probability of skipping a block in training; rises linearly to this value in the last block.
+        drop_path: probability of skipping a block in training; rises linearly to this value in the last block (Huang et
+            al. 2016, arXiv:1603.09382; 0.2 as in the winner's code).
         noise: put the SRM noise filters before the encoder.
         weights_file: file with the published weights (safetensors or torch), instead of the network.
-    Raises:
-        ValueError: for an unknown encoder, one without drop-path, or `weights_file` with `pretrained=False`.
-        RuntimeError: if the published weights cannot be downloaded or do not fit.
-    Source:
-        Drop-path: Huang et al. 2016, arXiv:1603.09382; 0.2 as in the winner's code.
     """
     network = create_encoder(encoder, pretrained, drop_path, weights_file)
     return Classifier(network, noise).to(memory_format=torch.channels_last)

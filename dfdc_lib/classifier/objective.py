@@ -21,17 +21,13 @@ LABEL_SMOOTHING = 0.01  # slides
 def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:
     """Return the mean of the fakes' and the reals' mean cross-entropy, over the whole batch.
 
-    Args:
-        logits, targets: (n,) this process's share of the batch; targets: 1 = fake, 0 = real.
-        processes: number of processes that share the batch.
-    Returns:
-        A scalar. Averaged over the processes, its gradient is that of the whole batch. For a batch of a single class it
-        is the mean of that class. Labels are smoothed as in the winner's code: clipped to 0.01-0.99.
+    Each process passes its share of the batch, (n,) logits and targets (1 = fake, 0 = real). Averaged over the
+    processes, the gradient is that of the whole batch. For a batch of a single class it is the mean of that class.
+    Labels are smoothed as in the winner's code: clipped to 0.01-0.99.
     """
     smoothed = targets.clamp(LABEL_SMOOTHING, 1 - LABEL_SMOOTHING)
     each = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
-    total = logits.new_zeros(())
-    classes = 0
+    total, classes = logits.new_zeros(()), 0
     for of_class in (targets > 0.5, targets <= 0.5):
         count = sum_over_processes(of_class.sum(), processes)
         if count:

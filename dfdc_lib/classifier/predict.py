@@ -49,10 +49,7 @@ def predict(
         strategy: a key of `STRATEGIES`, for the submission; the video scores of several models are averaged.
         workers: processes that find faces; 0 = one per core.
     Returns:
-        One outcome per video of the run; "not needed" = not held out.
-    Raises:
-        ValueError: for an unknown strategy or choice of videos, or for model names that are missing or ambiguous.
-        RuntimeError: if every video failed.
+        One outcome per video of the run; "not needed" = not held out. If every video failed, RuntimeError is raised.
     """
     _check_arguments(run, names, which, strategy)
     scorers = [_Scorer(model_name(name), *load_any(name, run), choose_device(device)) for name in names]
@@ -141,8 +138,8 @@ def _jobs(run: Run, videos: Sequence[Video], scorers: Sequence[_Scorer], most_fr
     jobs = []
     for video in videos:
         parts = code, most_frames, input_fingerprint(video.path)
-        paths = [run.scores_record_path(scorer.name, video.video_id) for scorer in scorers]
-        records = {path: fingerprint(*parts, scorer.fingerprint) for path, scorer in zip(paths, scorers, strict=True)}
+        expected = {scorer.name: fingerprint(*parts, scorer.fingerprint) for scorer in scorers}
+        records = {run.scores_record_path(name, video.video_id): value for name, value in expected.items()}
         find = partial(find_faces, video.path, _views(scorers), most_frames, scorers[0].device.type)
         jobs.append(Job(video.video_id, records, VideoScores, find, _outcome))
     return jobs

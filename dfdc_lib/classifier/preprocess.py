@@ -24,11 +24,9 @@ def fit_to_square(crop: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def from_square(square: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Undo `fit_to_square`, for example for a heat map of the square: remove the borders and resize to the crop.
+    """Undo `fit_to_square`, for example for a heat map: remove the borders and resize the rest to the crop.
 
-    Args:
-        square: (size, size) or (size, size, channels).
-        height, width: of the crop, and of the result.
+    The shape (size, size) or (size, size, channels) becomes (height, width) or (height, width, channels).
     """
     size = square.shape[0]
     inner_height, inner_width = fitted_shape(height, width, size)

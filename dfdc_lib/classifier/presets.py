@@ -1,10 +1,9 @@
 """The settings of a training run, and presets: the slides' B5 and B7, and one for the built-in sample (a minute).
 
-The settings are stored in the model card, so a training run can be described and repeated.
 Source: the slides: 2,500 iterations per epoch; B5: 30 epochs, 16 x 4 crops per batch; B7: 40 epochs, 12 x 4 crops.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -39,37 +38,22 @@ class TrainSettings(Record):
     save_every: Count = 100  # iterations between two saved states
 
 
-PRESETS = {
-    "b5": TrainSettings(name="b5", encoder="tf_efficientnet_b5_ns", size=380, batch=64, epochs=30, iterations=2500),
-    "b7": TrainSettings(
-        name="b7", encoder="tf_efficientnet_b7_ns", size=380, batch=48, epochs=40, iterations=2500, hard=True
-    ),
-    "sample": TrainSettings(
-        name="sample",
-        encoder="resnet18",
-        noise=True,
-        pretrained=False,
-        size=160,
-        batch=16,
-        epochs=4,
-        iterations=25,
-        optimizer="adamw",
-        learning_rate=1e-3,
-        warmup_iterations=10,
-        drop_path=0.0,
-        save_every=25,
-    ),
-}
+_SLIDES: dict[str, Any] = {"size": 380, "iterations": 2500}
+_B5 = {"name": "b5", "encoder": "tf_efficientnet_b5_ns", "batch": 64, "epochs": 30}
+_B7 = {"name": "b7", "encoder": "tf_efficientnet_b7_ns", "batch": 48, "epochs": 40, "hard": True}
+_SAMPLE = {"name": "sample", "encoder": "resnet18", "noise": True, "pretrained": False, "size": 160}
+_SHORT = {"batch": 16, "epochs": 4, "iterations": 25, "save_every": 25}
+_FAST = {"optimizer": "adamw", "learning_rate": 1e-3, "warmup_iterations": 10, "drop_path": 0.0}
+_ALL = [TrainSettings.model_validate(settings) for settings in (_SLIDES | _B5, _SLIDES | _B7, _SAMPLE | _SHORT | _FAST)]
+PRESETS = {settings.name: settings for settings in _ALL}
 
 
 def settings_of(preset: str, *, pretrained: bool = True, **changes: int | float | str) -> TrainSettings:
     """Return the settings of a preset with some of them changed.
 
-    Args:
-        preset: a key of `PRESETS`.
-        pretrained: False = random weights, even if the preset starts from published ones.
-        changes: fields of `TrainSettings`; "" and -1 mean the preset's value. An encoder in `ENCODERS` sets its listed
-            size unless a size is given. A weights_file is also used if the preset starts from random weights.
+    In `changes`, fields of `TrainSettings`, "" and -1 mean the preset's value. An encoder in `ENCODERS` sets its listed
+    size unless a size is given. A weights_file is also used if the preset starts from random weights. With
+    `pretrained=False` the weights are random even if the preset starts from published ones.
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(PRESETS)}")

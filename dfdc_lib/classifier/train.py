@@ -1,8 +1,8 @@
 """Train a classifier: settings and a run folder in; the best checkpoint, its card and its history out.
 
 Training runs in one process, or in several that torchrun starts. They share every batch and its loss, so the result is
-the same as with one process. Everything random depends on (seed, epoch, iteration): an interrupted run resumes from its last saved
-state and ends with the same weights as an uninterrupted one.
+the same as with one process. Everything random depends on (seed, epoch, iteration): an interrupted run resumes from its
+last saved state and ends with the same weights as an uninterrupted one.
 Source: the slides (2,500 iterations per epoch); the winner's code (gradient clipping); see objective.py for the loss.
 Departs from the winner's code: the seed determines everything; a test fold, which chose no checkpoint, is measured.
 """
@@ -43,8 +43,6 @@ def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 
     """Train a classifier; return at once if it has been trained with these settings and crops before.
 
     Args:
-        run: a run folder with crops, masks and folds.
-        settings: what to train.
         processes: 1 = this process; more = started by torchrun, one per GPU or per share of the CPU cores.
         workers: processes that load crops, per training process; 0 = none.
     Returns:
@@ -56,8 +54,7 @@ def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 
         return fit(run, settings, workers)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     arguments = ["-m", TRAINING_CODE, str(run.root), settings.model_dump_json(), str(workers)]
-    code = subprocess.run([*torchrun, *arguments], check=False).returncode
-    if code:
+    if code := subprocess.run([*torchrun, *arguments], check=False).returncode:
         raise RuntimeError(f"torchrun failed with exit code {code}: see its message above")
     return run.root / "models" / settings.name
 

@@ -85,19 +85,13 @@ def make_card(plan: Plan, measured: dict[str, float]) -> ModelCard:
     run, settings = plan.run, plan.settings.model_dump()
     manifest = json.loads((run.root / "run.json").read_bytes()) if (run.root / "run.json").exists() else {}
     of_sample = all(is_of_sample(video.path) for video in run.read_videos())
-    return ModelCard(
-        **{name: settings[name] for name in ("name", "encoder", "noise", "validation_fold", "test_fold")},
-        recipe=plan.recipe,
-        training=settings,
-        metrics=card_metrics("validation", measured),
-        data=BUILT_IN_SAMPLE if of_sample else manifest.get("data", run.root.name),
-        run=run.root.name,
-        train_folds=plan.train_folds,
-        data_fingerprint=plan.fingerprint,
-        code_fingerprint=code_fingerprint(TRAINING_CODE),
-        commit=manifest.get("commit", ""),
-        kit_version=dfdc_lib.__version__,
-    )
+    data = BUILT_IN_SAMPLE if of_sample else manifest.get("data", run.root.name)
+    model = {name: settings[name] for name in ("name", "encoder", "noise", "validation_fold", "test_fold")}
+    how = {"recipe": plan.recipe, "training": settings, "train_folds": plan.train_folds}
+    origin = {"data": data, "run": run.root.name, "data_fingerprint": plan.fingerprint}
+    code = {"code_fingerprint": code_fingerprint(TRAINING_CODE), "commit": manifest.get("commit", "")}
+    version, metrics = dfdc_lib.__version__, card_metrics("validation", measured)
+    return ModelCard(**model, **how, **origin, **code, kit_version=version, metrics=metrics)
 
 
 def card_metrics(fold: str, measured: dict[str, float]) -> dict[str, float]:

@@ -20,8 +20,7 @@ PROGRESS = ("fingerprint", "epoch", "iteration", "losses", "history")
 class TrainingState:
     """Everything that training changes: a network and its optimizer, schedule, gradient scaler and progress.
 
-    The network is the classifier on its device, or its DistributedDataParallel wrapper. A file at `path` with another
-    fingerprint is ignored.
+    The network is the classifier on its device, or its DistributedDataParallel wrapper.
     """
 
     def __init__(

@@ -15,7 +15,6 @@ import pandas as pd
 from dfdc_lib.evaluation.metrics import METRICS, RANKING, check_scores, rank, summands, weighted_metrics
 from dfdc_lib.records import Resampling
 
-INTERVAL_PERCENT = (2.5, 97.5)
 FEW_VIDEOS = 30  # with fewer, the intervals are rough
 CHUNK_SIZE = 2**15  # draws x videos computed at once; each array has 256 KiB and stays in the cache
 
@@ -55,7 +54,7 @@ def bootstrap(
 
 
 def intervals(result: Bootstrap) -> pd.DataFrame:
-    """Return name, metric, value, low, high; low and high are percentiles of the draws, NaN if none could be measured."""
+    """Return name, metric, value, low, high; low and high are NaN if the metric is undefined in all draws."""
     return _table(result, result.values.to_numpy(), result.draws)
 
 
@@ -107,6 +106,6 @@ def interval_texts(table: pd.DataFrame) -> pd.Series:
 def _table(result: Bootstrap, values: np.ndarray, draws: np.ndarray) -> pd.DataFrame:
     ends = np.full((2, *values.shape), np.nan)
     measurable = ~np.isnan(draws).all(axis=0)
-    ends[:, measurable] = np.nanpercentile(draws[:, measurable], INTERVAL_PERCENT, axis=0)
+    ends[:, measurable] = np.nanpercentile(draws[:, measurable], [2.5, 97.5], axis=0)
     rows = pd.MultiIndex.from_product(result.values.axes, names=["name", "metric"]).to_frame(index=False)
     return rows.assign(value=values.ravel(), low=ends[0].ravel(), high=ends[1].ravel())

@@ -1,8 +1,7 @@
 """Calibration of scores: temperature, reliability, the clip of the log loss, and weights for several models.
 
-Input: labels and scores. Output: numbers and tables, and `calibrations/<model>.json` of a run. To judge a fit, it is
-made on one half of the originals and applied to the other. Sources: Guo et al. 2017, arXiv:1706.04599 (temperature,
-expected calibration error); Niculescu-Mizil & Caruana 2005, doi:10.1145/1102351.1102430 (reliability diagrams).
+A fit is judged by applying what was fitted on one half of the originals to the other half. Sources: Guo et al. 2017,
+arXiv:1706.04599 (temperature, calibration error); Niculescu-Mizil & Caruana 2005, doi:10.1145/1102351.1102430.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,6 +96,7 @@ def write_calibrations(run: Run, calibrations: Mapping[str, Calibration | None])
 
 
 def calibration_text(name: str, calibration: Calibration | None) -> str:
+    """Return a sentence about the calibration of a model."""
     if calibration is None:
         needed = f"{FEW_VIDEOS} unseen videos of both classes and a temperature that helps videos it was not fitted on"
         return f"{name}: not calibrated; this needs {needed}"

@@ -29,10 +29,8 @@ def load_scores(run: Run, file: str = "") -> ScoreTable:
 def read_scores(path: Path) -> ScoreTable:
     """Read a detector's scores from a CSV (also .csv.gz) or Parquet file; its name becomes the title.
 
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if a column is missing, a row is duplicated, a label is not 0 or 1, a score is missing or outside
-            0-1, or there is only one class.
+    Raises FileNotFoundError if the file does not exist, and ValueError if a column is missing, a row is duplicated, a
+    label is not 0 or 1, a score is missing or outside 0-1, or there is only one class.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: set SCORES to a CSV or Parquet file, or leave it empty")
@@ -83,7 +81,6 @@ def read_run_scores(run: Run) -> ScoreTable:
 
 
 def _role_note(role: pd.Series) -> str:
-    """Return a note about the labelled videos that are left out because of their role in the training."""
     phrases = {TRAINED_ON: "a model was trained on", CHOSEN_BY: "chose a model's checkpoint", UNKNOWN: "have no fold"}
     counts = [f"{(role == name).sum()} that {text}" for name, text in phrases.items() if (role == name).any()]
     unseen = f"{(role == UNSEEN).sum()} labelled videos are unseen as far as the kit can tell"

@@ -12,7 +12,6 @@ import numpy as np
 from dfdc_lib.records import FAKE, REAL
 
 SURE_FAKE, SURE_REAL = 0.8, 0.2  # slides: a fake counts as correct from 0.8 on, a real video below 0.2
-WANTED_RECALL = 0.95
 
 METRICS = ("log loss", "AUC", "EER", "average precision", "FPR at 95 % TPR", "accuracy 0.2/0.8")
 LOWER_IS_BETTER = ("log loss", "EER", "FPR at 95 % TPR")
@@ -126,7 +125,7 @@ def _ranking_metrics(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
     auc = np.trapezoid(tp, fp, axis=1) / (tp[:, -1] * fp[:, -1])
     average_precision = np.einsum("dt,dt->d", np.diff(tpr, axis=1), precision[:, 1:])
     draws = np.arange(len(tp))
-    fpr_at_recall = fpr[draws, np.argmax(tpr >= WANTED_RECALL, axis=1)]
+    fpr_at_recall = fpr[draws, np.argmax(tpr >= 0.95, axis=1)]
     total = tpr + fpr  # reaches 1 where there are as many misses as false alarms; linear between two thresholds
     after = np.argmax(total >= 1, axis=1)
     before = after - 1

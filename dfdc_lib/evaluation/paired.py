@@ -13,7 +13,6 @@ from dfdc_lib.evaluation.strategy_study import COMPARED
 from dfdc_lib.records import Resampling
 
 RESAMPLING = Resampling()  # the defaults of notebook 08
-JUDGED_BY = ("log loss", "AUC")
 NOT_SETTLED, TOO_FEW = "not settled", "too few videos to say"
 
 
@@ -33,7 +32,7 @@ def paired_differences(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
     parts = []
     for name in COMPARED if len(videos) else ():
         scores = {side: over_models(table, STRATEGIES[name]) for side, table in (("A", first), ("B", second))}
-        result = bootstrap(videos, pd.DataFrame(scores).loc[videos.index], RESAMPLING, JUDGED_BY)
+        result = bootstrap(videos, pd.DataFrame(scores).loc[videos.index], RESAMPLING, ("log loss", "AUC"))
         values = result.values.to_numpy()
         parts.append(differences(result, "A").assign(strategy=name, first=values[0], second=values[1]))
     columns = ["strategy", "metric", "first", "second", "value", "low", "high"]
@@ -43,7 +42,7 @@ def paired_differences(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
 
 
 def better(metric: str, low: float, high: float, *, few: bool) -> str:
-    """Return "A is better", "B is better", `NOT_SETTLED` or `TOO_FEW`; low and high are the interval of B - A, or NaN."""
+    """Return "A is better", "B is better", `NOT_SETTLED` or `TOO_FEW`, by the interval of B - A (or NaN)."""
     if not (low > 0 or high < 0):
         return NOT_SETTLED
     if few:

@@ -1,7 +1,6 @@
 """Averaging strategies: the scores of a video's frames in, one video score out.
 
-Every strategy in `STRATEGIES` is a function `(scores, confidences) -> video score` of arrays of shape (n,), n >= 1. A
-video without a face has no scores; the caller decides what it gets. `video_scores` applies a strategy to a whole table.
+Every strategy in `STRATEGIES` is a function `(scores, confidences) -> video score` of arrays of shape (n,), n >= 1.
 Source: the slides, "Averaging Predictions", for the confident strategy; the others are common means.
 """
 
@@ -107,7 +106,7 @@ PER_PERSON = (BASELINE, "median", CONFIDENT)  # also applied to each person sepa
 
 
 def video_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
-    """Apply a strategy to all faces of each video (index: video_id, sorted), pooling its people as in the winner's code.
+    """Apply a strategy to all faces of each video (index: video_id, sorted), whoever they show, as the winner did.
 
     `frames` has one row per face: video_id, score, and confidence (1 if the column is absent).
     """
@@ -179,6 +178,6 @@ def _grouped(frames: pd.DataFrame, keys: list[str], strategy: Strategy) -> pd.Se
     scores = ordered["score"].to_numpy(float)
     confidences = ordered["confidence"].to_numpy(float) if "confidence" in ordered else np.ones(len(ordered))
     sizes = ordered.groupby(keys).size()
-    starts = sizes.cumsum().to_numpy()[:-1]
-    parts = zip(np.split(scores, starts), np.split(confidences, starts), strict=True)
-    return pd.Series([strategy(*part) for part in parts][: len(sizes)], sizes.index, float, "score")
+    ends = sizes.to_numpy().cumsum()
+    values = [strategy(scores[rows], confidences[rows]) for rows in map(slice, ends - sizes, ends)]
+    return pd.Series(values, sizes.index, float, "score")

@@ -22,14 +22,14 @@ def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
     of this run, every video is "unseen" as far as the kit can tell: other models may have been trained on them.
     """
     video_ids = pd.Index(run.read_table("videos.csv")["video_id"], name="video_id")
+    result = pd.Series(UNSEEN, index=video_ids, name="role")
     run_cards = [card for card in cards if card.run == run.root.name]
     if not run_cards:
-        return pd.Series(UNSEEN, index=video_ids, name="role")
+        return result
     folds = pd.Series(float("nan"), index=video_ids)
     if (run.root / "folds.csv").exists():
         folds = run.read_table("folds.csv").set_index("video_id")["fold"].reindex(video_ids)
     # Later assignments win: the strongest role over all cards comes last.
-    result = pd.Series(UNSEEN, index=video_ids, name="role")
     result[folds.isin([card.validation_fold for card in run_cards])] = CHOSEN_BY
     result[folds.isin([fold for card in run_cards for fold in card.train_folds])] = TRAINED_ON
     result[folds.isna()] = UNKNOWN

@@ -6,7 +6,7 @@ The limits below are the kit's own choice: they exclude faces that a human viewe
 Source: block bootstrap: Künsch 1989, doi:10.1214/aos/1176347265 (neighbouring frames resemble each other).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ BLOCK_FRAMES, DRAWS, SEED = 4, 2000, 0  # of the bootstrap
 MIN_BLOCKS = 8  # blocks are shorter than BLOCK_FRAMES if there would be fewer than this
 INTERVAL_PERCENT = (2.5, 97.5)
 MIN_SPAN_FRAMES = 2  # consecutive frames of a forged span; a single frame may be chance
-MIN_RUN_FRAMES = 4  # this many consecutive frames are no chance: a person may be forged in a part of the video
+MIN_RUN_FRAMES = 4  # this many consecutive frames are unlikely by chance: a part of the video may be forged
 SAME_FACE_IOU = 0.5  # two models' boxes of one face overlap at least this much
 ANSWERS: dict[Answer, str] = {"fake": "looks forged", "real": "no sign of forgery", "inconclusive": "inconclusive"}
 
@@ -139,8 +139,7 @@ def find_again(version: pd.DataFrame, faces: pd.DataFrame, track: int) -> pd.Dat
 
     These are the tracks that overlap this person more than anyone else. Both tables count frames and pixels alike.
     """
-    people = _by_track(faces)
-    matching = [number for number, rows in _by_track(version).items() if _closest_person(rows, people) == track]
+    matching = [number for number, rows in _by_track(version).items() if _closest_person(rows, faces) == track]
     return version[version["track"].isin(matching)]
 
 
@@ -148,10 +147,10 @@ def _by_track(faces: pd.DataFrame) -> dict[int, pd.DataFrame]:
     return {int(track): faces[faces["track"] == track] for track in faces["track"].unique()}
 
 
-def _closest_person(rows: pd.DataFrame, people: Mapping[int, pd.DataFrame]) -> int | None:
+def _closest_person(rows: pd.DataFrame, people: pd.DataFrame) -> int | None:
     """Return the person whose boxes overlap the rows' boxes most on average, each compared in the nearest frame."""
     overlaps: dict[int, float] = {}
-    for track, faces in people.items():
+    for track, faces in _by_track(people).items():
         distances = np.abs(np.subtract.outer(rows["frame_index"].to_numpy(), faces["frame_index"].to_numpy()))
         nearest = _boxes(faces.iloc[distances.argmin(axis=1)])
         overlaps[track] = float(np.mean([iou(box, other) for box, other in zip(_boxes(rows), nearest, strict=True)]))

@@ -58,7 +58,7 @@ class StageResult:
     seconds: float
     error: str
     parameters: dict[str, object]
-    counts: dict[Status, int]  # videos per status, without 0 "failed before"; empty if the stage has no status file
+    counts: dict[Status, int]  # videos per status ("failed before" only if any); empty without a status file
     metrics: dict[str, object]
     has_page: bool
 

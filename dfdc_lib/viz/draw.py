@@ -1,7 +1,6 @@
-"""Draw on pixel arrays: boxes and landmarks on a frame, masks and heat maps over a crop.
+"""Draw boxes and landmarks on a frame, masks and heat maps over a crop.
 
-Input: (H, W, 3) uint8 RGB images. Output: new images of the same shape; the input is not changed. OpenCV draws them.
-An overlay of another size than its crop raises ValueError.
+Images are (H, W, 3) uint8 RGB; the input is not changed. An overlay of another size than its crop raises ValueError.
 """
 
 from collections.abc import Sequence
@@ -28,24 +27,15 @@ def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def overlay_mask(fake: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the crop in gray with its changed pixels in colour.
-
-    Args:
-        fake: (H, W, 3) uint8 RGB.
-        mask: (H, W) uint8; 0 = unchanged, 255 = colour with opacity `OVERLAY_COVER`.
-    """
+    """Return the crop in gray with its changed pixels in colour; mask: (H, W) uint8, 0 = unchanged."""
     gray = np.asarray(cv2.cvtColor(fake, cv2.COLOR_RGB2GRAY), np.float32)[..., None]
     return _blend(gray, np.array(CHANGED_COLOUR, np.float32), np.float32(OVERLAY_COVER / 255) * mask)
 
 
 def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return the crop with a heat map over it, from transparent through dark red to yellow.
+    """Return the crop with a heat map (H, W) in 0-1 over it, from transparent (0) through dark red to yellow (1).
 
-    Args:
-        crop: (H, W, 3) uint8 RGB.
-        heat: (H, W) in 0-1; 0 = transparent, 1 = opacity `OVERLAY_COVER`.
-    Source:
-        Colour map: matplotlib's inferno (S. van der Walt, N. Smith 2015), which is perceptually uniform.
+    Colour map: matplotlib's inferno (S. van der Walt, N. Smith 2015), which is perceptually uniform.
     """
     heat = np.clip(heat, 0, 1)
     colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)

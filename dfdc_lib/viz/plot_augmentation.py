@@ -1,7 +1,4 @@
-"""Plot what training does to a crop, for notebook 05.
-
-Input: crops, masks and counts. Output: matplotlib figures in the style of `style`.
-"""
+"""Plot what training does to a crop, for notebook 05: crops, masks and counts in, figures out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -82,10 +79,9 @@ def _show(axes: Sequence[Axes], images: Sequence[np.ndarray]) -> None:
 
 def _detail(image: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
     """Return a square around a point, moved inside the image if it would cross the edge."""
-    height, width = image.shape[:2]
-    side = min(height, width, max(8, round(DETAIL_SHARE * max(height, width))))
-    left = min(max(0, round(centre[0] * width - side / 2)), width - side)
-    top = min(max(0, round(centre[1] * height - side / 2)), height - side)
+    size = np.array(image.shape[1::-1])  # width, height
+    side = min(size.min(), max(8, round(DETAIL_SHARE * size.max())))
+    left, top = np.clip(np.rint(centre * size - side / 2).astype(int), 0, size - side)
     return image[top : top + side, left : left + side]
 
 

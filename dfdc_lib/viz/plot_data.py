@@ -1,11 +1,12 @@
 """Plot videos, faces, masks and folds, for notebooks 00-04.
 
-Input: records and tables. Output: matplotlib figures with fixed ranges (shares and confidences 0-1, mean SSIM -1-1). If
-there are more rows than one figure holds, the first ones are drawn and the title states how many there are.
+Records and tables in, figures out. If there are more rows than one figure holds, the first ones are drawn and the title
+states how many there are.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,8 @@ from dfdc_lib.viz.style import LABEL_COLOURS, LABEL_MARKERS, NEUTRAL, NEUTRAL_DA
 
 FACE_COLOURS = {"0": "black", "1": style.NEUTRAL_PALE, "2": style.SKY_BLUE, "3 or more": style.PURPLE}
 RESIZE_SIDES = {300: "×2", 1000: "×1", 1900: "×0.5"}  # slides: scale up to this longer side of the frame, in pixels
-LAST_RESIZE = "×0.33"  # slides: longer side over 1900
 MOST_ROWS, MOST_STRIPS = 60, 24  # in one figure
 STRIP_CELLS = 300
-DEFAULT_STEP = 1 / 25  # seconds that a video with one examined frame lasts
 OUTSIDE_RIGHT: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
 
 
@@ -50,8 +49,7 @@ def video_counts(videos: Sequence[Video]) -> Figure:
 def video_sizes(infos: pd.DataFrame) -> Figure:
     """Plot frame sizes (pixels) with the detector's resize rule, and durations; `infos` has one row per video.
 
-    Source:
-        Slides, "resize before MTCNN": by the longer side, < 300 ×2, to 1000 ×1, over 1000 ×0.5, over 1900 ×0.33.
+    Source: slides, "resize before MTCNN": by the longer side, < 300 ×2, to 1000 ×1, over 1000 ×0.5, over 1900 ×0.33.
     """
     style.require_columns(infos, ("label", "height", "width", "duration_seconds", "fps"), "video_sizes")
     if infos.empty:
@@ -64,17 +62,16 @@ def video_sizes(infos: pd.DataFrame) -> Figure:
     for name, group in groups.items():
         shapes = group.value_counts(["width", "height"], sort=False).reset_index(name="videos")  # one dot per size
         areas = 30 + 25 * np.log2(shapes["videos"])  # points²
-        colour, marker = LABEL_COLOURS[name], LABEL_MARKERS[name]
-        widths, heights = shapes["width"], shapes["height"]
-        sizes.scatter(widths, heights, s=areas, c=colour, marker=marker, alpha=0.8, label=name, zorder=3)
+        look: dict[str, Any] = {"c": LABEL_COLOURS[name], "marker": LABEL_MARKERS[name], "alpha": 0.8, "zorder": 3}
+        sizes.scatter(shapes["width"], shapes["height"], s=areas, label=name, **look)
     sizes.set_title("frame size; dotted: the detector's resize rule", fontsize=10)
     seconds = [group["duration_seconds"] for group in groups.values()]
     extent = (0, 1.05 * infos["duration_seconds"].max())
     durations.hist(seconds, bins=20, range=extent, stacked=True, color=[LABEL_COLOURS[name] for name in groups])
     durations.set(xlabel="duration (seconds)", ylabel="videos", xlim=(0, None))
     durations.locator_params(axis="y", integer=True)
-    slowest, fastest = infos["fps"].min(), infos["fps"].max()
-    durations.set_title(f"duration; {slowest:.4g} to {fastest:.4g} frames per second", fontsize=10)
+    rates = f"{infos['fps'].min():.4g} to {infos['fps'].max():.4g} frames per second"
+    durations.set_title(f"duration; {rates}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -189,10 +186,8 @@ def _stack(axis: Axes, counts: pd.DataFrame, horizontal: bool = False) -> None:
     """Draw one stacked bar per row of `counts`, and a legend of its columns, the labels."""
     places, start = range(len(counts)), np.zeros(len(counts))
     for name in [name for name in LABEL_COLOURS if name in counts.columns]:
-        if horizontal:
-            axis.barh(places, counts[name], left=start, color=LABEL_COLOURS[name], label=name)
-        else:
-            axis.bar(places, counts[name], bottom=start, color=LABEL_COLOURS[name], label=name)
+        bars = partial(axis.barh, left=start) if horizontal else partial(axis.bar, bottom=start)
+        bars(places, counts[name], color=LABEL_COLOURS[name], label=name)
         start = start + counts[name].to_numpy()
     axis.legend(**OUTSIDE_RIGHT)
 
@@ -201,7 +196,7 @@ def _draw_resize_rule(axis: Axes, extent: float) -> None:
     """Draw the limits of the resize rule, squares because it uses the longer side, and set up the axis."""
     for side in RESIZE_SIDES:
         axis.plot([side, side, 0], [0, side, side], color=NEUTRAL, linewidth=1, linestyle=":")
-    for side, scale in [*RESIZE_SIDES.items(), (round(extent), LAST_RESIZE)]:
+    for side, scale in [*RESIZE_SIDES.items(), (round(extent), "×0.33")]:  # slides: ×0.33 for longer sides over 1900
         axis.annotate(scale, (0, side), (3, -3), textcoords="offset points", va="top", fontsize=9, color=NEUTRAL_DARK)
     axis.set(xlim=(0, extent), ylim=(0, extent), xticks=[*RESIZE_SIDES], yticks=[*RESIZE_SIDES], aspect="equal")
     axis.set(xlabel="width (pixels)", ylabel="height (pixels)")
@@ -210,7 +205,7 @@ def _draw_resize_rule(axis: Axes, extent: float) -> None:
 def _draw_strips(axis: Axes, faces_by_video: Mapping[str, VideoFaces]) -> None:
     """Draw the number of faces over time, one row per video; a cell with several frames shows their lowest number."""
     times = {name: np.array([frame.time_seconds for frame in video.frames]) for name, video in faces_by_video.items()}
-    ends = [time[-1] + (np.median(np.diff(time)) if len(time) > 1 else DEFAULT_STEP) for time in times.values()]
+    ends = [time[-1] + (np.median(np.diff(time)) if len(time) > 1 else 1 / 25) for time in times.values()]
     longest = max(ends)
     cell_times = (np.arange(STRIP_CELLS) + 0.5) * longest / STRIP_CELLS
     grid = np.full((len(ends), STRIP_CELLS), np.nan)
@@ -219,9 +214,8 @@ def _draw_strips(axis: Axes, faces_by_video: Mapping[str, VideoFaces]) -> None:
         inside = cell_times < end
         row[inside] = counts[np.maximum(np.searchsorted(time, cell_times[inside], side="right") - 1, 0)]
         np.fmin.at(row, np.minimum((time / longest * STRIP_CELLS).astype(int), STRIP_CELLS - 1), counts)
-    colours = ListedColormap(list(FACE_COLOURS.values()))
-    extent = (0, longest, len(ends), 0)
-    axis.imshow(grid, cmap=colours, vmin=0, vmax=4, aspect="auto", interpolation="nearest", extent=extent)
+    look: dict[str, Any] = {"cmap": ListedColormap(list(FACE_COLOURS.values())), "vmin": 0, "vmax": 4}
+    axis.imshow(grid, aspect="auto", interpolation="nearest", extent=(0, longest, len(ends), 0), **look)
     axis.hlines(range(1, len(ends)), 0, longest, color="white", linewidth=2)
     axis.set_yticks(np.arange(len(ends)) + 0.5, [style.text(name, 22) for name in times], fontsize=9)
     axis.set_xlabel("time (seconds)")

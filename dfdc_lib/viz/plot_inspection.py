@@ -1,9 +1,7 @@
-"""Draw the examination of one video for notebook 11: people over time, the strongest frames, trials, masks over time.
-
-Input: tables, records and pictures. Output: figures.
-"""
+"""Plot the examination of one video, for notebook 11: tables, records and pictures in, figures out."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,10 +24,9 @@ SCORE_AXIS = "score (1 = fake)"
 def people_over_time(
     inspection: Inspection, faces: pd.DataFrame, thumbnails: Mapping[int, Sequence[np.ndarray]]
 ) -> Figure:
-    """Draw everyone's score over time below pictures of their face; at most `MOST_PEOPLE`, the most suspicious.
+    """Draw the scores over time of the `MOST_PEOPLE` most suspicious people, below pictures of their faces.
 
-    Args:
-        thumbnails: track -> (H, W, 3) uint8 crops in order of time, at most `THUMBNAILS`.
+    `thumbnails` has the crops (H, W, 3) uint8 of each track in order of time; at most `THUMBNAILS` are drawn.
     """
     shown = seen_often(inspection.people)[:MOST_PEOPLE]
     title = style.counted("score over time of every person", len(shown), len(inspection.people))
@@ -63,8 +60,7 @@ def _draw_person(panel: Axes, person: Person, rows: pd.DataFrame) -> None:
 def evidence(rows: pd.DataFrame, pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
     """Draw one row per frame: the frame with box and score, the crop, and the heat map over the crop.
 
-    Args:
-        pictures: for every row the frame and the crop, (H, W, 3) uint8, and the heat map of the crop's size, 0-1.
+    `pictures` has for every row the frame and the crop, (H, W, 3) uint8, and the heat map of the crop's size, 0-1.
     """
     title = "frames with the strongest scores"
     if rows.empty:
@@ -93,21 +89,20 @@ def trials(inspection: Inspection) -> Figure:
         _draw_trial(panel, place, trial)
     panel.axvline(FAKE_SCORE, color=NEUTRAL_LIGHT, linewidth=1)
     panel.axvline(inspection.score, color=NEUTRAL_DARK, linewidth=1, linestyle="--")
-    differs = [", answer differs" if trial.flips and trial.frames else "" for trial in versions]
-    labels = [f"{trial.title} (n = {trial.frames}){note}" for trial, note in zip(versions, differs, strict=True)]
+    notes = [", answer differs" if trial.flips and trial.frames else "" for trial in versions]
+    labels = [f"{trial.title} (n = {trial.frames}){note}" for trial, note in zip(versions, notes, strict=True)]
     panel.set_yticks(range(len(versions)), labels)
     panel.invert_yaxis()
-    person = f"person {inspection.judged_track}"
-    panel.set(xlim=(-0.02, 1.02), xlabel=f"score of {person} (1 = fake), 95 % interval; dashed: the whole video")
+    label = f"score of person {inspection.judged_track} (1 = fake), 95 % interval; dashed: the whole video"
+    panel.set(xlim=(-0.02, 1.02), xlabel=label)
     return figure
 
 
 def _draw_trial(panel: Axes, place: int, trial: Trial) -> None:
     if trial.score is None or trial.low is None or trial.high is None:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # hides the line at 0.5
-        panel.text(
-            FAKE_SCORE, place, "face not found", ha="center", va="center", fontsize=9, color=NEUTRAL_DARK, bbox=box
-        )
+        look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "color": NEUTRAL_DARK, "bbox": box}
+        panel.text(FAKE_SCORE, place, "face not found", **look)
         return
     colour = FAKE_COLOUR if trial.score >= FAKE_SCORE else REAL_COLOUR
     panel.plot([trial.low, trial.high], [place, place], color=colour, linewidth=2)

@@ -14,9 +14,7 @@ from dfdc_lib.viz import style
 from dfdc_lib.viz.style import NEUTRAL, SERIES, require_columns
 
 MARKERS = "osD^vPX"
-LOSS_COLOURS, CORRELATION_COLOURS = "viridis_r", "cividis"
-NAME_LENGTH, HEADING_LENGTH = 30, 110  # characters of a line
-LEAST_SPAN = 1e-6
+NAME_LENGTH = 30  # characters of a line
 SLIDES_PAIR = (0.8, 0.4)  # slides: t, and n // 2.5 as a fraction
 INTERVAL_COLUMNS = ("name", "metric", "value", "low", "high")
 
@@ -72,7 +70,7 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
     best = np.unravel_index(np.argmin(tables[0].to_numpy()), tables[0].shape)
     ring: dict[str, Any] = {"s": 560, "facecolors": "none", "edgecolors": SERIES[2], "linewidths": 2}
     for axis, table, title in zip(panels, tables, halves.values(), strict=True):
-        image = axis.imshow(table, cmap=LOSS_COLOURS, aspect="auto", origin="lower", vmin=low, vmax=high)
+        image = axis.imshow(table, cmap="viridis_r", aspect="auto", origin="lower", vmin=low, vmax=high)
         _write_values(axis, table, table > (low + high) / 2, "{:.3f}")
         axis.scatter(best[1], best[0], marker="s", **ring)
         rows, columns = np.flatnonzero(table.index == SLIDES_PAIR[0]), np.flatnonzero(table.columns == SLIDES_PAIR[1])
@@ -87,10 +85,7 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
 
 
 def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame, clip: float, heading: str) -> Figure:
-    """Draw `calibration.reliability` of each name, and `calibration.clip_sweep` with the `clip` in use.
-
-    The area of a dot grows with the number of its videos.
-    """
+    """Draw `calibration.reliability` of each name (a larger dot has more videos), and `calibration.clip_sweep`."""
     if not reliability:
         return style.in_words(heading, "no scores")
     figure = style.figure(5.2, _title(heading, "calibration"))
@@ -158,7 +153,7 @@ def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> F
     figure = style.figure(4.2, _title(heading, "several models"))
     matrix, steps = style.axes(figure, 2, (1, 1.3))
     correlation = scores.corr(method="spearman")
-    image = matrix.imshow(correlation, vmin=0, vmax=1, cmap=CORRELATION_COLOURS)
+    image = matrix.imshow(correlation, vmin=0, vmax=1, cmap="cividis")
     _write_values(matrix, correlation, correlation < 0.5, "{:.2f}")
     names = [style.text(name, 14) for name in scores.columns]
     matrix.set_xticks(range(len(names)), names, rotation=30, ha="right")
@@ -185,7 +180,7 @@ def claim_chart(claim: pd.DataFrame, before: float, after: float, heading: str) 
 
 
 def _title(heading: str, text: str) -> str:
-    return f"{style.text(heading, HEADING_LENGTH)}\n{text}"
+    return f"{style.text(heading, 110)}\n{text}"
 
 
 def _dots(axis: Axes, rows: pd.DataFrame, reference: float) -> None:
@@ -198,7 +193,7 @@ def _dots(axis: Axes, rows: pd.DataFrame, reference: float) -> None:
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.locator_params(axis="x", nbins=4)
     low, high = rows[["value", "low"]].min().min(), rows[["value", "high"]].max().max()
-    if high - low < LEAST_SPAN:  # all equal: rounding errors would fill the axis
+    if high - low < 1e-6:  # all equal: rounding errors would fill the axis
         axis.set(xlim=(low - 0.05, low + 0.05), xticks=[low])
 
 

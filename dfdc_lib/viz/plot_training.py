@@ -1,7 +1,4 @@
-"""Plot how a model was trained, and its scores over time, for notebooks 06 and 07.
-
-Input: tables. Output: matplotlib figures in the style of `style`.
-"""
+"""Plot how a model was trained, and its scores over time, for notebooks 06 and 07: tables in, figures out."""
 
 import itertools
 import math
@@ -50,7 +47,7 @@ def scores_over_time(scores: pd.DataFrame) -> Figure:
     videos = scores["video_id"].unique()
     shown = videos[:MOST_PANELS]
     columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
+    rows = math.ceil(len(shown) / columns)
     title = style.counted("score of each person over time", len(shown), len(videos), "videos")
     figure = style.figure(1.9 * rows + 0.8, title)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
@@ -66,7 +63,6 @@ def scores_over_time(scores: pd.DataFrame) -> Figure:
 
 
 def _draw_tracks(panel: Axes, name: str, scores: pd.DataFrame) -> None:
-    """Draw one line per person, in the colour of the video's label."""
     label = style.label_name(scores["label"].iloc[0])
     for line, (_, track) in zip(itertools.cycle(TRACK_STYLES), scores.groupby("track"), strict=False):
         times, colour = track["time_seconds"], style.LABEL_COLOURS[label]

@@ -1,14 +1,12 @@
 """Colours, names and figure sizes that all plots share.
 
-Input: titles, names and tables. Output: empty figures of one width, and their PNG or JPEG bytes. Figures do not use
-pyplot: a notebook shows a figure once, if it is the last expression of a cell. Charts are PNG, which keeps lines sharp;
-photographs are JPEG, a quarter of the size. Source of the colours: Okabe & Ito 2008, "Color Universal Design", safe for
-colour-blind readers.
+Figures do not use pyplot, so a notebook shows each of them once. Charts are PNG, which keeps lines sharp; photographs
+are JPEG, a quarter of the size. Source of the colours: Okabe & Ito 2008, "Color Universal Design".
 """
 
 import io
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -39,20 +37,17 @@ class _Photograph(Figure):  # a notebook shows it as JPEG
         return jpeg(self)
 
 
-def figure(height: float, title: str) -> Figure:
+def figure(height: float, title: str, kind: type[Figure] = _Chart) -> Figure:
     """Return an empty figure for a chart; `height` in inches, the width is `WIDTH`. An empty title takes no space."""
-    return _titled(_Chart(figsize=(WIDTH, height), dpi=DPI, layout="constrained"), title)
+    empty = kind(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    if title:
+        empty.suptitle(title)
+    return empty
 
 
 def photograph(height: float, title: str) -> Figure:
     """Return an empty figure for photographs: like `figure`, but a notebook shows it as JPEG."""
-    return _titled(_Photograph(figsize=(WIDTH, height), dpi=DPI, layout="constrained"), title)
-
-
-def _titled(figure: Figure, title: str) -> Figure:
-    if title:
-        figure.suptitle(title)
-    return figure
+    return figure(height, title, _Photograph)
 
 
 def in_words(heading: str, reason: str) -> Figure:
@@ -74,15 +69,17 @@ def axes(figure: Figure, panels: int, widths: Sequence[float] | None = None) -> 
 
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return _saved(figure, format="png")
 
 
 def jpeg(figure: Figure) -> bytes:
     """Return a figure as JPEG, with a quality that keeps captions and thin coloured lines legible."""
+    return _saved(figure, format="jpeg", pil_kwargs=JPEG)
+
+
+def _saved(figure: Figure, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", pil_kwargs=JPEG)
+    figure.savefig(buffer, **options)
     return buffer.getvalue()
 
 
@@ -132,5 +129,5 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], caller: str) ->
     """Raise a ValueError that names the columns which `caller` needs and `table` lacks."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        expected, got = ", ".join(columns), ", ".join(table.columns)
-        raise ValueError(f"{caller} needs the columns {expected}; missing {', '.join(missing)} in {got}")
+        got = ", ".join(table.columns)
+        raise ValueError(f"{caller} needs the columns {', '.join(columns)}; missing {', '.join(missing)} in {got}")

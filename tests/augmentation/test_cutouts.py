@@ -27,12 +27,9 @@ def forged_mask(rows: slice, columns: slice) -> np.ndarray:
     return mask
 
 
-def test_shares_are_those_of_the_winner() -> None:
+def test_draws_have_the_chances_of_the_winner(rng: np.random.Generator) -> None:
     expected = {"eyes": 0.35, "mouth": 0.175, "nose": 0.0875, "half face": 0.06, "quadrants": 0.024, "none": 0.3035}
     assert expected == pytest.approx(cutouts.SHARES)
-
-
-def test_draws_have_their_chances(rng: np.random.Generator) -> None:
     drawn = [cutouts.draw_cutout(rng) for _ in range(DRAWS)]
     for name, share in cutouts.SHARES.items():
         assert abs(drawn.count(name) / DRAWS - share) < 4 * math.sqrt(share * (1 - share) / DRAWS), name

@@ -13,10 +13,10 @@ from train_work import FRAMES, LANDMARKS, PAIRS, SIDE, make_run, recipe
 
 from dfdc_lib.classifier.crop_dataset import (
     KEY_COLUMNS,
-    EpochSampler,
     PlainCrops,
     TrainingCrops,
     draw_rows,
+    epoch_keys,
     read_index,
     training_rows,
     validation_rows,
@@ -68,17 +68,11 @@ def test_index(index: pd.DataFrame) -> None:
     assert index.loc[0, LANDMARK_COLUMNS].tolist() == np.ravel(LANDMARKS).tolist()
 
 
-def test_a_run_without_masks(run: Run, tmp_path: Path) -> None:
-    maskless = copy_tables(run, tmp_path / "maskless")
-    maskless.write_table("masks.csv", run.read_table("masks.csv").iloc[:0])
-    index = read_index(maskless)
-    assert len(index) == 2 * PAIRS * len(FRAMES)
-    assert not index["has_mask"].any()
-
-
-def test_unforged_faces_of_fakes_are_left_out(run: Run, tmp_path: Path) -> None:
-    changed = copy_tables(run, tmp_path / "changed")
-    masks = run.read_table("masks.csv")
+def test_missing_masks_and_unforged_faces_of_fakes(run: Run, tmp_path: Path) -> None:
+    changed, masks = copy_tables(run, tmp_path / "changed"), run.read_table("masks.csv")
+    changed.write_table("masks.csv", masks.iloc[:0])
+    without_masks = read_index(changed)
+    assert len(without_masks) == 2 * PAIRS * len(FRAMES) and not without_masks["has_mask"].any()
     masks.loc[:2, "changed_share"] = [0.0, 0.0019, 0.002]  # the third is just enough
     changed.write_table("masks.csv", masks)
     places = set(zip(*(read_index(changed)[name] for name in ("video_id", "frame_index")), strict=True))
@@ -133,21 +127,9 @@ def test_every_epoch_and_turn_draws_other_fakes(seed: int) -> None:
 
 @pytest.mark.parametrize("count", [1, 20, 21, 73])
 def test_an_epoch_has_exactly_count_crops(count: int) -> None:
-    sampler = EpochSampler(np.arange(100, 140), LABELS, count, seed=0, epoch=2)
-    keys = list(sampler)
-    assert len(sampler) == len(keys) == count
-    assert [(epoch, position) for epoch, position, _ in keys] == [(2, position) for position in range(count)]
+    keys = epoch_keys(np.arange(100, 140), LABELS, count, seed=0, epoch=2)
     draws = np.concatenate([draw_rows(LABELS, 0, 2, turn) for turn in range(4)])  # 20 crops each
-    assert [row for _, _, row in keys] == (100 + draws[:count]).tolist()
-
-
-@pytest.mark.parametrize("start", [0, 12])
-def test_processes_share_an_epoch_and_start_resumes_it(start: int) -> None:
-    def keys(**place: int) -> list[tuple[int, int, int]]:
-        return list(EpochSampler(np.arange(40), LABELS, 48, 3, 1, **place))
-
-    shares = [keys(start=start, rank=rank, processes=2) for rank in (0, 1)]
-    assert [key for pair in zip(*shares, strict=True) for key in pair] == keys(start=start) == keys()[start:]
+    assert keys == [(2, position, 100 + row) for position, row in enumerate(draws[:count])]
 
 
 def drawn_images(
@@ -155,8 +137,8 @@ def drawn_images(
 ) -> torch.Tensor:
     rows = training_rows(index, TRAIN_FOLDS)
     crops = TrainingCrops(run, index, recipe(), hard=hard, seed=seed)
-    sampler = EpochSampler(rows, index["label"].to_numpy()[rows], 16, seed=7, epoch=epoch)  # independent of `seed`
-    return torch.cat([images for images, _, _ in DataLoader(crops, 4, sampler=sampler, num_workers=workers)])
+    keys = epoch_keys(rows, index["label"].to_numpy()[rows], 16, seed=7, epoch=epoch)  # independent of `seed`
+    return torch.cat([images for images, _, _ in DataLoader(crops, 4, sampler=keys, num_workers=workers)])
 
 
 def test_training_crops_are_equal_for_any_number_of_workers(run: Run, index: pd.DataFrame) -> None:
@@ -186,13 +168,13 @@ def test_hard_training_blacks_out_parts(run: Run, index: pd.DataFrame) -> None:
 
 
 def test_plain_crops_are_the_stored_crops_at_the_models_size(run: Run, index: pd.DataFrame) -> None:
-    rows = validation_rows(index, 0)
-    crops = PlainCrops(run, index, rows, recipe())
-    assert len(crops) == len(rows) == 8
+    chosen = index.iloc[validation_rows(index, 0)]
+    crops = PlainCrops(run, chosen, recipe())
+    assert len(crops) == len(chosen) == 8
     image, label, row = crops[3]
-    assert (row, label) == (rows[3], float(index["label"][rows[3]]))
+    assert (row, label) == (3, float(chosen["label"].iloc[3]))
     assert image.shape == (3, SIDE, SIDE) and image.dtype == torch.uint8
-    key = FaceKey(*index.loc[row, KEY_COLUMNS])
+    key = FaceKey(*chosen[KEY_COLUMNS].iloc[3])
     assert np.array_equal(image.permute(1, 2, 0).numpy(), run.read_image(run.crop_path(key)))
     larger = recipe().model_copy(update={"size": 96})
-    assert PlainCrops(run, index, validation_rows(index, 0), larger)[0].image.shape == (3, 96, 96)
+    assert PlainCrops(run, chosen, larger)[0].image.shape == (3, 96, 96)

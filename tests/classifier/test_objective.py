@@ -68,12 +68,9 @@ def learning_rates(settings: TrainSettings) -> list[float]:
     return rates
 
 
-def test_the_rate_falls_to_0_by_a_polynomial() -> None:
+def test_the_rate_falls_to_0_by_a_polynomial_after_the_warmup() -> None:
     expected = [0.01 * (1 - step / ITERATIONS) ** 0.9 for step in range(ITERATIONS + 1)]
     assert learning_rates(SETTINGS) == pytest.approx(expected, abs=1e-12)
-
-
-def test_warmup_rises_first() -> None:
     rates = learning_rates(SETTINGS.model_copy(update={"warmup_iterations": 4}))
     assert rates[:5] == pytest.approx([0.0025, 0.0043750, 0.00625, 0.008125, 0.01])
     assert rates[4:] == pytest.approx([0.01 * (1 - step / 6) ** 0.9 for step in range(7)], abs=1e-12)

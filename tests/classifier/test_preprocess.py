@@ -15,9 +15,10 @@ def smooth(height: int, width: int) -> np.ndarray:
     return np.stack([250 * rows, 250 * columns, 125 * (rows + columns)], axis=2).astype(np.uint8)
 
 
-def test_empty_crop_is_an_error() -> None:
+def test_no_pixels_and_no_images() -> None:
     with pytest.raises(ValueError, match="empty"):
         fit_to_square(np.zeros((0, 5, 3), np.uint8), RECIPE)
+    assert normalize(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), RECIPE, CPU).shape == (0, 3, 64, 64)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +62,6 @@ def test_from_square_of_a_map_without_resizing() -> None:
     assert np.array_equal(from_square(heat, 64, 64), heat)
     assert np.array_equal(from_square(heat, 64, 40), heat[:, 12:52])
     assert np.array_equal(from_square(heat, 31, 64), heat[16:47])
-
-
-def test_normalize_no_images() -> None:
-    assert normalize(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), RECIPE, CPU).shape == (0, 3, 64, 64)
 
 
 def test_normalize_with_the_means_of_imagenet() -> None:

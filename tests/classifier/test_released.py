@@ -71,12 +71,6 @@ def make_released(url: str, name: str = NAME) -> Released:
     return Released(name=name, sha256=hashlib.sha256(CONTENT).hexdigest(), size_bytes=len(CONTENT), url=url)
 
 
-def test_absent_folder(checkpoint: Released, tmp_path: Path) -> None:
-    assert verify(checkpoint, tmp_path / "absent") == "missing"
-    assert describe_state(checkpoint, tmp_path / "absent") == "missing"
-    assert not (tmp_path / "absent").exists()
-
-
 def test_table_is_that_of_the_release() -> None:
     assert len(RELEASED) == 7
     assert len({checkpoint.sha256 for checkpoint in RELEASED}) == 7
@@ -115,6 +109,8 @@ def test_choose() -> None:
 
 
 def test_a_complete_file_is_not_downloaded_again(checkpoint: Released, server: Server, tmp_path: Path) -> None:
+    states = verify(checkpoint, tmp_path / "cache"), describe_state(checkpoint, tmp_path / "cache")
+    assert states == ("missing", "missing") and not (tmp_path / "cache").exists()
     path = download(checkpoint, tmp_path / "cache")
     assert path == tmp_path / "cache" / NAME
     assert path.read_bytes() == CONTENT
@@ -163,7 +159,6 @@ def test_a_wrong_file_is_replaced(wrong: bytes, checkpoint: Released, tmp_path: 
     path = tmp_path / NAME
     path.write_bytes(wrong)
     assert verify(checkpoint, tmp_path) == "wrong"
-    assert path.read_bytes() == wrong
     assert describe_state(checkpoint, tmp_path) == (
         "present" if len(wrong) == len(CONTENT) else "wrong size: 100 bytes"
     )

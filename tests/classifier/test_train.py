@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -194,25 +195,20 @@ def test_a_validation_fold_of_one_class_gives_a_model_without_an_auc(run: Run) -
     assert table(folder, "history.csv")["AUC"].isna().all()
 
 
-def judged(run: Run, scores: np.ndarray, rows: pd.Series, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    monkeypatch.setattr(validate, "logits_of", lambda *_: np.log(scores / (1 - scores)))
-    model = create_model("test_efficientnet", pretrained=False)
-    return validate.judge(model, run, read_index(run)[rows], recipe(), torch.float32)
-
-
 def test_judge_measures_as_the_winner_did(shared_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = read_index(shared_run)
+    index, model = read_index(shared_run), create_model("test_efficientnet", pretrained=False)
+
+    def judged(scores: np.ndarray, rows: pd.Series) -> dict[str, float]:
+        monkeypatch.setattr(validate, "logits_of", lambda *_: np.log(scores / (1 - scores)))
+        return validate.judge(model, shared_run, index[rows], recipe(), torch.float32)
+
     rows = index["video_id"].isin(["r0", "f0", "r1"]) & index["frame_index"].isin([0, 10])  # r0 r0 f0 f0 r1 r1
-    measured = judged(shared_run, np.array([0.1, 0.3, 0.6, 0.8, 0.4, 0.9]), rows, monkeypatch)
+    measured = judged(np.array([0.1, 0.3, 0.6, 0.8, 0.4, 0.9]), rows)
     by_video = -math.log(0.7), -(math.log(0.8) + math.log(0.35)) / 2  # fake 0.7; real 0.2 and 0.65
     by_frame = -np.log([0.6, 0.8]).mean(), -np.log([0.9, 0.7, 0.6, 0.1]).mean()
     log_losses = {"log loss": sum(by_video) / 2, "frame log loss": sum(by_frame) / 2}
     assert measured == pytest.approx(log_losses | {"AUC": 1.0, "frame AUC": 6 / 8, "videos": 3.0})
-
-
-def test_judge_accepts_a_model_that_is_sure_and_wrong(shared_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = read_index(shared_run)["video_id"] == "r0"
-    measured = judged(shared_run, np.full(4, 1 - 1e-12), rows, monkeypatch)
+    measured = judged(np.full(4, 1 - 1e-12), index["video_id"] == "r0")  # sure and wrong
     assert measured["log loss"] == pytest.approx(-math.log(validate.LOG_LOSS_CLIP), rel=1e-3)
     assert math.isnan(measured["AUC"])
 
@@ -299,24 +295,20 @@ def test_a_loss_that_is_nan_stops_and_names_the_files(run: Run, monkeypatch: pyt
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
 
 
-@pytest.mark.parametrize(("validation", "test", "fold_count"), [(0, 0, 4), (0, 4, 4), (7, 1, 4), (0, 1, 2)])
-def test_missing_folds(validation: int, test: int, fold_count: int, run: Run) -> None:
-    run.write_table("folds.csv", run.read_table("folds.csv").assign(fold=lambda table: table["fold"] % fold_count))
-    with pytest.raises(ValueError, match="FOLD_COUNT"):
-        train.fit(run, changed(validation_fold=validation, test_fold=test))
-
-
-def test_a_batch_that_cannot_be_shared(shared_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_folds_and_a_batch_that_cannot_be_shared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = run.read_table("folds.csv")
+    for validation, test, fold_count in ((0, 0, 4), (0, 4, 4), (7, 1, 4), (0, 1, 2)):
+        run.write_table("folds.csv", folds.assign(fold=folds["fold"] % fold_count))
+        with pytest.raises(ValueError, match="FOLD_COUNT"):
+            train.fit(run, changed(validation_fold=validation, test_fold=test))
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ValueError, match="multiple"):
-        train.fit(shared_run, SETTINGS)
+        train.fit(run, SETTINGS)
 
 
 def test_out_of_memory_names_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill_memory(*args: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(train, "balanced_loss", fill_memory)
+    full = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
+    monkeypatch.setattr(train, "balanced_loss", full)
     with pytest.raises(RuntimeError, match="BATCH"):
         train.fit(run, SETTINGS)
 

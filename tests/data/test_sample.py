@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from dfdc_lib.data import sample
+from dfdc_lib.data.datasets import list_videos
 from dfdc_lib.data.sample import SCENES, is_of_sample, make_sample, true_mask_path
 from dfdc_lib.data.sample_camera import film_scene
 from dfdc_lib.data.video import read_info
+from dfdc_lib.records import FAKE, REAL
 
 SHORT_SECONDS = 0.08  # two frames
 FAKES = [(scene, forgery) for scene in SCENES for forgery in scene.forgeries]
@@ -57,16 +59,12 @@ def test_the_scenes_cover_sizes_rotation_and_faces() -> None:
 def test_the_folder_has_the_layout_of_dfdc(short: Path) -> None:
     parts = {f"dfdc_train_part_{part}" for part in range(4)}
     assert {path.name for path in short.iterdir()} == {*parts, "true_masks", "sample.json"}
-    expected: dict[str, dict] = {part: {} for part in parts}
-    for scene in SCENES:
-        expected[f"dfdc_train_part_{scene.part}"][f"{scene.name}.mp4"] = {"label": "REAL", "split": "train"}
-    for scene, forgery in FAKES:
-        entry = {"label": "FAKE", "split": "train", "original": f"{scene.name}.mp4"}
-        expected[f"dfdc_train_part_{scene.part}"][f"{scene.name}_{forgery.suffix}.mp4"] = entry
-    for part, entries in expected.items():
-        assert json.loads((short / part / "metadata.json").read_text()) == entries
-        assert {path.name for path in (short / part).glob("*.mp4")} == set(entries)
-        assert all(is_of_sample(short / part / name) for name in entries)
+    expected = {(scene.name, REAL, None, scene.part, "train") for scene in SCENES}
+    expected |= {(f"{scene.name}_{forgery.suffix}", FAKE, scene.name, scene.part, "train") for scene, forgery in FAKES}
+    videos = list_videos(short, "dfdc")
+    assert {(v.video_id, v.label, v.original_id, v.part, v.split) for v in videos} == expected
+    assert sum(len(json.loads(path.read_text())) for path in short.glob("*/metadata.json")) == len(videos) == 35
+    assert all(is_of_sample(video.path) for video in videos)
     assert not is_of_sample(short.parent / "other" / "part" / "plain.mp4")
     assert len(list((short / "true_masks").rglob("*.png"))) == 2 * len(FAKES)
 
@@ -109,10 +107,8 @@ def test_a_complete_sample_is_reused_and_another_is_replaced(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("true_masks/small_256x192_fake/00001.png", None),
-        ("dfdc_train_part_0/small_256x192.mp4", b"no video"),
-        ("dfdc_train_part_0/added.mp4", b"no video"),
-        ("sample.json", b"{"),
+        *[("true_masks/small_256x192_fake/00001.png", None), ("sample.json", b"{")],
+        *[(f"dfdc_train_part_0/{name}.mp4", b"no video") for name in ("small_256x192", "added")],
     ],
 )
 def test_a_changed_sample_is_restored(tmp_path: Path, name: str, content: bytes | None) -> None:

@@ -28,7 +28,7 @@ def test_halves_never_split_an_original(names: list[str]) -> None:
     assert groups[first].nunique() == (groups.nunique() + 1) // 2
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
 def test_temperature_is_recovered(temperature: float) -> None:
     labels, values = calibrated(40_000)
     fitted = calibration.fit_temperature(labels, expit(logit(values) / temperature), 1e-9)

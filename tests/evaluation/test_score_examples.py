@@ -53,10 +53,7 @@ def test_extreme_faces_are_the_highest_then_the_lowest_of_each_video(scores: pd.
     assert score_examples.extreme_faces(scores.iloc[:0], 2)["caption"].tolist() == []
     chosen = score_examples.extreme_faces(scores, 2)
     assert chosen["score"].tolist() == [0.90, 0.60, 0.10, 0.05]
-    for caption, words in zip(
-        chosen["caption"].iloc[[0, 3]], (("plain_fake", "fake"), ("two_faces", "real")), strict=True
-    ):
-        assert all(word in caption for word in words)
+    assert chosen["caption"].str.split(", ").str[-1].tolist() == ["fake", "real", "fake", "real"]
     assert len(score_examples.extreme_faces(scores, 10)) == 6  # every video's highest and lowest, each once
     assert len(score_examples.extreme_faces(scores.iloc[:1], 10)) == 1
     assert "unknown" in score_examples.extreme_faces(scores.assign(label=None), 1)["caption"].iloc[0]

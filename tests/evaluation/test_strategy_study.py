@@ -57,11 +57,8 @@ def test_simulated_scores_join_few_videos(table: ScoreTable, rows: slice, titles
     assert [study.table.title for study in studies] == titles
     for study in studies:
         texts = strategy_study.metric_table(study.result)
-        values = bootstrap.intervals(study.result)
-        assert (
-            texts.loc["median", "EER"]
-            == bootstrap.interval_texts(values.query("name=='median' & metric=='EER'")).item()
-        )
+        row = bootstrap.intervals(study.result).query("name == 'median' and metric == 'EER'")
+        assert texts.loc["median", "EER"] == bootstrap.interval_texts(row).item()
         numbers = strategy_study.summary(study.table, study.result)
         prefix = f"{simulate.TITLE}: " if study.table.title == simulate.TITLE else ""
         assert numbers[f"{prefix}AUC, mean"].startswith(texts.loc["mean", "AUC"])

@@ -9,10 +9,8 @@ from dfdc_lib.run_folder import Run, open_run
 
 
 def card(run: str, train_folds: tuple[int, ...], validation_fold: int | None) -> ModelCard:
-    recipe = Recipe(size=64)
-    return ModelCard(
-        name="m", encoder="resnet18", recipe=recipe, run=run, train_folds=train_folds, validation_fold=validation_fold
-    )
+    folds = {"train_folds": train_folds, "validation_fold": validation_fold}
+    return ModelCard(name="m", encoder="resnet18", recipe=Recipe(size=64), run=run, **folds)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ def ffpp_paths(folder: Path, original: str, method: str, fake: str) -> tuple[Pat
 
 
 def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
+    assert one.shape == other.shape
     return float(np.abs(one.astype(int) - other).mean())
 
 
@@ -75,8 +76,7 @@ def test_real_fakes_of_another_size_are_centre_crops(test_videos, original, fake
 @pytest.mark.parametrize(
     ("alignment", "box"),
     [
-        (IDENTITY, (100.0, 80.0, 180.0, 200.0)),
-        (Alignment(offset_x=-11), (89.0, 80.0, 169.0, 200.0)),
+        *[(IDENTITY, (100.0, 80.0, 180.0, 200.0)), (Alignment(offset_x=-11), (89.0, 80.0, 169.0, 200.0))],
         (Alignment(0.5, 0.5), (50.0, 40.0, 90.0, 100.0)),
         (Alignment(2, 1.5, -8, 4), (192.0, 124.0, 352.0, 304.0)),
     ],
@@ -101,7 +101,6 @@ def test_the_patch_of_an_unscaled_fake_is_its_crop(fake, box):
 def test_the_patch_of_a_scaled_fake_has_the_fakes_size_and_content(scale):
     fake = scaled(int(400 * scale), int(300 * scale))
     fake_area, patch = areas_and_patch(SCENE, fake, BOX)
-    assert patch.shape == cut(fake, fake_area).shape
     assert mean_difference(patch, cut(fake, fake_area)) < 3
 
 

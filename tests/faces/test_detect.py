@@ -20,13 +20,6 @@ BLACK = np.zeros_like(PORTRAIT)
 PARITY_PIXELS = 0.05  # 0.005 measured: what rounding to hundredths of a pixel costs
 FFPP_ORIGINAL = "ffpp/original_sequences/youtube/c23/videos/720.mp4"
 
-# Real frames: file, frames, how many faces each shows.
-REAL_FRAMES = [
-    (FFPP_ORIGINAL, range(0, 80, 10), [1] * 8),
-    ("odd/many_people.mp4", range(0, 400, 100), [1, 2, 2, 2]),  # halved before detection
-    ("odd/small_176x144.mp4", (0, 60), [1, 1]),  # doubled before detection
-]
-
 
 def find_faces(images: list[np.ndarray], device: str = "cpu", **settings: Any) -> list[tuple[Face, ...]]:
     return load_detector(DetectorSettings(**settings), device).find_faces(images)
@@ -53,8 +46,7 @@ def write_video(path: Path, images: list[np.ndarray]) -> Path:
 )
 def test_detector_scale_goes_by_the_wider_side(wider, scale):
     narrower = min(wider, 200)
-    assert detector_scale(height=narrower, width=wider) == scale
-    assert detector_scale(height=wider, width=narrower) == scale
+    assert detector_scale(height=narrower, width=wider) == detector_scale(height=wider, width=narrower) == scale
     assert detector_scale(height=narrower, width=wider, resize="half") == 0.5  # the winner's
 
 
@@ -99,8 +91,7 @@ def test_the_portrait_has_one_face_with_landmarks_in_order():
     x0, y0, x1, y1 = face.box
     assert all(x0 < x < x1 and y0 < y < y1 for x, y in face.landmarks)
     left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
-    assert left_eye[0] < nose[0] < right_eye[0]
-    assert left_mouth[0] < right_mouth[0]
+    assert left_eye[0] < nose[0] < right_eye[0] and left_mouth[0] < right_mouth[0]
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
 
 
@@ -161,7 +152,14 @@ def assert_same_faces(faces: tuple[Face, ...], expected: tuple[Face, ...], pixel
         assert face.confidence == pytest.approx(reference.confidence, abs=1e-4)
 
 
-@pytest.mark.parametrize(("name", "frame_indices", "face_counts"), REAL_FRAMES)
+@pytest.mark.parametrize(
+    ("name", "frame_indices", "face_counts"),
+    [
+        (FFPP_ORIGINAL, range(0, 80, 10), [1] * 8),
+        ("odd/many_people.mp4", range(0, 400, 100), [1, 2, 2, 2]),  # halved before detection
+        ("odd/small_176x144.mp4", (0, 60), [1, 1]),  # doubled before detection
+    ],
+)
 def test_batched_faces_equal_facenet_pytorch_frame_by_frame(test_videos, name, frame_indices, face_counts):
     images = real_frames(test_videos, name, frame_indices)
     batch = find_faces(images)
@@ -180,9 +178,8 @@ def test_a_gpu_finds_the_faces_of_the_cpu(test_videos):
 
 def test_a_video_is_searched_at_its_stride(test_videos):
     faces = detect(test_videos / "clips" / "book.mkv", frame_stride=20)
-    times = [0.033, 0.7, 1.367, 2.033, 2.7, 3.367]  # the file starts at 0.033
     assert [frame.frame_index for frame in faces.frames] == [0, 20, 40, 60, 80, 100]
-    assert [frame.time_seconds for frame in faces.frames] == times
+    assert [frame.time_seconds for frame in faces.frames] == [0.033, 0.7, 1.367, 2.033, 2.7, 3.367]  # starts at 0.033
     assert [len(frame.faces) for frame in faces.frames] == [1] * 6
     assert (faces.video_id, faces.height, faces.width, faces.fps) == ("v", 480, 640, 30)
     assert (faces.frame_count, faces.missing_frame_count) == (109, 0)

@@ -16,9 +16,8 @@ from dfdc_lib.data.video_stage import find_videos
 from dfdc_lib.faces import examples
 from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.detect_stage import detect_faces
-from dfdc_lib.faces.examples import KEY_COLUMNS
 from dfdc_lib.faces.mask_stage import make_masks
-from dfdc_lib.records import DetectorSettings, FaceKey, Video
+from dfdc_lib.records import KEY_COLUMNS, DetectorSettings, FaceKey, Video
 from dfdc_lib.run_folder import Run, open_run
 
 NAMES = ("two_faces", "two_faces_fake_one_face", "plain", "plain_fake")  # of part 0; "two_faces" shows two people
@@ -45,8 +44,7 @@ def run(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.mark.parametrize(
     ("rows", "most", "expected"),
     [
-        ([], 3, []),
-        ([("a", 0, 0.5)], 3, [("a", 0, 0)]),  # both the strongest and the weakest
+        *[([], 3, []), ([("a", 0, 0.5)], 3, [("a", 0, 0)])],  # the second is both the strongest and the weakest
         ([("a", 0, 0.5), ("a", 10, 0.1), ("b", 0, 0.3)], 1, [("a", 0, 0), ("a", 10, 0)]),
         ([("a", 0, 0.1), ("b", 0, 0.2), ("c", 0, 0.3), ("d", 0, 0.4)], 1, [("d", 0, 0), ("a", 0, 0)]),
         ([("a", 0, 0.1), ("b", 0, 0.2), ("007", 0, 0.4)], 2, [("007", 0, 0), ("b", 0, 0), ("a", 0, 0)]),

@@ -104,16 +104,10 @@ def test_real_pairs_as_scikit_image(test_videos, method):
         assert face.mean() > 2 * border.mean()
 
 
-@pytest.mark.parametrize(
-    ("similarity", "expected"),
-    [
-        *[(1, 0), (0.999, 0), (0.99, 3), (0.5, 128), (0.002, 254)],
-        *[(0.001, 255), (0, 255), (-0.001, 255), (-0.5, 255), (-1, 255)],
-    ],
-)
-def test_mask_is_one_minus_similarity_clamped(similarity, expected):
-    mask = masks.mask_of(np.full((2, 3), similarity, np.float32))
-    assert mask.dtype == np.uint8 and (mask == expected).all()
+def test_mask_is_one_minus_similarity_clamped():
+    similarity = np.array([[1, 0.999, 0.99, 0.5, 0.002, 0.001, 0, -0.001, -0.5, -1]], np.float32)
+    mask = masks.mask_of(similarity)
+    assert mask.dtype == np.uint8 and mask.tolist() == [[0, 0, 3, 128, 254, 255, 255, 255, 255, 255]]
 
 
 def test_an_inverted_image_is_white_where_the_winners_cast_wraps_to_black():

@@ -31,7 +31,7 @@ def test_one_colour_has_no_detail(shape: tuple[int, int], level: int) -> None:
 
 
 def test_sharpness_of_a_checkerboard() -> None:
-    """Four neighbours of the other colour: the Laplacian is plus or minus 4 · 255 everywhere."""
+    # Every pixel has four neighbours of the other colour, so the Laplacian is plus or minus 4 * 255.
     assert quality.sharpness(checkerboard(SHARPNESS_SIDE)) == pytest.approx((4 * 255) ** 2)
 
 

@@ -18,6 +18,7 @@ from dfdc_lib.data.video_stage import find_videos
 from dfdc_lib.faces import crop_stage
 from dfdc_lib.faces.box_source import boxes_source
 from dfdc_lib.faces.crop_stage import crop_faces
+from dfdc_lib.faces.crops import key_of
 from dfdc_lib.faces.detect_stage import detect_faces
 from dfdc_lib.faces.mask_stage import make_masks
 from dfdc_lib.records import DetectorSettings, FaceKey, Outcome, Video, VideoInfo
@@ -169,10 +170,9 @@ def test_every_fake_has_masks_of_its_crops_size(whole: Whole) -> None:
     for fake, original in FAKES.items():
         record, crops = run.read_masks(fake), run.read_crops(fake).crops
         assert (record.original_id, record.crops_left_out, len(record.masks)) == (original, 0, len(crops))
-        crop = crops[0]
-        mask = run.read_image(run.mask_path(FaceKey(fake, crop.frame_index, crop.face_index)))
-        assert mask.shape == (crop.area[3] - crop.area[1], crop.area[2] - crop.area[0])
-        assert mask.max() > 128
+        x0, y0, x1, y1 = crops[0].area
+        mask = run.read_image(run.mask_path(key_of(crops[0])))
+        assert mask.shape == (y1 - y0, x1 - x0) and mask.max() > 128
 
 
 @pytest.mark.slow
@@ -306,10 +306,8 @@ def test_changed_code_reaches_finished_videos(copy: Run, monkeypatch: pytest.Mon
     ("stage", "finished", "number"),
     [
         (partial(detect_faces, settings=STRIDE), [], "00"),
-        (crop_faces, [], "00"),
-        (crop_faces, ["00_videos"], "01"),
-        (make_masks, [], "00"),
-        (make_masks, ["00_videos", "01_detect_faces"], "02"),
+        *[(crop_faces, [], "00"), (crop_faces, ["00_videos"], "01")],
+        *[(make_masks, [], "00"), (make_masks, ["00_videos", "01_detect_faces"], "02")],
         (partial(make_folds, scheme="leak-free", fold_count=2), [], "00"),
     ],
 )

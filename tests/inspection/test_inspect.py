@@ -236,9 +236,9 @@ def test_unreadable_file_is_refused_before_anything_is_scored(
     run = open_run(tmp_path / "run")
     with pytest.raises(error, match=name):
         examine(run, *((fake, tmp_path / name) if as_original else (tmp_path / name,)))
+    assert names(run.root) == []
     with pytest.raises(FileNotFoundError, match="model"):
         examine(run, fake)
-    assert names(run.root) == []
 
 
 # Parts
@@ -253,13 +253,12 @@ def test_unreadable_file_is_refused_before_anything_is_scored(
         ([CALIBRATION.model_copy(update={"temperature": 0.05})], 1, "fake", 41 / 42),  # 40 videos prove no certainty
     ],
 )
-def test_calibrated_probability(calibrations: list, people: int, answer: str, expected: float | None) -> None:
+def test_calibrated_probability(
+    calibrations: list, people: int, answer: str, expected: float | None, examined: tuple[Run, Inspection]
+) -> None:
     cards = [ModelCard(name="m", encoder="resnet18", recipe=Recipe(size=64), calibration=each) for each in calibrations]
-    rows = pd.DataFrame({"track": np.repeat(range(people), 8), "frame_index": list(range(8)) * people})
-    box = {"box_x0": 0.0, "box_y0": 0.0, "box_x1": 90.0, "box_y1": 90.0}
-    score = 81 / 82  # odds of 81; temperature 2 gives odds of 9
-    faces = rows.assign(time_seconds=rows["frame_index"] / 25, score=score, sharpness=99.0, turn=0.0, models=1, **box)
-    probability = inspect.calibrated_probability(cards, verdict.describe_people(faces), answer)
+    person = examined[1].people[0].model_copy(update={"mean": 81 / 82})  # odds of 81; temperature 2 gives odds of 9
+    probability = inspect.calibrated_probability(cards, [person] * people, answer)
     assert probability == (expected if expected is None else pytest.approx(expected))
 
 

@@ -44,7 +44,6 @@ def table(*boxes: tuple[int, tuple]) -> pd.DataFrame:
         (textured(400, 480)[::2, ::2], textured(400, 480)),  # the fake is half as large
         (textured(200, 280)[:, 20:260], textured(200, 280)),  # the fake is the centre of the original
     ],
-    ids=["one size", "scaled", "centred"],
 )
 def test_masks_compare_the_same_part_of_frames_of_other_sizes(
     fake: np.ndarray, original: np.ndarray, tmp_path: Path

@@ -21,10 +21,8 @@ def make_run(
 ) -> Path:
     """Make a run folder with run.json, metrics and, unless `wrong_by` is 0, scores that are off by that much."""
     run = open_run(folder)
-    entries = {
-        name: {"title": name, "status": "done", "parameters": {"RUN": str(folder)} | values}
-        for name, values in stages.items()
-    }
+    done = {"title": "", "status": "done"}
+    entries = {name: done | {"parameters": {"RUN": str(folder)} | values} for name, values in stages.items()}
     about = {"kit_version": "0.1.0", "commit": "abc", "data": "videos", "kind": "auto", "command": "dfdc run"}
     run.write_json(folder / "run.json", about | {"versions": {"torch": torch}, "stages": entries})
     for stage, values in metrics.items():

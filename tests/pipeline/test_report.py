@@ -240,25 +240,12 @@ def test_videos_without_a_status_are_reported(run: Run):
     assert "3 of 4 videos" in Page(write_report(run, STAGES)).text
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "videos 4 1 real · 2 fake · 1 unlabelled videos.csv",
-        "done 1 of 3 1 failed",
-        "failures 1 ",
-        "2 min 05 s",  # of the run
-        "faces 12,345 mean confidence 0.988 ",
-        "nothing – metrics/01_detect_faces.json",
-        "1 min 01 s",  # of notebook 01
-        "02_crop_faces not run",
-        "0.1.0 · commit abc123 torch 2.13.0",
-        "MARGIN 0.2",
-        "DATA (empty)",
-        "22 November 2026, 10:00 UTC",
-    ],
-)
-def test_summary(text: str, pages: dict[str, Page]):
-    assert text in pages["index"].text
+def test_summary(pages: dict[str, Page]):
+    about = ["0.1.0", "commit abc123", "torch 2.13.0", "MARGIN 0.2", "DATA (empty)", "22 November 2026, 10:00 UTC"]
+    counts = ["videos 4", "1 real", "2 fake", "1 unlabelled", "done 1 of 3", "1 failed", "failures 1 "]
+    metrics = ["faces 12,345", "mean confidence 0.988", "nothing –", "metrics/01_detect_faces.json"]
+    stages = ["2 min 05 s", "1 min 01 s", "02_crop_faces not run"]  # the run, notebooks 01 and 02
+    assert [text for text in about + counts + metrics + stages if text not in pages["index"].text] == []
 
 
 def test_a_failed_stage_shows_its_error(run: Run, pages: dict[str, Page]):
@@ -293,7 +280,7 @@ def test_outputs(pages: dict[str, Page]):
     png, jpeg = "data:image/png;base64," + PIXEL, "data:image/jpeg;base64," + JPEG_PIXEL.replace("\n", "")
     assert page.values("img", "src") == [png, png, jpeg, jpeg]  # two of them replace widgets
     described = [f"Output of {source}" for source in ("plot.faces(crops)", "viewer", "photograph", "sheet")]
-    # The first two pictures are on another site, so they are not loaded. nbconvert describes the first.
+    # The first two pictures are on another site, so they are not loaded.
     assert page.values("img", "alt")[1:] == ["far", *described]
     assert "VBox" not in page.html
     assert page.html.count("open this notebook in JupyterLab") == 1
@@ -303,11 +290,10 @@ def test_outputs(pages: dict[str, Page]):
 
 def test_progress_bars(pages: dict[str, Page]):
     """Finished bars disappear; unfinished ones show their last state; prints between their pieces stay together."""
-    html = pages["01_detect_faces"].html
-    assert "crops:" not in html
-    assert "<pre>one\ntwo</pre>" in html
-    assert "masks:   0%" not in html
-    assert "masks:  50%" in html
+    text = pages["01_detect_faces"].text
+    assert "crops:" not in text
+    assert "one two" in text
+    assert re.findall(r"masks: +\d+%", text) == ["masks: 50%"]
 
 
 def test_only_the_parameters_are_unfolded(pages: dict[str, Page]):

@@ -110,12 +110,8 @@ def test_faces_per_frame_counts_frames_and_shows_when() -> None:
     assert grid[1, [10, 140]].tolist() == [1, 3]
     assert grid.mask[1, 160:].all()  # b ends after 0.8 s
     assert texts(strips.get_yticklabels()) == ["a", "b"]
-
-
-def test_faces_per_frame_never_hides_a_frame_without_a_face() -> None:
-    counts = [1] * 1234 + [0] + [1] * 1765
-    grid = plot_data.faces_per_frame(faces_of(a=counts)).axes[1].images[0].get_array()
-    assert (grid == 0).sum() == 1
+    long = plot_data.faces_per_frame(faces_of(a=[1] * 1234 + [0] + [1] * 1765))
+    assert (long.axes[1].images[0].get_array() == 0).sum() == 1  # a single frame without a face is visible
 
 
 def test_box_sizes_uses_the_longer_side() -> None:

@@ -63,7 +63,6 @@ def people_shown(figure: Figure) -> list[str]:
     return [panel.get_title(loc="left").split(":")[0] for panel in panels(figure)]
 
 
-# People over time
 def test_one_person_over_time() -> None:
     table = faces(1)
     figure = people_figure(table, THUMBNAILS)
@@ -97,7 +96,7 @@ def test_people_seen_at_other_times_share_one_time_axis() -> None:
 
 def test_people_in_few_frames_have_no_panel() -> None:
     figure = people_figure(pd.concat([faces(1), faces(3, frames=7).query("track > 0")]))
-    assert "1 of 3" in figure.get_suptitle() and people_shown(figure) == ["person 0"]
+    assert people_shown(figure) == ["person 0"]
 
 
 def test_single_face_that_cannot_be_judged() -> None:
@@ -107,7 +106,6 @@ def test_single_face_that_cannot_be_judged() -> None:
     assert "cannot be judged" in panel.get_title(loc="left")
 
 
-# Evidence
 def test_evidence_is_frame_crop_and_heat_map() -> None:
     rows = faces(1).iloc[[0, 4]]
     figure = plot_inspection.evidence(rows, [(PORTRAIT, CROP, heat()), (PORTRAIT, CROP, np.zeros(CROP.shape[:2]))])
@@ -117,13 +115,10 @@ def test_evidence_is_frame_crop_and_heat_map() -> None:
     assert all(part in figure.axes[0].get_title() for part in ("frame 0", "0.00 s", "0.62"))
     assert all(part in figure.axes[3].get_title() for part in ("frame 40", "1.60 s", "0.30"))
 
-
-def test_large_frame_is_shrunk() -> None:
-    figure = plot_inspection.evidence(faces(1).iloc[:1], [(np.zeros((1080, 1920, 3), np.uint8), CROP, heat())])
-    assert figure.axes[0].images[0].get_array().shape == (619, 1100, 3)
+    large = plot_inspection.evidence(rows[:1], [(np.zeros((1080, 1920, 3), np.uint8), CROP, heat())])
+    assert large.axes[0].images[0].get_array().shape == (619, 1100, 3)
 
 
-# Changed versions
 def test_changed_versions() -> None:
     versions = (trial("64 frames", 0.7), trial("H.264, CRF 40", 0.3, flips=True), trial("blurred", None))
     [panel] = plot_inspection.trials(inspection(faces(1).assign(score=0.7), versions)).axes
@@ -142,12 +137,6 @@ def test_changed_versions() -> None:
     assert panel.get_ylim()[0] > panel.get_ylim()[1]  # the first on top
 
 
-def test_changed_versions_without_any_face() -> None:
-    figure = plot_inspection.trials(inspection(faces(1), (trial("blurred", None), trial("noisy", None))))
-    assert len(figure.axes[0].texts) == 2 and style.png(figure)
-
-
-# Masks over time
 @pytest.mark.parametrize("people", [1, 2, 7])
 def test_masks_over_time(people: int) -> None:
     table = faces(people).assign(changed_share=0.25)
@@ -165,7 +154,6 @@ def test_person_seen_most_often_comes_first() -> None:
     assert [axis.get_ylabel() for axis in plot_inspection.masks_over_time(table).axes] == ["person 1", "person 0"]
 
 
-# All figures
 def test_figures_of_nothing() -> None:
     table = faces(1)
     for figure in (
@@ -183,6 +171,7 @@ def test_text_is_large_enough_and_nothing_warns() -> None:
         people_figure(table, THUMBNAILS),
         plot_inspection.evidence(table.iloc[:2], [(tall, CROP, heat())] * 2),
         plot_inspection.trials(record),
+        plot_inspection.trials(inspection(table, (trial("blurred", None), trial("noisy", None)))),
         plot_inspection.masks_over_time(table.assign(changed_share=0.1)),
     ]
     with warnings.catch_warnings():

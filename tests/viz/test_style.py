@@ -12,39 +12,26 @@ from nbconvert import HTMLExporter
 from dfdc_lib.viz import style
 
 
-def test_in_words_states_the_reason() -> None:
-    figure = style.in_words("videos", "no videos")
-    assert figure.get_suptitle() == "videos"
-    assert "no videos" in figure.axes[0].texts[0].get_text()
-    assert not figure.axes[0].axison
-
-
-def test_label_name() -> None:
-    assert {style.label_name(label) for label in (0, 0.0)} == {"real"}
-    assert {style.label_name(label) for label in (1, np.int64(1), 1.0)} == {"fake"}
-    assert {style.label_name(label) for label in (None, float("nan"), pd.NA)} == {"unknown"}
-
-
-def test_shorten_removes_the_middle() -> None:
-    assert style.shorten("", 5) == ""
-    assert style.shorten("abcde", 5) == "abcde"
-    assert style.shorten("abcdefgh", 5) == "ab…gh"
-    assert style.shorten("abcdefgh", 6) == "abc…gh"
-
-
-def test_text_shortens_every_line_and_escapes_formulas() -> None:
-    names = {"": "", "abcdefghi": "abc…ghi", "abcdefghi\nframe 3": "abc…ghi\nframe 3", "a$b$c": r"a\$b\$c", 12: "12"}
-    for name, short in names.items():
-        assert style.text(name, 7) == style.text(name, 1) == short  # never shorter than seven characters
-
-
-def test_counted_and_first_of() -> None:
-    assert style.counted("", 0, 0) == "n = 0"
-    assert style.counted("videos", 4, 4) == "videos (n = 4)"
-    assert style.counted("videos", 48, 1500) == "videos (first 48 of 1,500)"
-    assert style.counted("", 2, 2, "pairs") == "n = 2 pairs"
-    assert style.first_of("rows", 12, 12) == ""
-    assert style.first_of("rows", 1300, 12) == ", first 12 of 1,300 rows"
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        *[(style.label_name(label), "real") for label in (0, 0.0)],
+        *[(style.label_name(label), "fake") for label in (1, np.int64(1), 1.0)],
+        *[(style.label_name(label), "unknown") for label in (None, float("nan"), pd.NA)],
+        *[(style.shorten("abcdefgh"[:length], 5), text) for length, text in ((0, ""), (5, "abcde"), (8, "ab…gh"))],
+        (style.shorten("abcdefgh", 6), "abc…gh"),
+        *[(style.text("abcdefghi\nframe 3", length), "abc…ghi\nframe 3") for length in (1, 7)],  # at least seven
+        (style.text("a$b$c", 7), r"a\$b\$c"),
+        (style.text(12, 7), "12"),
+        (style.counted("", 0, 0), "n = 0"),
+        (style.counted("videos", 48, 1500), "videos (first 48 of 1,500)"),
+        (style.counted("", 2, 2, "pairs"), "n = 2 pairs"),
+        (style.first_of("rows", 12, 12), ""),
+        (style.first_of("rows", 1300, 12), ", first 12 of 1,300 rows"),
+    ],
+)
+def test_texts(returned: str, expected: str) -> None:
+    assert returned == expected
 
 
 def test_require_columns_names_the_missing_ones() -> None:

@@ -100,8 +100,7 @@ def test_a_list_of_videos(make_files):
 @pytest.mark.parametrize(
     ("names", "left_out"),
     [
-        ([], []),
-        (["a.mp4", "B.MOV"], []),
+        *[([], []), (["a.mp4", "B.MOV"], [])],
         (["a.mp4", "notes.txt", "sub/b.jpg", "mp4"], ["mp4", "notes.txt", "sub/b.jpg"]),
         (["metadata.json", "part/metadata.json", "List_of_testing_videos.txt", "labels.csv", "sample.json"], []),
         ([".DS_Store", ".git/config", "true_masks/a/00000.png", "part/true_masks/a.png"], []),

@@ -51,8 +51,7 @@ def test_absent_and_unnamed_files(tmp_path):
 
 def test_a_test_set_has_no_labels(tmp_path):
     make_part(tmp_path, {"a.mp4": {}, "b.mp4": {"label": None, "original": None, "split": None}})
-    videos = [(v.video_id, v.label, v.original_id, v.split) for v in list_videos(tmp_path)]
-    assert videos == [("a", None, None, ""), ("b", None, None, "")]
+    assert list_videos(tmp_path) == [Video(video_id=n, path=tmp_path / f"{n}.mp4", identities=(n,)) for n in "ab"]
 
 
 @pytest.mark.parametrize(

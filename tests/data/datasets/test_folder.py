@@ -8,8 +8,7 @@ from dfdc_lib.data.datasets import list_videos
 @pytest.mark.parametrize(
     ("names", "ids"),
     [
-        (["a.mp4"], ["a"]),
-        (["b.mov", "A.MP4", "sub/deep/a.mkv"], ["A", "b", "sub-deep-a"]),
+        *[(["a.mp4"], ["a"]), (["b.mov", "A.MP4", "sub/deep/a.mkv"], ["A", "b", "sub-deep-a"])],
         (["a.mp4", "a.mov", "b.mp4"], ["a.mov", "a.mp4", "b"]),
         (["a.b.mp4", "what is this?.mp4"], ["a.b", "what is this_"]),
         (["a.mp4", ".hidden.mp4", ".cache/b.mp4", "true_masks/c.mp4", "notes.txt"], ["a"]),

@@ -36,9 +36,8 @@ def test_lists(name, content, files, folder):
 @pytest.mark.parametrize(
     ("name", "content", "error", "keyword"),
     [
-        ("l.txt", "\n \n", ValueError, "no video"),
+        *[("l.txt", "\n \n", ValueError, "no video"), ("l.csv", "path\n", ValueError, "no video")],
         ("l.csv", "", ValueError, "an empty file"),
-        ("l.csv", "path\n", ValueError, "no video"),
         ("l.csv", "name,label\na.mp4,1\n", ValueError, "name, label"),
         ("l.txt", "a.mp4\nb.mov\n./a.mp4\n", ValueError, "lines 1 and 3"),
         ("l.csv", "path\na.mp4\nno.mp4\n", FileNotFoundError, r"1 of 2 .*'no.mp4' \(line 3\)"),
