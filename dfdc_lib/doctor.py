@@ -41,10 +41,9 @@ def read_lock(lock: Path) -> dict[str, set[str]]:
 
 
 def _check_python() -> Finding:
-    text = f"{platform.python_version()} at {sys.executable}"
-    if sys.version_info < MIN_PYTHON:
-        return Finding("Python", False, f"{text}: install Python {'.'.join(map(str, MIN_PYTHON))} or newer")
-    return Finding("Python", True, text)
+    ok = sys.version_info >= MIN_PYTHON
+    remedy = "" if ok else f": install Python {'.'.join(map(str, MIN_PYTHON))} or newer"
+    return Finding("Python", ok, f"{platform.python_version()} at {sys.executable}{remedy}")
 
 
 def _check_packages(lock: Path) -> Finding:
@@ -87,9 +86,8 @@ def _check_ffmpeg() -> Finding:
         return Finding("FFmpeg", False, f"PyAV cannot be imported ({error}): {SETUP}")
     versions = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
     text = ", ".join(f"{name} {versions[name]}" for name in versions if "codec" in name or "format" in name)
-    if not {"h264", "libx264"} <= av.codecs_available:
-        return Finding("FFmpeg", False, f"{text}, without H.264: {SETUP}")
-    return Finding("FFmpeg", True, f"{text}, with H.264")
+    ok = {"h264", "libx264"} <= av.codecs_available
+    return Finding("FFmpeg", ok, f"{text}, with H.264" if ok else f"{text}, without H.264: {SETUP}")
 
 
 def _check_kernel() -> Finding:

@@ -57,11 +57,6 @@ def atomic_path(path: Path, folder: Path | None = None) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def file_lock(path: Path, *, blocking: bool = True) -> FileLock:
-    """Return a lock held by one process at a time; the system releases it when that process ends."""
-    return FileLock(path, blocking=blocking)
-
-
 @dataclass(frozen=True)
 class Run:
     """One run folder; see `open_run`."""
@@ -222,7 +217,7 @@ class Run:
     def lock(self, name: str, owner: str) -> Iterator[None]:
         """Hold a lock of this run folder; the system releases it when the process ends."""
         try:
-            with file_lock(self.root / f".{name}.lock", blocking=False):
+            with FileLock(self.root / f".{name}.lock", blocking=False):
                 yield
         except Timeout:
             message = f"{owner}: another process works in {self.root}; wait, or choose another run folder"

@@ -29,23 +29,15 @@ from dfdc_lib.pipeline.stage_table import INSPECT, NOTEBOOKS, STAGES
 pytestmark = [pytest.mark.browser, pytest.mark.notebooks, pytest.mark.slow]
 
 # Notebook -> the slider to move.
-SLIDERS = {
-    "03_ssim_masks": "frame",
-    "05_augmentation_preview": "draw",
-    "07_predict": "frame",
-    "11_inspect_video": "frame",
-}
+SLIDERS = {"05_augmentation_preview": "draw"}
+SLIDERS |= dict.fromkeys(("03_ssim_masks", "07_predict", "11_inspect_video"), "frame")
 VIDEO = "dfdc_train_part_0/small_256x192_fake.mp4"  # of the sample, for notebook 11
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "outputs" / "test_screenshots"
 SETTINGS = {  # of JupyterLab: no pop-ups, and all cells on the page
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-LAB_FOLDERS = {
-    "JUPYTER_CONFIG_DIR": "config",
-    "JUPYTERLAB_SETTINGS_DIR": "settings",
-    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-}
+LAB_FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
 LAB_SECONDS, CELLS_SECONDS, MOVE_SECONDS = 60, 180, 20  # time limits on a busy machine
 DESKTOP, PHONE = {"width": 1280, "height": 1000}, {"width": 400, "height": 800}
 ERROR_OUTPUT = '[data-mime-type="application/vnd.jupyter.error"]'
@@ -79,11 +71,11 @@ def lab(
     for name in SLIDERS:
         copy_notebook(name, root, finished, sample_root / VIDEO)
     for name, settings in SETTINGS.items():
-        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path = home / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(settings))
     environment = {name: value for name, value in os.environ.items() if name != "DFDC_HEADLESS"}
-    environment |= {name: str(home / folder) for name, folder in LAB_FOLDERS.items()}
+    environment |= {name: str(home / name) for name in LAB_FOLDERS}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -129,7 +121,6 @@ def wait_for_server(url: str, process: subprocess.Popen, log: Path) -> None:
     pytest.fail(f"JupyterLab does not answer on {url}:\n{log.read_text()[-2000:]}")
 
 
-# The notebooks --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("name", "slider"), SLIDERS.items())
 def test_a_notebook_runs_and_its_slider_moves(name: str, slider: str, lab: str, chromium: Browser) -> None:
     page = chromium.new_page(viewport=DESKTOP)
@@ -183,22 +174,17 @@ def screenshot(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
-# The report -----------------------------------------------------------------------------------------------------------
 def test_the_report_works_offline(chromium: Browser, finished: Path) -> None:
     pages = sorted((finished / "report").glob("*.html"))
     assert [path.stem for path in pages] == [*(stage.name for stage in STAGES), "index"]
     problems, pictures = open_offline(chromium, {f"report_{path.stem}": path for path in pages})
-    assert problems == []
-    assert pictures >= 10
+    assert problems == [] and pictures >= 10
 
 
 def open_offline(chromium: Browser, pages: Mapping[str, Path]) -> tuple[list[str], int]:
-    """Open pages from disk without a network, and save screenshots.
+    """Open pages (screenshot -> path) without a network, save screenshots, and return problems and number of pictures.
 
-    Args:
-        pages: name of the screenshot -> page.
-    Returns:
-        Problems (console messages, script errors, requests to a network, missing pictures) and the number of pictures.
+    Problems are console messages, script errors, requests to a network and missing pictures.
     """
     context = chromium.new_context(offline=True, viewport=DESKTOP)
     problems: list[str] = []
@@ -259,12 +245,10 @@ def test_a_tap_enlarges_a_picture(chromium: Browser, finished: Path) -> None:
         picture.tap(position={"x": 50, "y": 20})
         widths.append(picture.evaluate("image => image.clientWidth"))
         assert_fits(page)
-    assert widths[0] <= 400 < 900 < widths[1]
-    assert widths[2] == widths[0]
+    assert widths[2] == widths[0] <= 400 < 900 < widths[1]
     page.close()
 
 
-# The checks can fail --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
 def test_a_missing_chromium(required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")

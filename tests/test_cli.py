@@ -1,6 +1,7 @@
 """The command line: bad input is refused in one line before anything runs; the rest reaches the runner as typed."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,13 +41,14 @@ def requests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Request]:
         monkeypatch.setattr(module, "PROJECT", tmp_path / "project")
     monkeypatch.setenv("DFDC_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.chdir(tmp_path)
-    for folder in ("videos", "trained/models/small", "r/models/own", "finished"):
+    for folder in ("videos", "trained/models/small", "r/models/own", "finished", "sample_run"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("a.mp4", "original.mp4"):
         with video_writer(tmp_path / name, (32, 32), 25, {}) as write:
             write(np.zeros((32, 32, 3), np.uint8))
     files = {"a_file.mp4": "", "text.mp4": "no video\n" * 100, "a_list.txt": "a.mp4\n", "empty.txt": ""}
     files |= {"gone.csv": "path\ngone.mp4\n", "finished/run.json": '{"data": "/data/dfdc", "kind": "dfdc"}'}
+    files["sample_run/run.json"] = json.dumps({"data": source.BUILT_IN_SAMPLE, "kind": "auto"})
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     return made
@@ -123,11 +125,6 @@ def test_a_model_is_required(command: str, requests: list[Request]) -> None:
     assert "--model" in result.stderr
 
 
-def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert "is a file" in refusal("run", "--run", str(tmp_path / "file"))
-
-
 @pytest.mark.parametrize(
     ("command", "error", "message"),
     [
@@ -152,41 +149,23 @@ def test_an_error_of_the_runner_is_one_line(
 
 ALL_STAGES = [stage.number for stage in stage_table.STAGES]
 DEFAULTS = {"KIND": "auto", "WORKERS": 0}
+PARAMETERS = {"MARGIN": 0.3, "THRESHOLDS": [0.7, 0.8]}
+OPTIONS = "--data videos --kind dfdc --run r --from 01 --to 03 --workers 2 --force"
 
 
 @pytest.mark.parametrize(
     ("arguments", "folder", "data", "stages", "values"),
     [
-        ([], "project/outputs/sample", None, ALL_STAGES, DEFAULTS),
-        (["--data", "videos"], "project/outputs/videos", "videos", ALL_STAGES, DEFAULTS),
-        (
-            [
-                "--data",
-                "videos",
-                "--kind",
-                "dfdc",
-                "--run",
-                "r",
-                "--from",
-                "01",
-                "--to",
-                "03",
-                "--workers",
-                "2",
-                "--force",
-            ],
-            *("r", "videos", ["01", "02", "03"], {"KIND": "dfdc", "WORKERS": 2}),
-        ),
-        (
-            ["--run", "r", "-p", "MARGIN=0.3", "-p", "THRESHOLDS=[0.7, 0.8, 0.8]", "--to", "00"],
-            *("r", None, ["00"], DEFAULTS | {"MARGIN": 0.3, "THRESHOLDS": [0.7, 0.8, 0.8]}),
-        ),
+        ("", "project/outputs/sample", None, ALL_STAGES, DEFAULTS),
+        ("--data videos", "project/outputs/videos", "videos", ALL_STAGES, DEFAULTS),
+        (OPTIONS, "r", "videos", ["01", "02", "03"], {"KIND": "dfdc", "WORKERS": 2}),
+        ("--run r -p MARGIN=0.3 -p 'THRESHOLDS=[0.7, 0.8]' --to 00", "r", None, ["00"], DEFAULTS | PARAMETERS),
     ],
 )
 def test_run_requests_what_was_typed(
-    arguments: list, folder: str, data: str | None, stages: list, values: dict, requests: list[Request], tmp_path: Path
+    arguments: str, folder: str, data: str | None, stages: list, values: dict, requests: list[Request], tmp_path: Path
 ) -> None:
-    assert invoke("run", *arguments) == "report: /report/index.html\n"
+    assert invoke("run", *shlex.split(arguments)) == "report: /report/index.html\n"
     [request] = requests
     assert request.run_folder == tmp_path / folder  # relative to the working directory
     assert request.data == (tmp_path / data if data else None)
@@ -242,8 +221,6 @@ def test_predict_runs_00_and_07_and_copies_the_submission(requests: list[Request
     assert invoke(*arguments) == f"submission: {submission}\nreport: /report/index.html\n"
     assert "(replaced)" in invoke(*arguments)
     request = requests[0]
-    assert (request.run_folder, request.data) == (tmp_path / "r", tmp_path / "videos")
-    assert [stage.name for stage in request.stages] == ["00_videos", "07_predict"]
     # A path starts at the working directory; released checkpoints and the run's models go by name.
     names = [str(tmp_path / "trained/models/small"), RELEASED, "own"]
     assert request.parameters == {"KIND": "auto", "WORKERS": 2, "VIDEOS": "all", "MODELS": names}
@@ -257,22 +234,16 @@ def test_predict_runs_00_and_07_and_copies_the_submission(requests: list[Request
         ("a_list.txt", "project/outputs/predict_a_list", "a_list.txt", ["00_videos", "07_predict"]),
         ("finished", "finished", "/data/dfdc", ["07_predict"]),
         ("finished --run finished", "finished", "/data/dfdc", ["07_predict"]),
+        ("sample_run", "sample_run", None, ["07_predict"]),
     ],
 )
 def test_where_predict_works(
-    videos: str, folder: str, data: str, stages: list[str], requests: list[Request], tmp_path: Path
+    videos: str, folder: str, data: str | None, stages: list[str], requests: list[Request], tmp_path: Path
 ) -> None:
     invoke("predict", *videos.split(), *SMALL)
     [request] = requests
-    assert (request.run_folder, request.data) == (tmp_path / folder, tmp_path / data)
+    assert (request.run_folder, request.data) == (tmp_path / folder, tmp_path / data if data else None)
     assert [stage.name for stage in request.stages] == stages
-
-
-def test_predict_of_a_run_of_the_built_in_sample(requests: list[Request], tmp_path: Path) -> None:
-    content = {"data": source.BUILT_IN_SAMPLE, "kind": "auto"}
-    (tmp_path / "finished" / "run.json").write_text(json.dumps(content))
-    invoke("predict", "finished", *SMALL)
-    assert requests[0].data is None
 
 
 @pytest.mark.notebooks

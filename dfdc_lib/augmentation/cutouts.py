@@ -62,14 +62,9 @@ def cut_out(face: FaceExample, rng: np.random.Generator) -> FaceExample:
 
 
 def cutout_region(name: str, face: FaceExample, rng: np.random.Generator) -> np.ndarray:
-    """Return the pixels that a cut-out sets to 0.
+    """Return the pixels that a cut-out, a key of `SHARES`, sets to 0: (H, W) bool; all False if nothing can be cut.
 
-    Args:
-        name: a key of `SHARES`.
-        face: with an empty mask (a real face), any half or quadrants may be cut; landmarks may lie outside the crop.
-        rng: draws the half or the quadrants.
-    Returns:
-        (H, W) bool; all False for "none" and if nothing can be cut.
+    With an empty mask (a real face), any half or quadrants may be cut; landmarks may lie outside the crop.
     """
     shape, crop_shape = face.mask.shape, face.crop.shape[:2]
     points = np.asarray(face.landmarks, np.float64)

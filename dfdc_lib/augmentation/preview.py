@@ -13,24 +13,11 @@ from dfdc_lib.records import FaceExample
 
 FITTING = ("IsotropicResize", "PadIfNeeded")  # the transforms that fit a crop to the network's square
 # What the viewer offers -> what its picture depends on: the number of the draw, the position in the transform's range.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "training": ("draw",),
-    "training, hard": ("draw",),
-    "ImageCompression": ("range",),
-    "GaussNoise": ("draw", "range"),
-    "GaussianBlur": (),
-    "HorizontalFlip": (),
-    "RandomBrightnessContrast": ("range",),
-    "FancyPCA": ("range",),
-    "HueSaturationValue": ("range",),
-    "ToGray": (),
-    "Affine": ("range",),
-    "eyes": (),
-    "mouth": (),
-    "nose": (),
-    "half face": ("draw",),
-    "quadrants": ("draw",),
-}
+CHOICES: dict[str, tuple[str, ...]] = {"training": ("draw",), "training, hard": ("draw",)}
+CHOICES |= {"ImageCompression": ("range",), "GaussNoise": ("draw", "range"), "GaussianBlur": (), "HorizontalFlip": ()}
+CHOICES |= {"RandomBrightnessContrast": ("range",), "FancyPCA": ("range",), "HueSaturationValue": ("range",)}
+CHOICES |= {"ToGray": (), "Affine": ("range",)}
+CHOICES |= {"eyes": (), "mouth": (), "nose": (), "half face": ("draw",), "quadrants": ("draw",)}
 
 
 class InRange(random.Random):
@@ -85,15 +72,12 @@ def extremes(crop: np.ndarray, size: int) -> dict[str, tuple[np.ndarray, np.ndar
 def before_and_after(
     choice: str, face: FaceExample, size: int, seeds: tuple[int, int], share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the network's input without and with one kind of augmentation.
+    """Return the network's input (crop and mask, uint8) without and with one kind of augmentation.
 
-    Args:
-        choice: a key of `CHOICES`: "training" applies all transforms as drawn, "training, hard" a random cut-out first;
-            a single transform or cut-out is always applied.
-        seeds: the run's seed and the number of the draw; "training" equals that element of `draw_many`.
-        share: position in the transform's range, 0 = low end, 1 = high end; 0 is the strongest compression.
-    Returns:
-        Crop and mask before, crop and mask after: (size, size, 3) and (size, size) uint8.
+    Of `CHOICES`, "training" applies all transforms as drawn, "training, hard" a random cut-out first; one transform or
+    cut-out is always applied. `seeds` are the run's seed and the number of the draw; "training" equals that element of
+    `draw_many`. `share` is the position in the transform's range, 0 = low end, 1 = high end; 0 is the strongest
+    compression. Return crop and mask before, crop and mask after: (size, size, 3) and (size, size).
     """
     if choice not in CHOICES:
         raise ValueError(f"choice must be one of {', '.join(CHOICES)}; got {choice!r}")

@@ -18,14 +18,10 @@ CROPS_PER_BATCH = 8
 
 
 def heat_maps(model: Classifier, images: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Return Grad-CAM of the logit on the encoder's last feature map, computed in float32.
+    """Return Grad-CAM of the logit on the encoder's last feature map, (n, size, size) float32.
 
-    Args:
-        model: in eval mode, on its device.
-        images: (n, size, size, 3) uint8 RGB, from `preprocess.fit_to_square` with the same recipe.
-    Returns:
-        (n, size, size) float32; 1 = the strongest evidence for "fake" in this image, 0 = none. The values of two images
-        cannot be compared. A map is all 0 if nothing in the image is evidence for "fake".
+    1 = the strongest evidence for "fake" in this image, 0 = none (everywhere, if nothing is evidence for "fake"); the
+    values of two images cannot be compared. The model is in eval mode; the images are (n, size, size, 3) uint8 RGB.
     """
     if images.shape[1:] != (recipe.size, recipe.size, 3) or images.dtype != np.uint8:
         expected = f"(n, {recipe.size}, {recipe.size}, 3) uint8"

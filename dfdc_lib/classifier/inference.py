@@ -1,7 +1,6 @@
 """Run a model on batches of crops: squares of `preprocess.fit_to_square` in, logits out.
 
-Validation, prediction and the heat maps share this code.
-Source: the winner's inference (mixed precision).
+Validation, prediction and the heat maps share this code. Source: the winner's inference (mixed precision).
 """
 
 from typing import Literal

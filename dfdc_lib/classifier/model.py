@@ -83,13 +83,9 @@ def create_model(
 ) -> Classifier:
     """Create a classifier on the CPU, in training mode and channels_last format; `fc` is random.
 
-    Args:
-        encoder: a timm name; `ENCODERS` lists those of the slides.
-        pretrained: start from the encoder's published weights (ImageNet; Noisy Student for `*_ns`), else random.
-        drop_path: probability of skipping a block in training; rises linearly to this value in the last block (Huang et
-            al. 2016, arXiv:1603.09382; 0.2 as in the winner's code).
-        noise: put the SRM noise filters before the encoder.
-        weights_file: file with the published weights (safetensors or torch), instead of the network.
+    With `pretrained`, the encoder (a timm name) starts from its published weights (ImageNet; Noisy Student for `*_ns`),
+    from `weights_file` (safetensors or torch) or the network. `drop_path` is the probability of skipping the last block
+    in training, 0 for the first (Huang et al. 2016, arXiv:1603.09382; winner: 0.2). `noise` adds the SRM filters.
     """
     network = create_encoder(encoder, pretrained, drop_path, weights_file)
     return Classifier(network, noise).to(memory_format=torch.channels_last)

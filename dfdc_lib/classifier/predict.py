@@ -40,16 +40,12 @@ SCORE_COLUMNS = ["video_id", *FACE_COLUMNS, *BOX_COLUMNS, "confidence", "sharpne
 def predict(
     run: Run, names: Sequence[str], which: str, most_frames: int, strategy: str, device: str = "auto", workers: int = 0
 ) -> list[Outcome]:
-    """Score a run's videos and write scores/<model>.parquet and submission.csv.
+    """Score a run's videos with models (see `load_any`); write scores/<model>.parquet and submission.csv.
 
-    Args:
-        names: the models, see `load_any`.
-        which: "all", or "held-out": without the videos that a model was trained on or chosen by, see `unseen.roles`.
-        most_frames: number of evenly spaced frames per video.
-        strategy: a key of `STRATEGIES`, for the submission; the video scores of several models are averaged.
-        workers: processes that find faces; 0 = one per core.
-    Returns:
-        One outcome per video of the run; "not needed" = not held out. If every video failed, RuntimeError is raised.
+    `which`: "all", or "held-out": without the videos that a model was trained on or chosen by, see `unseen.roles`.
+    `most_frames`: number of evenly spaced frames per video. `strategy`: a key of `STRATEGIES`; the video scores of
+    several models are averaged. `workers`: processes that find faces; 0 = one per core.
+    Return one outcome per video; "not needed" = not held out. If every video failed, RuntimeError is raised.
     """
     _check_arguments(run, names, which, strategy)
     scorers = [_Scorer(model_name(name), *load_any(name, run), choose_device(device)) for name in names]
@@ -94,7 +90,6 @@ def _choose_videos(run: Run, which: str, cards: Sequence[ModelCard]) -> tuple[li
     return [video for video in videos if video.video_id not in seen], left_out
 
 
-# Scoring ------------------------------------------------------------------------------------------------------------
 class _Scorer:
     """A model and the crops that wait for it; they are scored in order and in full batches, across videos."""
 
@@ -186,7 +181,6 @@ def _outcome(*records: VideoScores) -> Outcome:
     return result_outcome(record, len(record.faces), () if record.faces else ("no face found: 0.5 in the submission",))
 
 
-# Tables -------------------------------------------------------------------------------------------------------------
 def _score_table(run: Run, model: str, video_ids: Sequence[str]) -> pd.DataFrame:
     """Return a model's scores of all videos, one row per face."""
     rows = []

@@ -42,13 +42,9 @@ GRADIENT_NORM = 1.0  # winner
 def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0) -> Path:
     """Train a classifier; return at once if it has been trained with these settings and crops before.
 
-    Args:
-        processes: 1 = this process; more = started by torchrun, one per GPU or per share of the CPU cores.
-        workers: processes that load crops, per training process; 0 = none.
-    Returns:
-        models/<name>/: weights.safetensors, model.json, history.csv (one row per epoch), losses.csv (per iteration).
-    Raises:
-        RuntimeError: if a process failed, memory ran out, or the loss became NaN.
+    `processes`: 1 = this process; more = started by torchrun. `workers`: processes that load crops for each; 0 = none.
+    Return models/<name>/: weights.safetensors, model.json, history.csv (one row per epoch), losses.csv (per iteration).
+    A process that failed, too little memory or a loss that became NaN is a RuntimeError.
     """
     if processes == 1:
         return fit(run, settings, workers)
@@ -115,7 +111,6 @@ def _create_state(plan: Plan) -> TrainingState:
     return TrainingState(plan.folder / "state.pt", plan.fingerprint, network, settings, scaler)
 
 
-# One epoch ----------------------------------------------------------------------------------------------------------
 def _train_epoch(plan: Plan, state: TrainingState, crops: TrainingCrops) -> None:
     """Train until the end of the epoch, from the iteration that the state has reached."""
     settings, device, is_first = plan.settings, plan.device, plan.rank == 0
@@ -167,7 +162,6 @@ def _loader(plan: Plan, state: TrainingState, crops: TrainingCrops) -> DataLoade
     return DataLoader(crops, settings.batch // plan.processes, sampler=keys, num_workers=plan.workers)
 
 
-# After an epoch -----------------------------------------------------------------------------------------------------
 def _validate(plan: Plan, state: TrainingState) -> None:
     """Validate the model, save it if it is the best so far, and write the history."""
     crops = plan.index.iloc[validation_rows(plan.index, plan.settings.validation_fold)]

@@ -25,9 +25,8 @@ def judge(
 ) -> dict[str, float]:
     """Return the metrics of a model on crops (rows of `crop_dataset.read_index`) and set it to eval mode.
 
-    Returns:
-        "log loss" (mean of the fakes' and the reals') and "AUC" (NaN for a single class) of the videos' mean scores;
-        the same of the frames as "frame log loss" and "frame AUC"; and "videos", their number.
+    They are "log loss" (mean of the fakes' and the reals') and "AUC" (NaN for a single class) of the videos' mean
+    scores; the same of the frames as "frame log loss" and "frame AUC"; and "videos", their number.
     """
     loader = DataLoader(PlainCrops(run, crops, recipe), JUDGE_BATCH, num_workers=workers)
     model.eval()

@@ -15,12 +15,9 @@ from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run
 def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: int = 0) -> list[leak_audit.Leak]:
     """Assign every video to a fold and write folds.csv; return the leaks between folds and write leaks.csv.
 
-    Args:
-        scheme: "leak-free" (no identity in two folds) or "winner" (by DFDC part, 16 folds).
-        fold_count, seed: of the leak-free scheme.
-        workers: processes; 0 = one per core.
-    Raises:
-        ValueError: for an unknown scheme, more folds than groups, or if no video has a label.
+    `scheme` is "leak-free" (no identity in two folds; needs `fold_count` and `seed`) or "winner" (by DFDC part, 16
+    folds); `workers` is the number of processes, 0 = one per core. Raises ValueError for an unknown scheme, more folds
+    than groups, or if no video has a label.
     """
     videos = run.read_videos()
     if all(source.label is None for source in videos):

@@ -21,10 +21,8 @@ DFDC_PARTS = 50  # dfdc_train_part_0 to dfdc_train_part_49
 def winner_folds(videos: Sequence[Video]) -> dict[str, int]:
     """Split DFDC by part into 16 folds, as the winner did: parts 0-2 are fold 0, ..., parts 45-49 are fold 15.
 
-    Returns:
-        video_id -> fold.
-    Source:
-        Winner's code, folds.py. Fakes are in their original's part, but one actor can be in several parts.
+    Returns video_id -> fold. Source: winner's code, folds.py. Fakes are in their original's part, but one actor can be
+    in several parts.
     """
     for video in videos:
         if video.part is None or not 0 <= video.part < DFDC_PARTS:
@@ -36,8 +34,7 @@ def winner_folds(videos: Sequence[Video]) -> dict[str, int]:
 def identity_groups(videos: Sequence[Video]) -> dict[str, int]:
     """Group the videos that must be in one fold, because they share identities or are original and fake.
 
-    Returns:
-        video_id -> number of its group, from 0 in order of first appearance.
+    Returns video_id -> number of its group, from 0 in order of first appearance.
     """
     groups = DisjointSet(video.video_id for video in videos)
     for first, *others in identity_links(videos).values():
@@ -71,13 +68,9 @@ def leak_free_folds(videos: Sequence[Video], fold_count: int, seed: int = 0) -> 
     the sum of (n(f, s) / N(s))^2, which is minimal if every stratum is spread evenly. An empty fold costs 0 and is the
     smallest, so none stays empty.
 
-    Returns:
-        video_id -> fold, 0 to fold_count - 1; independent of the order of the videos.
-    Raises:
-        ValueError: if fold_count is below 2 or above the number of groups.
-    Source:
-        Departs from the winner's code, which splits by DFDC part. scikit-learn's StratifiedGroupKFold is similar, but
-        scikit-learn is not a dependency of the kit.
+    Returns video_id -> fold, 0 to fold_count - 1, independent of the order of the videos. Raises ValueError if
+    fold_count is below 2 or above the number of groups. Departs from the winner's code, which splits by DFDC part.
+    scikit-learn's StratifiedGroupKFold is similar, but scikit-learn is not a dependency of the kit.
     """
     videos = sorted(videos, key=lambda video: video.video_id)
     groups = identity_groups(videos)

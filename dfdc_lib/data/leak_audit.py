@@ -48,12 +48,10 @@ class Leak(NamedTuple):
 def audit(videos: Sequence[Video], folds: Mapping[str, int], hashes: Mapping[str, Sequence[int]]) -> list[Leak]:
     """List the identities and scenes that are in two folds.
 
-    Args:
-        folds: video_id -> fold, for all videos.
-        hashes: video_id -> `perceptual_hash` of a few frames, for the originals; {} compares by name only.
-    Returns:
-        Sorted. "identity": one per identity (or original with its fakes) and pair of folds; identities with equal
-        example videos are one leak. "same scene": one per pair of similar videos in two folds.
+    `folds` maps every video_id to its fold, `hashes` those of the originals to the `perceptual_hash` of a few frames;
+    {} compares by name only. Returns, sorted: "identity", one per identity (or original with its fakes) and pair of
+    folds, where identities with equal example videos are one leak; "same scene", one per pair of similar videos in two
+    folds.
     """
     missing = sorted(({video.video_id for video in videos} | set(hashes)) - set(folds))
     if missing:
@@ -64,12 +62,9 @@ def audit(videos: Sequence[Video], folds: Mapping[str, int], hashes: Mapping[str
 def perceptual_hash(image: np.ndarray) -> int:
     """Hash an (H, W, 3) uint8 RGB frame so that similar frames differ in few of 64 bits.
 
-    Returns:
-        64 bits, row by row from the highest: which of the 8 x 8 lowest frequencies exceed their median. FLAT_HASH for a
-        flat image.
-    Source:
-        Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", DCT hash. Departs: INTER_AREA
-        resizing replaces the mean filter, and the constant term is one of the 64.
+    The bits tell, row by row from the highest, which of the 8 x 8 lowest frequencies exceed their median; a flat image
+    has FLAT_HASH. Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", DCT hash.
+    Departs: INTER_AREA resizing replaces the mean filter, and the constant term is one of the 64.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
@@ -84,11 +79,9 @@ def perceptual_hash(image: np.ndarray) -> int:
 def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMILAR_DISTANCE) -> list[SimilarPair]:
     """Compare every video with every other; return those that seem to show one scene, nearest first, video_a < video_b.
 
+    `hashes` maps a video_id to the `perceptual_hash` of a few of its frames, where FLAT_HASH is ignored; `max_distance`
+    is the largest distance in bits between the nearest frames of two videos.
     20,000 videos with two hashes each take a few seconds; of random hashes, 178 pairs would be within SIMILAR_DISTANCE.
-
-    Args:
-        hashes: video_id -> `perceptual_hash` of a few of its frames; FLAT_HASH is ignored.
-        max_distance: largest distance in bits between the nearest frames of two videos.
     """
     video_ids = sorted(hashes)
     rows = [(number, value) for number, name in enumerate(video_ids) for value in hashes[name] if value != FLAT_HASH]
@@ -100,9 +93,8 @@ def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMIL
         row, column = np.nonzero(distances <= max_distance)
         a, b = video_of[start + row], video_of[start + column]
         chunks.append(pd.DataFrame({"a": a, "b": b, "distance": distances[row, column]})[a < b])
-    nearest = (
-        pd.concat(chunks).groupby(["a", "b"], as_index=False)[["distance"]].min().sort_values(["distance", "a", "b"])
-    )
+    nearest = pd.concat(chunks).groupby(["a", "b"], as_index=False)[["distance"]].min()
+    nearest = nearest.sort_values(["distance", "a", "b"])
     return [SimilarPair(video_ids[a], video_ids[b], int(bits)) for a, b, bits in nearest.itertuples(index=False)]
 
 

@@ -14,12 +14,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
+from filelock import FileLock
 from tqdm.std import tqdm
 
 from dfdc_lib import __version__
 from dfdc_lib.data.sample_camera import ENCODER_OPTIONS, FPS, Forgery, Scene, film_scene
 from dfdc_lib.data.video import video_writer
-from dfdc_lib.run_folder import file_lock, project_path
+from dfdc_lib.run_folder import project_path
 from dfdc_lib.staleness import file_fingerprint, fingerprint
 from dfdc_lib.workers import core_count, worker_pool
 
@@ -75,16 +76,11 @@ SCENES = (
 def make_sample(root: Path, seed: int = 0, seconds: float = 2.4, workers: int = 0) -> Path:
     """Generate the sample unless it already exists, complete and unchanged.
 
-    Args:
-        root: the sample's folder; a relative path starts at the project folder. A different sample there is replaced.
-        seed: determines camera movement and noise; equal seeds give equal bytes.
-        seconds: length of every video, at 25 frames per second.
-        workers: processes; 0 = one per core.
-    Returns:
-        The absolute root, with `dfdc_train_part_<0..3>/`, `true_masks/<fake>/` and `sample.json`.
-    Raises:
-        ValueError: if `seconds` is less than one frame, or `seed` or `workers` is negative.
-        FileExistsError: if root contains anything but a sample, which would be lost.
+    A relative root starts at the project folder; a different sample there is replaced. Equal seeds give equal bytes.
+    `seconds` is the length of every video, at 25 frames per second; `workers` the number of processes, 0 = one a core.
+    Returns the absolute root, with `dfdc_train_part_<0..3>/`, `true_masks/<fake>/` and `sample.json`.
+    Raises ValueError if `seconds` is less than one frame, or `seed` or `workers` is negative; FileExistsError if root
+    contains anything but a sample, which would be lost.
     """
     if round(seconds * FPS) < 1 or seed < 0 or workers < 0:
         expected = f"seconds >= {1 / FPS}, seed >= 0, workers >= 0"
@@ -92,7 +88,7 @@ def make_sample(root: Path, seed: int = 0, seconds: float = 2.4, workers: int = 
     root = project_path(root)
     settings = {"seed": seed, "seconds": seconds, "version": __version__, "scenes": fingerprint(*SCENES)}
     root.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(root.with_name(f".{root.name}.lock")):  # one process generates; others wait, then return its sample
+    with FileLock(root.with_name(f".{root.name}.lock")):  # one process generates; others wait, then return its sample
         if _is_complete(root, settings):
             return root
         _refuse_other_folder(root)

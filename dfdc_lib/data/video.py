@@ -32,11 +32,8 @@ class Frame(NamedTuple):
 class VideoReader:
     """An open video file. Use it in a `with` statement and read it once.
 
-    Args:
-        threads: decoding threads; 0 = FFmpeg's default. One thread recovers the most frames of a damaged file.
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if nothing in it decodes as video.
+    `threads` decode; 0 = FFmpeg's default. One thread recovers the most frames of a damaged file.
+    Raises FileNotFoundError if the file does not exist, ValueError if nothing in it decodes as video.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
@@ -126,14 +123,10 @@ def video_writer(
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Open an H.264 file (yuv420p) for writing; with one encoder thread, equal frames give equal bytes.
 
-    Args:
-        path: its suffix selects the container.
-        size: even (height, width) of the upright frames.
-        rate: frames per second.
-        options: of libx264.
-        rotation_degrees: clockwise turn that a player has to apply to the stored frames: 0, 90, 180 or 270.
-    Yields:
-        A function that writes one upright (H, W, 3) uint8 RGB frame; the file is complete when the context ends.
+    The path's suffix selects the container; `size` is the even (height, width) of the upright frames, `rate` frames per
+    second, `options` those of libx264, `rotation_degrees` the clockwise turn (0, 90, 180 or 270) that a player has to
+    apply to the stored frames.
+    Yields a function that writes one upright (H, W, 3) uint8 RGB frame; the file is complete when the context ends.
     """
     with av.open(str(path), "w", options={"fflags": "bitexact"}) as container:  # bitexact: no encoder name, no date
         stream = container.add_stream("libx264", rate=rate, options=dict(options))

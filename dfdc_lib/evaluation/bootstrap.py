@@ -98,9 +98,9 @@ def caution(videos: pd.DataFrame) -> str:
 
 
 def interval_texts(table: pd.DataFrame) -> pd.Series:
-    """Return "value [low, high]" with three decimals for each row of `intervals` or `differences`."""
+    """Return "value [low, high]" with three decimals for each row; table cells wrap only before the bracket."""
     value, low, high = (table[name].map("{:z.3f}".format) for name in ("value", "low", "high"))
-    return value + " [" + low + ", " + high + "]"
+    return value + " [" + low + ",\u00a0" + high + "]"
 
 
 def _table(result: Bootstrap, values: np.ndarray, draws: np.ndarray) -> pd.DataFrame:

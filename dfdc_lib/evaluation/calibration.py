@@ -63,18 +63,14 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
     """
     if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
         return None
-    labels = videos["label"].to_numpy()
-    crossed = temper(scores.to_numpy(), crossed_temperatures(videos, scores, clip, seed).to_numpy(), clip)
-    calibration = Calibration(
-        temperature=fit_temperature(labels, scores.to_numpy(), clip),
-        clip=clip,
-        videos=len(videos),
-        fakes=int(labels.sum()),
-        log_loss_before=float(losses(labels, scores.to_numpy(), clip).mean()),
-        log_loss_after=float(losses(labels, crossed, clip).mean()),
-    )
-    inside = 1.01 * TEMPERATURES[0] < calibration.temperature < 0.99 * TEMPERATURES[1]
-    return calibration if inside and calibration.log_loss_after < calibration.log_loss_before else None
+    labels, values = videos["label"].to_numpy(), scores.to_numpy()
+    crossed = temper(values, crossed_temperatures(videos, scores, clip, seed).to_numpy(), clip)
+    before, after = (float(losses(labels, each, clip).mean()) for each in (values, crossed))
+    fitted = fit_temperature(labels, values, clip)
+    if not (after < before and 1.01 * TEMPERATURES[0] < fitted < 0.99 * TEMPERATURES[1]):
+        return None
+    counts = {"videos": len(videos), "fakes": int(labels.sum())}
+    return Calibration(temperature=fitted, clip=clip, log_loss_before=before, log_loss_after=after, **counts)
 
 
 def fit_calibrations(run: Run, table: ScoreTable, resampling: Resampling) -> dict[str, Calibration | None]:

@@ -77,14 +77,14 @@ def read_run_scores(run: Run) -> ScoreTable:
     if videos["label"].nunique() == 1:
         notes.append("all remaining videos have the same label, so most metrics are undefined")
     frames = {name: table[table["video_id"].isin(videos.index)] for name, table in frames.items()}
-    return ScoreTable(run.root.name, videos, frames, (*notes, _role_note(role)))
+    return ScoreTable(run.root.name, videos, frames, (*notes, *_role_notes(role)))
 
 
-def _role_note(role: pd.Series) -> str:
+def _role_notes(role: pd.Series) -> list[str]:
     phrases = {TRAINED_ON: "a model was trained on", CHOSEN_BY: "chose a model's checkpoint", UNKNOWN: "have no fold"}
     counts = [f"{(role == name).sum()} that {text}" for name, text in phrases.items() if (role == name).any()]
     unseen = f"{(role == UNSEEN).sum()} labelled videos are unseen as far as the kit can tell"
-    return f"{unseen}; left out: {', '.join(counts)}" if counts else unseen
+    return [unseen, f"left out: {', '.join(counts)}"] if counts else [unseen]
 
 
 def _video_table(table: pd.DataFrame, source: str) -> pd.DataFrame:

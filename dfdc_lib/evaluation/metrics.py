@@ -12,7 +12,6 @@ import numpy as np
 from dfdc_lib.records import FAKE, REAL
 
 SURE_FAKE, SURE_REAL = 0.8, 0.2  # slides: a fake counts as correct from 0.8 on, a real video below 0.2
-
 METRICS = ("log loss", "AUC", "EER", "average precision", "FPR at 95 % TPR", "accuracy 0.2/0.8")
 LOWER_IS_BETTER = ("log loss", "EER", "FPR at 95 % TPR")
 RANKING = METRICS[1:5]  # these depend on the order of the scores, and need both classes

@@ -1,7 +1,4 @@
-"""Choose and read scored faces for a notebook to show.
-
-Input: the run folder and a model's scores. Output: small tables, frames and cut-out faces.
-"""
+"""Scored faces for a notebook to show: run folder and a model's scores in; small tables, frames and faces out."""
 
 import numpy as np
 import pandas as pd

@@ -21,10 +21,8 @@ from dfdc_lib.records import Resampling
 
 TITLE = "SIMULATED scores"
 ORIGINAL_SIGMA, VIDEO_SIGMA, FRAME_SIGMA = 0.7, 1.5, 1.5  # logits
-TWO_PEOPLE_SHARE = 0.1
 FRAME_COUNT = 32  # slides: frames per video
-UNCLEAR_SHARE = 0.15  # of the frames
-MISSED_SHARE = 0.03  # of the fakes
+TWO_PEOPLE_SHARE, UNCLEAR_SHARE, MISSED_SHARE = 0.1, 0.15, 0.03  # of the videos, of the frames, of the fakes
 # Slides, "0.25 -> 0.22 Solo B5": log loss on the public leaderboard, with the mean and with the confident strategy.
 CLAIMED_BEFORE, CLAIMED_AFTER = 0.25, 0.22
 SEPARATIONS = (0.1, 10.0)  # logits; limits of the search
@@ -41,8 +39,8 @@ def simulate(original_count: int, separation: float, missed_share: float = MISSE
     labels = np.tile([0, 1], original_count)
     groups = np.repeat([f"original_{i:03d}" for i in range(original_count)], 2)
     names = [f"{group}_fake" if label else str(group) for group, label in zip(groups, labels, strict=True)]
-    original_offsets = np.repeat(generator.normal(0, ORIGINAL_SIGMA, original_count), 2)
-    offsets = original_offsets + generator.normal(0, VIDEO_SIGMA, len(labels))
+    offsets = np.repeat(generator.normal(0, ORIGINAL_SIGMA, original_count), 2)
+    offsets += generator.normal(0, VIDEO_SIGMA, len(labels))
     second_logits = generator.normal(0, VIDEO_SIGMA, len(labels)) - separation
     # Exactly this share is missed; the noise does not depend on the order, so the first originals will do.
     missed = np.arange(original_count) < round(missed_share * original_count)
@@ -67,8 +65,7 @@ def simulate_at(
     # Beyond the best separation the loss rises again: missed fakes get ever lower scores.
     best = float(minimize_scalar(excess, bounds=SEPARATIONS, method="bounded").x)
     if excess(SEPARATIONS[0]) < 0 or excess(best) > 0:
-        missed = f"{missed_share:.0%} missed fakes"
-        raise ValueError(f"the mean cannot have the log loss {target} with {missed}: choose another target")
+        raise ValueError(f"no mean has the log loss {target} with {missed_share:.0%} missed fakes: change the target")
     return simulate(original_count, float(brentq(excess, SEPARATIONS[0], best, xtol=1e-4)), missed_share, seed)
 
 

@@ -14,10 +14,8 @@ from scipy.stats import trim_mean
 
 from dfdc_lib.evaluation.bootstrap import caution
 
-FAKE_THRESHOLD = 0.8  # slides, confident_strategy: a frame above it is surely fake
-FAKE_DIVISOR = 2.5  # slides: more than n // 2.5 frames must be surely fake ...
-FAKE_COUNT = 11  # slides: ... and more than 11
-REAL_THRESHOLD = 0.2  # slides: a frame below it is surely real
+FAKE_THRESHOLD, REAL_THRESHOLD = 0.8, 0.2  # slides, confident_strategy: frames above are surely fake, below surely real
+FAKE_DIVISOR, FAKE_COUNT = 2.5, 11  # slides: more than n // 2.5 frames must be surely fake, and more than 11
 REAL_SHARE = 0.9  # slides: more than this share of the frames must be surely real
 LOGIT_CLIP = 1e-6  # a float32 sigmoid can be exactly 0 or 1, whose logit is infinite
 TRIMMED_SHARE = 0.1  # of the frames, removed at each end
@@ -78,8 +76,6 @@ def confidence_weighted_mean(scores: np.ndarray, confidences: np.ndarray) -> flo
 
 
 def _checked(strategy: Strategy) -> Strategy:
-    """Return the strategy with a check of its arguments."""
-
     def checked(scores: np.ndarray, confidences: np.ndarray) -> float:
         values, weights = _check(scores), np.asarray(confidences, float)
         if weights.shape != values.shape:
@@ -114,10 +110,7 @@ def video_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
 
 
 def person_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
-    """Apply a strategy to each person (track) of each video; the highest person score is the video score.
-
-    Departs from the winner's code, which pools all faces of a frame.
-    """
+    """Apply a strategy to each person (track); the highest is the video score. Departs: the winner pools all faces."""
     return _grouped(frames, ["video_id", "track"], strategy).groupby(level="video_id").max()
 
 

@@ -104,9 +104,8 @@ def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling
     base = scores[baseline_of(scores)]
     temperatures = calibration.crossed_temperatures(table.videos, base, resampling.clip, resampling.seed)
     columns = scores[[name for name in (base.name, "median", CONFIDENT) if name in scores]].copy()
-    columns[f"{base.name} at temperature"] = calibration.temper(
-        base.to_numpy(), temperatures.to_numpy(), resampling.clip
-    )
+    tempered = calibration.temper(base.to_numpy(), temperatures.to_numpy(), resampling.clip)
+    columns[f"{base.name} at temperature"] = tempered
     grid = confident_grid(table, resampling)
     if grid.empty:
         return columns

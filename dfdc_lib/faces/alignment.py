@@ -66,11 +66,8 @@ def align_landmarks(landmarks: Landmarks, alignment: Alignment) -> Landmarks:
 def matching_patch(original_crop: np.ndarray, original_area: Area, fake_area: Area, alignment: Alignment) -> np.ndarray:
     """Return the part of an original's crop that shows the same scene as a fake's crop, at the size of the fake's crop.
 
-    Args:
-        original_crop: (H, W, 3) uint8, the pixels of `original_area` in the original's frame.
-        fake_area: of the fake's crop, in the fake's frame.
-    Returns:
-        (h, w, 3) uint8; (0, 0, 3) if `original_crop` covers less than `MIN_SHOWN` of the fake's crop.
+    `original_crop` is (H, W, 3) uint8; each area is in pixels of its own frame. Returns (h, w, 3) uint8; (0, 0, 3) if
+    `original_crop` covers less than `MIN_SHOWN` of the fake's crop.
     """
     x0, x1 = (round((x - alignment.offset_x) / alignment.scale_x) - original_area[0] for x in fake_area[0::2])
     y0, y1 = (round((y - alignment.offset_y) / alignment.scale_y) - original_area[1] for y in fake_area[1::2])

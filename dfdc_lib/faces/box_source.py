@@ -18,10 +18,8 @@ class BoxSource(NamedTuple):
 def boxes_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
     """Return whose boxes a readable video is cropped with: a fake uses its original's if their frames correspond.
 
-    Args:
-        infos: headers of all readable videos, by video_id.
-    Source:
-        The winner's code. Departs: there the frames are not checked, and every fake uses its original's boxes.
+    `infos` are the headers of all readable videos, by video_id. Source: the winner's code. Departs: there the frames
+    are not checked, and every fake uses its original's boxes.
     """
     if video.original_id is None:
         return BoxSource(video.video_id, "its original is not in the data set" if video.label == FAKE else "")

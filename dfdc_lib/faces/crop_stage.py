@@ -22,11 +22,9 @@ CROP_COLUMNS = [*KEY_COLUMNS, "time_seconds", "confidence", *BOX_COLUMNS, *AREA_
 
 
 def crop_faces(run: Run, margin: float = crops.DEFAULT_MARGIN, workers: int = 0) -> list[Outcome]:
-    """Cut every face out of every examined frame.
+    """Cut every face out of every examined frame, in `workers` processes (0 = one per core).
 
-    Args:
-        margin: fraction of the box's side added on each side.
-        workers: processes; 0 = one per core.
+    `margin` is the fraction of the box's side added on each side.
     """
     infos, by_id = run.read_infos(), {video.video_id: video for video in run.read_videos()}
     detected = run.read_outcomes("01_detect_faces")

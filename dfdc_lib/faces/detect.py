@@ -48,10 +48,7 @@ class FaceDetector:
         self._mtcnn = MTCNN(keep_all=True, thresholds=thresholds, min_face_size=smallest, device=self.device).eval()
 
     def find_faces(self, images: Sequence[np.ndarray]) -> list[tuple[Face, ...]]:
-        """Return the faces of each frame, largest first; an empty tuple for a frame without faces.
-
-        The images are (H, W, 3) uint8 RGB at full resolution, all of one shape.
-        """
+        """Return each frame's faces, largest first; frames are (H, W, 3) uint8 RGB, full-resolution, of one shape."""
         if not images:
             return []
         shapes = {image.shape for image in images}

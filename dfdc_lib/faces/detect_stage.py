@@ -12,9 +12,7 @@ from dfdc_lib.workers import Job, in_processes, result_outcome, run_jobs
 def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0) -> list[Outcome]:
     """Find the faces of every original, and of every fake that cannot use its original's boxes.
 
-    Args:
-        device: "auto", "cpu" or "cuda".
-        workers: processes; 0 = one per core.
+    `device` is "auto", "cpu" or "cuda"; `workers` the number of processes, 0 = one per core.
     """
     code = code_fingerprint("dfdc_lib.faces.detect")
     infos, jobs, decided = run.read_infos(), [], []

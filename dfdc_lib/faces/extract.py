@@ -6,7 +6,7 @@ Departs from the winner's code: a single face in a video counts, and faces are l
 """
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,11 +50,9 @@ def view_of(recipe: Recipe) -> View:
 
 
 def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str) -> list[list[FoundFace]]:
-    """Return the faces of a video for every view, in order of time; raise like `VideoReader`.
+    """Return the faces in at most `most_frames` evenly spaced frames of a video for every view, in order of time.
 
-    Args:
-        most_frames: number of evenly spaced frames to examine.
-        device: of the detector: "auto", "cpu" or "cuda".
+    The detector's `device` is "auto", "cpu" or "cuda". Raises like `VideoReader`.
     """
     examined = set(evenly_spaced(video.count_frames(path), most_frames))
     faces: list[list[list[FoundFace]]] = [[] for _ in views]  # view, frame, face
@@ -81,8 +79,5 @@ def _cut_faces(frame: video.Frame, faces: Sequence[Face], margin: float) -> list
 
 def _with_tracks(frames: Sequence[Sequence[FoundFace]]) -> list[FoundFace]:
     numbers = tracks.link_faces([[face.box for face in faces] for faces in frames])
-    return [
-        face._replace(track=track)
-        for faces, row in zip(frames, numbers, strict=True)
-        for face, track in zip(faces, row, strict=True)
-    ]
+    tracked = zip(chain.from_iterable(frames), chain.from_iterable(numbers), strict=True)
+    return [face._replace(track=track) for face, track in tracked]

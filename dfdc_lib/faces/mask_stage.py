@@ -33,9 +33,8 @@ def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
         make = partial(_make_masks, run, name, video.original_id, expected)
         jobs.append(Job(name, {run.masks_record_path(name): expected}, VideoMasks, make, _masks_outcome))
     outcomes = run_jobs(run, "03_ssim_masks", jobs, decided, in_processes(workers))
-    rows = [
-        {"video_id": name} | mask.model_dump() for name in done_videos(outcomes) for mask in run.read_masks(name).masks
-    ]
+    made = {name: run.read_masks(name).masks for name in done_videos(outcomes)}
+    rows = [{"video_id": name} | mask.model_dump() for name, masks in made.items() for mask in masks]
     run.write_table("masks.csv", pd.DataFrame(rows, columns=["video_id", *Mask.model_fields]))
     return outcomes
 

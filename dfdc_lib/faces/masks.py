@@ -36,10 +36,8 @@ def compare_crops(original: np.ndarray, fake: np.ndarray) -> Comparison:
 def ssim_map(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
     """Return the structural similarity of two crops at every pixel, (H, W) float32 in -1..1; 1 = identical.
 
-    Args:
-        original, fake: (H, W, 3) uint8 RGB, cut with the same box.
-    Raises:
-        ValueError: if shapes or dtypes differ, or a side is shorter than the window of 7 pixels.
+    The crops are (H, W, 3) uint8 RGB, cut with the same box. Raises ValueError if shapes or dtypes differ, or a side is
+    shorter than the window of 7 pixels.
     """
     if original.shape != fake.shape:
         shapes = f"{original.shape} and {fake.shape}"

@@ -44,15 +44,11 @@ class Excerpt(NamedTuple):
 def inspect_video(
     run: Run, path: Path, names: Sequence[str], original: Path | None = None, device: str = "auto", workers: int = 0
 ) -> Inspection:
-    """Examine one video; results in the run folder that are up to date are not computed again.
+    """Examine one video in a run folder of its own; results that are up to date are not computed again.
 
-    Args:
-        run: a run folder for this examination only.
-        names: the models, see `load_any`; the scores of several are averaged for each face.
-        original: the video from which `path` may have been made, frame for frame.
-    Raises:
-        FileNotFoundError: if a file or a model does not exist.
-        ValueError: if a file is not a readable video or shows no face, or the original lacks the examined frames.
+    The scores of several models (`names`, see `load_any`) are averaged for each face. `path` may have been made from
+    `original`, frame for frame. Raise FileNotFoundError if a file or a model does not exist, ValueError if a file is
+    not a readable video or shows no face, or the original lacks the examined frames.
     """
     for file in filter(None, (path, original)):
         if not file.is_file():

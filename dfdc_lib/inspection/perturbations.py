@@ -54,10 +54,7 @@ def add_noise(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 VARIANTS = (
     Variant("unchanged", "unchanged excerpt", LOSSLESS),
-    Variant("crf23", "H.264, CRF 23", 23),
-    Variant("crf28", "H.264, CRF 28", 28),
-    Variant("crf33", "H.264, CRF 33", 33),
-    Variant("crf40", "H.264, CRF 40", 40),
+    *(Variant(f"crf{crf}", f"H.264, CRF {crf}", crf) for crf in (23, 28, 33, 40)),
     Variant("half", "half size", FINE, halve),
     Variant("blurred", "blurred", FINE, blur),
     Variant("noisy", "noisy", FINE, add_noise),

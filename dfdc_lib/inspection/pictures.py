@@ -123,9 +123,8 @@ def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, tuple
     for key, row in _keyed(rows):
         original, crop = run.read_image(image_path(run, "originals", key)), run.read_image(run.crop_path(key))
         comparison = compare_crops(original, crop)
-        label = f"frame {key.frame_index}\n{row['time_seconds']:.2f} s\nperson {row['track']}"
-        label += f"\nchanged {row['changed_share']:.0%}"
-        panels[label] = (original, crop, comparison.ssim_map, comparison.mask)
+        where = f"frame {key.frame_index}\n{row['time_seconds']:.2f} s\nperson {row['track']}"
+        panels[f"{where}\nchanged {row['changed_share']:.0%}"] = (original, crop, comparison.ssim_map, comparison.mask)
     return panels
 
 
@@ -140,5 +139,4 @@ def _frames_with_faces(path: Path, faces: pd.DataFrame, title: str) -> Iterator[
 
 
 def _keyed(rows: pd.DataFrame) -> list[tuple[FaceKey, dict[Hashable, Any]]]:
-    """Return the key and the values of every row."""
     return [(FaceKey(VIDEO_ID, row["frame_index"], row["face_index"]), row) for row in rows.to_dict("records")]

@@ -67,11 +67,7 @@ def mean_interval(scores: np.ndarray) -> tuple[float, float]:
 
 
 def forged_spans(times: Sequence[float], scores: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Return where at least `MIN_SPAN_FRAMES` consecutive examined frames look forged.
-
-    >>> forged_spans([0, 1, 2, 3, 4], [0.9, 0.1, 0.8, 0.9, 0.2])
-    ((2, 3),)
-    """
+    """Return the first and last time of at least `MIN_SPAN_FRAMES` consecutive examined frames that look forged."""
     return tuple((times[run[0]], times[run[-1]]) for run in _forged_runs(scores) if len(run) >= MIN_SPAN_FRAMES)
 
 
@@ -86,12 +82,9 @@ def describe_people(faces: pd.DataFrame) -> tuple[Person, ...]:
 
     People who can be judged come before those who cannot; people who appear in too few frames come last.
     """
-
-    def order(person: Person) -> tuple[bool, bool, bool, float]:
-        return bool(person.doubts), person.frames < MIN_FRAMES, not looks_forged(person), -person.mean
-
     people = [_describe(track, rows.sort_values("frame_index")) for track, rows in _by_track(faces).items()]
-    return tuple(sorted(people, key=order))
+    people.sort(key=lambda each: (bool(each.doubts), each.frames < MIN_FRAMES, not looks_forged(each), -each.mean))
+    return tuple(people)
 
 
 def looks_forged(person: Person) -> bool:

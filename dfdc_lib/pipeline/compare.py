@@ -21,7 +21,7 @@ from dfdc_lib.evaluation.paired import RESAMPLING, paired_differences, shared_vi
 from dfdc_lib.pipeline.report import format_number, render_page
 from dfdc_lib.run_folder import Run, atomic_path
 
-INTERVAL = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\](?: \(.*\))?")  # 0.213 [0.117, 0.276] (only 8 videos)
+INTERVAL = re.compile(r"(-?[\d.]+) \[(-?[\d.]+),\s(-?[\d.]+)\](?: \(.*\))?")  # 0.213 [0.117, 0.276] (only 8 videos)
 SAME = "="
 MAX_CELL_WIDTH = 44  # characters in the terminal; the page shows everything
 

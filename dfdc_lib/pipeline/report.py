@@ -45,6 +45,7 @@ SAFE_ATTRIBUTES = {"alt", "class", "colspan", "height", "id", "open", "rowspan",
 SAFE_LINK = re.compile(r"https?://|mailto:|#")
 # tqdm: `crops: 100%|████| 40/40 [00:03<00:00, 12.1video/s]`
 FINISHED_BAR = re.compile(r"^.*100%\|.*\| *(\S+)/\1 \[.*\n?", flags=re.MULTILINE)
+Manifest = dict[str, Any]  # run.json
 Heading = tuple[str, str, str]  # level, id, HTML of the text
 
 
@@ -116,15 +117,14 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-# Read the run folder ------------------------------------------------------------------------------------------------
-def _read_manifest(run: Run) -> dict[str, Any]:
+def _read_manifest(run: Run) -> Manifest:
     path = run.root / "run.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run `dfdc run` with this run folder before writing its report")
     return json.loads(path.read_bytes())
 
 
-def _read_stage(run: Run, name: str, manifest: dict[str, Any]) -> StageResult:
+def _read_stage(run: Run, name: str, manifest: Manifest) -> StageResult:
     entry, metrics_path = manifest["stages"].get(name, {}), run.metrics_path(name)
     counter = Counter(outcome.status for outcome in run.read_status(name))
     statuses = [status for status in get_args(Status) if counter[status] or status != "failed before"]
@@ -147,10 +147,7 @@ def _read_failures(run: Run) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-# Turn a notebook into HTML ------------------------------------------------------------------------------------------
-def _write_notebook_page(
-    run: Run, manifest: dict[str, Any], stage: StageResult, pages: Sequence[StageResult] = ()
-) -> Path:
+def _write_notebook_page(run: Run, manifest: Manifest, stage: StageResult, pages: Sequence[StageResult] = ()) -> Path:
     """Write the page of one notebook, with links to the pages before and after it; without `pages`, as index page."""
     body, headings = _notebook_body(run.notebook_path(stage.name), [page.name for page in pages])
     around = [None, *pages, None]
@@ -230,7 +227,6 @@ def _number_headings(body: str) -> tuple[str, list[Heading]]:
     return re.sub(r"<h([23])>(.*?)</h\1>", add_id, body, flags=re.DOTALL), headings
 
 
-# Format values ------------------------------------------------------------------------------------------------------
 def _source_link(run: Run, name: str) -> Markup:
     """Return a link from `report/` to a file of the run folder, or its name without a link if it is missing."""
     if (run.root / name).exists():

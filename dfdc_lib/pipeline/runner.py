@@ -30,17 +30,7 @@ from dfdc_lib.staleness import Dependencies, changes, code_of, content_fingerpri
 OTHER_PARAMETERS = {"RUN", "WORKERS", "DEVICE"}  # say where and how fast a result is computed, and do not change it
 TRAINING = "06_train"
 NOT_RUN = "not run yet"
-REPORTED_PACKAGES = (
-    "torch",
-    "torchvision",
-    "facenet-pytorch",
-    "albumentations",
-    "av",
-    "opencv-python",
-    "scikit-image",
-    "numpy",
-    "papermill",
-)
+REPORTED_PACKAGES = "torch torchvision facenet-pytorch albumentations av opencv-python scikit-image numpy papermill"
 
 
 class StageError(RuntimeError):
@@ -184,16 +174,14 @@ def _staleness(run: Run, stage: Stage, request: Request, manifest: Mapping[str, 
 def _require_inputs(run: Run, stage: Stage, made: set[str]) -> None:
     for name in files_of(stage.needs):
         if name not in made and not (run.root / name).exists():
-            raise FileNotFoundError(
-                f"{stage.name} needs {name}, which is not in {run.root}: run the earlier stages first (omit --from)"
-            )
+            remedy = "run the earlier stages first (omit --from)"
+            raise FileNotFoundError(f"{stage.name} needs {name}, which is not in {run.root}: {remedy}")
 
 
 def _reads(run: Run, stage: Stage, parameters: Mapping[str, Any], earlier: Stage) -> bool:
     """Return whether a stage reads what an earlier stage makes: its files, or the model it trains."""
-    reads_model = earlier.name == TRAINING and any(
-        (run.root / "models" / name).is_dir() for name in parameters.get("MODELS", [])
-    )
+    models = [run.root / "models" / name for name in parameters.get("MODELS", [])]
+    reads_model = earlier.name == TRAINING and any(folder.is_dir() for folder in models)
     return reads_model or earlier.number in (*stage.needs, *stage.uses)
 
 
@@ -229,23 +217,17 @@ def _read_manifest(run: Run, request: Request) -> dict[str, Any]:
     path, source = run.root / "run.json", str(request.data) if request.data else BUILT_IN_SAMPLE
     manifest = json.loads(path.read_bytes()) if path.exists() else {"stages": {}}
     if manifest.get("data", source) != source:
-        raise ValueError(
-            f"{run.root} holds a run of {manifest['data']}, not of {source}: choose another --run, or delete it"
-        )
+        other = f"{run.root} holds a run of {manifest['data']}, not of {source}"
+        raise ValueError(f"{other}: choose another --run, or delete that folder")
     return manifest | {"data": source, "kind": str(request.parameters.get("KIND", "auto"))}
 
 
 def _environment(request: Request) -> dict[str, Any]:
     command = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False).stdout.strip()
-    versions = {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES}
-    return {
-        "kit_version": dfdc_lib.__version__,
-        "commit": commit,
-        "command": request.command,
-        "started": _now(),
-        "versions": versions,
-    }
+    versions = {"python": platform.python_version()} | {name: version(name) for name in REPORTED_PACKAGES.split()}
+    kit = {"kit_version": dfdc_lib.__version__, "commit": commit}
+    return kit | {"command": request.command, "started": _now(), "versions": versions}
 
 
 def _execute(run: Run, stage: Stage, request: Request, manifest: dict[str, Any]) -> None:
@@ -253,13 +235,8 @@ def _execute(run: Run, stage: Stage, request: Request, manifest: dict[str, Any])
     parameters = request.parameters_of(stage)
     _require_inputs(run, stage, set())
     depends_on = dependencies(run, stage, parameters, request.data).model_dump()
-    entry: dict[str, Any] = {
-        "title": stage.title,
-        "status": "failed",
-        "started": _now(),
-        "parameters": parameters,
-        "error": "interrupted",
-    }
+    entry: dict[str, Any] = {"title": stage.title, "started": _now(), "parameters": parameters}
+    entry |= {"status": "failed", "error": "interrupted"}
     manifest["stages"][stage.name] = entry
     run.write_json(run.root / "run.json", manifest)
     if request.force:

@@ -46,85 +46,54 @@ class Stage:
         return heading.partition(" - ")[2].strip()
 
 
-MODEL_FILES = ("model.json", "weights.safetensors")
+MODEL_FILES = "model.json weights.safetensors"
 
+
+def _stage(name: str, makes: str, code: str, needs: str = "", state: str = "", **others: str) -> Stage:
+    """Return a stage from lists that are written as words; the modules of `code` and `job` are relative to dfdc_lib."""
+    keeps, words = others.pop("keeps", ""), {"makes": makes, "code": code, "needs": needs, "state": state} | others
+    lists = {field: tuple(text.split()) for field, text in words.items()}
+    modules = {field: tuple(f"dfdc_lib.{module}" for module in lists.get(field, ())) for field in ("code", "job")}
+    return Stage(name, **lists | modules, keeps=keeps)
+
+
+TRAINING_STATE = "models/{model}/state.pt models/{model}/history.csv"
+KEEPS_MODEL = "the trained model is kept: --force retrains it"
+HASHING = "data.leak_audit data.video"
+STUDY = "evaluation.strategy_study evaluation.load_scores"
+EXAMINATION = "inspection.inspect inspection.text"
+
+# The columns: name, files it makes, code, stages it needs, state.
 STAGES = (
-    Stage(
-        "00_videos",
-        ("videos.csv", "status/00_videos.csv"),
-        code=("dfdc_lib.data.video_stage",),
-        job=("dfdc_lib.data.video",),
-        state=("info/*.json",),
+    _stage("00_videos", "videos.csv status/00_videos.csv", "data.video_stage", "", "info/*.json", job="data.video"),
+    _stage(
+        "01_detect_faces", "status/01_detect_faces.csv", "faces.detect_stage", "00", "boxes/*.json", job="faces.detect"
     ),
-    Stage(
-        "01_detect_faces",
-        ("status/01_detect_faces.csv",),
-        code=("dfdc_lib.faces.detect_stage",),
-        job=("dfdc_lib.faces.detect",),
-        needs=("00",),
-        state=("boxes/*.json",),
+    _stage(
+        "02_crop_faces", "crops.parquet status/02_crop_faces.csv", "faces.crop_stage", "00 01", "crops/*/crops.json"
     ),
-    Stage(
-        "02_crop_faces",
-        ("crops.parquet", "status/02_crop_faces.csv"),
-        code=("dfdc_lib.faces.crop_stage",),
-        needs=("00", "01"),
-        state=("crops/*/crops.json",),
+    _stage("03_ssim_masks", "masks.csv status/03_ssim_masks.csv", "faces.mask_stage", "00 02", "masks/*/masks.json"),
+    _stage(
+        "04_folds", "folds.csv leaks.csv status/04_folds.csv", "data.fold_stage", "00", "hashes/*.json", job=HASHING
     ),
-    Stage(
-        "03_ssim_masks",
-        ("masks.csv", "status/03_ssim_masks.csv"),
-        code=("dfdc_lib.faces.mask_stage",),
-        needs=("00", "02"),
-        state=("masks/*/masks.json",),
-    ),
-    Stage(
-        "04_folds",
-        ("folds.csv", "leaks.csv", "status/04_folds.csv"),
-        code=("dfdc_lib.data.fold_stage",),
-        job=("dfdc_lib.data.leak_audit", "dfdc_lib.data.video"),
-        needs=("00",),
-        state=("hashes/*.json",),
-    ),
-    Stage(
-        "05_augmentation_preview",
-        ("metrics/05_augmentation_preview.json",),
-        code=("dfdc_lib.augmentation.preview",),
-        needs=("02", "03"),
-    ),
-    Stage(
-        "06_train",
-        ("metrics/06_train.json",),
-        code=("dfdc_lib.classifier.train",),
-        needs=("02", "03", "04"),
-        state=("models/{model}/state.pt", "models/{model}/history.csv"),
-        keeps="the trained model is kept: --force retrains it",
-    ),
-    Stage(
+    _stage("05_augmentation_preview", "metrics/05_augmentation_preview.json", "augmentation.preview", "02 03"),
+    _stage("06_train", "metrics/06_train.json", "classifier.train", "02 03 04", TRAINING_STATE, keeps=KEEPS_MODEL),
+    _stage(
         "07_predict",
-        ("submission.csv", "status/07_predict.csv"),
-        code=("dfdc_lib.classifier.predict",),
-        job=("dfdc_lib.faces.extract", "dfdc_lib.classifier.inference"),
-        needs=("00",),
-        uses=("04",),
-        state=("scores/*/*.json",),
+        "submission.csv status/07_predict.csv",
+        "classifier.predict",
+        "00",
+        "scores/*/*.json",
+        uses="04",
+        job="faces.extract classifier.inference",
         model_files=MODEL_FILES,
     ),
-    Stage(
-        "08_averaging_strategies",
-        ("metrics/08_averaging_strategies.json",),
-        code=("dfdc_lib.evaluation.strategy_study", "dfdc_lib.evaluation.load_scores"),
-        needs=("07",),
-    ),
+    _stage("08_averaging_strategies", "metrics/08_averaging_strategies.json", STUDY, "07"),
 )
 
 # Not a stage of a run: it examines one video, in a run folder of its own.
-INSPECT = Stage(
-    "11_inspect_video",
-    ("inspection.json",),
-    code=("dfdc_lib.inspection.inspect", "dfdc_lib.inspection.text"),
-    model_files=(*MODEL_FILES, "test_metrics.json", "../../calibrations/{model}.json"),
-)
+MODEL_RECORDS = f"{MODEL_FILES} test_metrics.json ../../calibrations/{{model}}.json"
+INSPECT = _stage("11_inspect_video", "inspection.json", EXAMINATION, model_files=MODEL_RECORDS)
 
 
 def files_of(numbers: Iterable[str]) -> list[str]:

@@ -33,10 +33,8 @@ def overlay_mask(fake: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return the crop with a heat map (H, W) in 0-1 over it, from transparent (0) through dark red to yellow (1).
-
-    Colour map: matplotlib's inferno (S. van der Walt, N. Smith 2015), which is perceptually uniform.
-    """
+    """Return the crop with a heat map (H, W) in 0-1 over it, from transparent (0) through dark red to yellow (1)."""
+    # Source of the colours: matplotlib's inferno (S. van der Walt, N. Smith 2015), which is perceptually uniform.
     heat = np.clip(heat, 0, 1)
     colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     colours = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB).astype(np.float32)

@@ -15,10 +15,7 @@ DETAIL_SHARE = 0.16  # side of the enlarged detail, as a share of the image's lo
 
 
 def extreme_rows(pictures: Mapping[str, Sequence[np.ndarray]], centre: tuple[float, float]) -> Figure:
-    """Plot each transform's image before, at the low end and at the high end of its range.
-
-    A detail is enlarged around `centre`: x, y as shares of the width and height.
-    """
+    """Plot each transform's image before, at the low and the high end, and a detail around `centre` (x, y in 0-1)."""
     if not pictures:
         return style.in_words("transforms", "no transforms")
     title = style.counted("each transform alone", len(pictures), len(pictures))
@@ -28,7 +25,8 @@ def extreme_rows(pictures: Mapping[str, Sequence[np.ndarray]], centre: tuple[flo
     for axis, head in zip(axes[0], heads, strict=True):
         axis.set_title(head, fontsize=9)
     for row, (name, images) in zip(axes, pictures.items(), strict=True):
-        row[0].set_ylabel(_two_lines(name), fontsize=9)
+        label = re.sub(r"(?<=\w)(?=[A-Z][a-z]+$)", "\n", name) if len(name) > 10 else name  # two lines
+        row[0].set_ylabel(label, fontsize=9)
         _show(row, (*images, *(_detail(image, centre) for image in images)))
     return figure
 
@@ -83,7 +81,3 @@ def _detail(image: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
     side = min(size.min(), max(8, round(DETAIL_SHARE * size.max())))
     left, top = np.clip(np.rint(centre * size - side / 2).astype(int), 0, size - side)
     return image[top : top + side, left : left + side]
-
-
-def _two_lines(camel_case: str) -> str:
-    return re.sub(r"(?<=\w)(?=[A-Z][a-z]+$)", "\n", camel_case) if len(camel_case) > 10 else camel_case

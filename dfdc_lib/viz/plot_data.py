@@ -1,7 +1,6 @@
-"""Plot videos, faces, masks and folds, for notebooks 00-04.
+"""Plot videos, faces, masks and folds, for notebooks 00-04: records and tables in, figures out.
 
-Records and tables in, figures out. If there are more rows than one figure holds, the first ones are drawn and the title
-states how many there are.
+If there are more rows than one figure holds, the first ones are drawn and the title states how many there are.
 """
 
 from collections import Counter

@@ -15,8 +15,7 @@ from dfdc_lib.viz.draw import draw_score, fit, overlay_heat
 from dfdc_lib.viz.style import ACCENT, FAKE_COLOUR, NEUTRAL_DARK, NEUTRAL_LIGHT, REAL_COLOUR
 
 MOST_PEOPLE = 6  # in one figure
-THUMBNAILS = 10  # of one person
-THUMBNAIL_PIXELS = 160
+THUMBNAILS, THUMBNAIL_PIXELS = 10, 160  # of one person; their side in pixels
 FRAME_PIXELS = (620, 1100)  # height, width
 SCORE_AXIS = "score (1 = fake)"
 

@@ -1,7 +1,4 @@
-"""Charts of scores for notebook 08: tables of `evaluation` in, one matplotlib `Figure` out.
-
-Every function takes a heading for the title: whose scores they are, whether they are simulated, and how many videos.
-"""
+"""Charts for notebook 08: tables of `evaluation` and a heading (whose scores, simulated or not, n) in, figures out."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Pictures for the viewers: one crop, mask, frame or score as PNG bytes.
+"""Pictures for the viewers: arrays of one crop, mask, frame or score in, PNG bytes out.
 
-Input: arrays. Output: PNG. All pictures of one kind have the same size, so that the page does not move when a slider
-does; only frames have the size of their video. OpenCV draws them because matplotlib is too slow for a slider.
+All pictures of one kind have the same size, so that the page does not move when a slider does; only frames have the
+size of their video. OpenCV draws them because matplotlib is too slow for a slider.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,7 @@ FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.75
 
 
 def render_crop(crop: np.ndarray, label: int | None, confidence: float) -> bytes:
-    """Return a crop, (H, W, 3) uint8 RGB, with a border in the colour of its label and a caption as PNG.
-
-    `label` is 0 for real, 1 for fake, None or NaN for unknown; `confidence` is the detector's, 0-1.
-    """
+    """Return a crop, (H, W, 3) uint8 RGB, as PNG with its label (0, 1; None, NaN: unknown) and its confidence, 0-1."""
     name = style.label_name(label)
     square, colour = _on_square(crop, CROP_SIDE), style.rgb(style.LABEL_COLOURS[name])
     framed = cv2.copyMakeBorder(square, BORDER, BORDER, BORDER, BORDER, cv2.BORDER_CONSTANT, value=colour)
@@ -34,10 +31,7 @@ def render_crop(crop: np.ndarray, label: int | None, confidence: float) -> bytes
 def render_masks(original: np.ndarray, fake: np.ndarray, ssim_map: np.ndarray, mask: np.ndarray) -> bytes:
     """Return original, fake, SSIM map, mask and overlay side by side as PNG.
 
-    Args:
-        original, fake: (H, W, 3) uint8 RGB.
-        ssim_map: (H, W) in -1 (dark violet) to 1 (yellow).
-        mask: (H, W) uint8; 0 = unchanged.
+    Images: (H, W, 3) uint8 RGB; SSIM map: (H, W), -1 (dark violet) to 1 (yellow); mask: (H, W) uint8, 0 = unchanged.
     """
     levels = np.rint((np.clip(ssim_map, -1, 1) + 1) * 127.5).astype(np.uint8)
     panels = {"original": original, "fake": fake}
@@ -59,16 +53,12 @@ def render_prediction(image: np.ndarray, box: Box, score: float) -> bytes:
 def render_augmentation(
     before: np.ndarray, before_mask: np.ndarray, after: np.ndarray, after_mask: np.ndarray
 ) -> bytes:
-    """Return a crop, (H, W, 3) uint8 RGB, and its mask, (H, W) uint8, before and after augmentation as PNG.
-
-    The crops may differ in size; each mask has the size of its crop.
-    """
+    """Return a crop, (H, W, 3) uint8 RGB, and its mask of that size, uint8, before and after augmentation as PNG."""
     masks = [cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB) for mask in (before_mask, after_mask)]
     return _strip({"before": before, "after": after, "mask before": masks[0], "mask after": masks[1]})
 
 
 def _strip(panels: Mapping[str, np.ndarray]) -> bytes:
-    """Return images side by side as PNG; the keys are their captions."""
     return _png(np.hstack([_captioned(_on_square(image, PANEL_SIDE), text) for text, image in panels.items()]))
 
 

@@ -1,8 +1,7 @@
-"""Pictures in rows and columns for notebooks.
+"""Pictures in rows and columns: arrays and their names in, a matplotlib `Figure` out, which a notebook shows as JPEG.
 
-Input: arrays and their names. Output: a matplotlib `Figure`, which a notebook shows as JPEG. Images have no ticks and
-are never distorted, value ranges are fixed (SSIM map -1..1, mask 0-255), and n is in the title. If there are more
-images than one figure holds, the figure shows the first ones and the title states both counts.
+Images have no ticks and are never distorted, value ranges are fixed (SSIM map -1..1, mask 0-255), and n is in the
+title. If there are more images than one figure holds, the figure shows the first ones and the title states both counts.
 """
 
 import math
@@ -62,8 +61,7 @@ def image_rows(rows: Mapping[str, Sequence[np.ndarray]], column_titles: Sequence
 def mask_rows(rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
     """Return one row per mask: original, fake, SSIM map, mask, and the mask in colour over the fake.
 
-    Args:
-        rows: row label -> original and fake, (H, W, 3) uint8; SSIM map, (H, W) in -1..1; mask, (H, W) uint8.
+    `rows`: row label -> original and fake, (H, W, 3) uint8; SSIM map, (H, W) in -1..1; mask, (H, W) uint8.
     """
     if not rows:
         return style.in_words("", "no masks")
@@ -118,8 +116,7 @@ def _of_pair_height(frame: np.ndarray) -> np.ndarray:
 
 
 def _aspect(images: Iterable[np.ndarray]) -> float:
-    """Return the median height / width of images."""
-    return float(np.median([image.shape[0] / image.shape[1] for image in images]))
+    return float(np.median([image.shape[0] / image.shape[1] for image in images]))  # height / width
 
 
 def _shrink(image: np.ndarray, inches: float) -> np.ndarray:

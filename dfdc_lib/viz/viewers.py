@@ -72,12 +72,7 @@ def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages
 def browse_frames(
     frames: Mapping[str, Sequence[int]], load: Callable[[str, int], tuple[np.ndarray, Sequence[Face]]]
 ) -> None:
-    """Browse frames with their faces.
-
-    Args:
-        frames: video_id -> indices of the examined frames.
-        load: (video_id, frame_index) -> frame, (H, W, 3) uint8 RGB, and its faces.
-    """
+    """Browse the examined frames of each video; `load` returns the frame, (H, W, 3) uint8 RGB, and its faces."""
     table = pd.DataFrame([(name, index, 0) for name, row in frames.items() for index in row], columns=KEY_COLUMNS)
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
@@ -99,10 +94,9 @@ def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tup
 def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[[str, int, float], FourImages]) -> None:
     """Preview the training augmentation on one crop.
 
-    Args:
-        choices: transform or cut-out -> the sliders that it uses ("draw", "range"); the others are hidden.
-        draw: (choice, number of the draw, position in the range: 0 = low end, 1 = high end) -> crop and mask before,
-            crop and mask after, all of one height and width; see `render_augmentation`.
+    `choices`: transform or cut-out -> the sliders that it uses ("draw", "range"); the others are hidden.
+    `draw`: choice, number of the draw, position in the range (0 = low end, 1 = high end) -> crop and mask before, crop
+    and mask after, all of one height and width.
     """
 
     def block(choice: str) -> np.ndarray:

@@ -12,11 +12,8 @@ CROP = np.ascontiguousarray(astronaut()[50:210, 155:295])
 MASK = np.zeros(CROP.shape[:2], np.uint8)
 MASK[50:120, 30:90] = 200
 FACE = FaceExample(CROP, MASK, np.array([(50, 60), (90, 58), (70, 85), (53, 105), (90, 103)], np.float32))
-TRANSFORMS = [
-    type(part).__name__
-    for step in transforms.create_train_transforms(SIZE).transforms
-    for part in getattr(step, "transforms", [step])
-]
+STEPS = transforms.create_train_transforms(SIZE).transforms
+TRANSFORMS = [type(part).__name__ for step in STEPS for part in getattr(step, "transforms", [step])]
 
 
 def drawn(choice: str, draw: int = 0, share: float = 1.0) -> tuple[np.ndarray, ...]:

@@ -21,19 +21,11 @@ pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 SIZE = 64
 LANDMARKS = np.array([[20, 30], [40, 30], [30, 42], [22, 52], [38, 52]], np.float32)
 DRAWS = 1500
-STEPS = [  # in the slides' order, each with its chance
-    ("ImageCompression", 0.5),
-    ("GaussNoise", 0.1),
-    ("GaussianBlur", 0.05),
-    ("HorizontalFlip", 0.5),
-    *3 * [("IsotropicResize", 1 / 3)],
-    ("PadIfNeeded", 1),
-    ("RandomBrightnessContrast", 0.7 / 3),
-    ("FancyPCA", 0.7 / 3),
-    ("HueSaturationValue", 0.7 / 3),
-    ("ToGray", 0.2),
-    ("Affine", 0.5),
-]
+# In the slides' order, each with its chance.
+STEPS = [("ImageCompression", 0.5), ("GaussNoise", 0.1), ("GaussianBlur", 0.05), ("HorizontalFlip", 0.5)]
+STEPS += 3 * [("IsotropicResize", 1 / 3)] + [("PadIfNeeded", 1)]
+STEPS += [("RandomBrightnessContrast", 0.7 / 3), ("FancyPCA", 0.7 / 3), ("HueSaturationValue", 0.7 / 3)]
+STEPS += [("ToGray", 0.2), ("Affine", 0.5)]
 NAMES, CHANCES = zip(*STEPS, strict=True)
 
 

@@ -40,8 +40,7 @@ def logits(model: Classifier, batch: torch.Tensor) -> torch.Tensor:
 def test_one_logit_per_image_for_any_encoder(encoder: str, side: int, channels: int) -> None:
     model = create_model(encoder, pretrained=False, drop_path=0)
     result = logits(model, images(2, side))
-    assert result.shape == (2,)
-    assert torch.isfinite(result).all()
+    assert result.shape == (2,) and torch.isfinite(result).all()
     assert model.fc.in_features == channels
 
 
@@ -90,7 +89,6 @@ def test_channels_last() -> None:
     assert inputs[0].is_contiguous(memory_format=torch.channels_last)
 
 
-# Noise residual -----------------------------------------------------------------------------------------------------
 def test_kernels_are_those_of_the_paper() -> None:
     """Zhou et al. 2018, figure 3."""
     assert [divisor for divisor, _ in SRM_KERNELS] == [4, 12, 2]
@@ -105,13 +103,10 @@ def test_kernels_are_those_of_the_paper() -> None:
     assert all(torch.allclose(kernels[:, 0], kernels[:, 0].flip(axis)) for axis in (1, 2))
 
 
-def test_constant_image_has_no_residual_not_even_at_the_border() -> None:
+def test_residual_is_in_gray_levels_and_0_for_a_constant_image() -> None:
     residual = NoiseResidual()(normalised(np.full((9, 7, 3), (200, 30, 90), np.uint8)))
     assert residual.shape == (1, 3, 9, 7)
     assert residual.abs().max() < 1e-3  # gray levels
-
-
-def test_residual_is_in_gray_levels_of_the_image() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)
     gray = pixels.sum(2).astype(float)
     expected = [correlate(gray, np.array(weights) / divisor, mode="nearest") for divisor, weights in SRM_KERNELS]

@@ -35,14 +35,11 @@ def test_balanced_loss(logits: list[float], targets: list[float], expected: floa
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_label_smoothing_pulls_back_a_score_beyond_99_percent() -> None:
+def test_gradients_reach_every_logit_and_pull_back_a_score_beyond_99_percent() -> None:
     for score, sign in ((0.98, -1), (0.995, 1)):
         logit = torch.tensor([math.log(score / (1 - score))], requires_grad=True)
         objective.balanced_loss(logit, torch.ones(1)).backward()
         assert torch.sign(logit.grad).item() == sign
-
-
-def test_balanced_loss_of_one_class_has_a_gradient_for_every_logit() -> None:
     logits = torch.zeros(4, requires_grad=True)
     objective.balanced_loss(logits, torch.ones(4)).backward()
     assert logits.grad.tolist() == pytest.approx([(0.5 - 0.99) / 4] * 4)

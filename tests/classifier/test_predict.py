@@ -95,7 +95,6 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-# Scores -------------------------------------------------------------------------------------------------------------
 def test_every_video_has_its_outcome(scored: Scored) -> None:
     run, outcomes = scored
     expected = {"broken": ("failed", 0), "no_face": ("nothing", 0)} | {name: ("done", n) for name, n in FACES.items()}
@@ -119,15 +118,11 @@ def test_every_face_has_a_logit_of_every_model(scored: Scored) -> None:
     assert (a["logit"] - b["logit"]).abs().min() > 1e-4
 
 
-def test_sharpness_and_turn(scored: Scored) -> None:
+def test_sharpness_turn_and_people(scored: Scored) -> None:
     table = scored[0].read_table("scores/a.parquet")
     assert table["sharpness"].between(MIN_SHARPNESS, 5000).all() and table["turn"].between(0, MAX_TURN).all()
     means = table.groupby("video_id")["sharpness"].mean()
     assert means["small_256x192_fake"] < means["small_256x192"]  # the fake's face was made smaller and larger again
-
-
-def test_people_are_told_apart(scored: Scored) -> None:
-    table = scored[0].read_table("scores/a.parquet")
     people = {"small_256x192": 1, "small_256x192_fake": 1, "two_faces": 2}
     assert table.groupby("video_id")["track"].nunique().to_dict() == people
     for _, person in table[table["video_id"] == "two_faces"].groupby("track"):
@@ -159,7 +154,6 @@ def test_one_model_gives_the_same_scores_in_batches_that_span_videos(
     pd.testing.assert_frame_equal(*tables, atol=1e-4)
 
 
-# Up to date or not --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("added", ["nothing", "calibration", "test metrics"])
 def test_a_second_call_scores_nothing_again(added: str, scored: Scored, copy: Run, batches: list[int]) -> None:
     before = {path: path.stat().st_mtime_ns for path in copy.root.glob("scores/*/*.json")}
@@ -220,7 +214,6 @@ def test_a_video_with_faces_for_only_one_recipe_is_scored(copy: Run) -> None:
     assert score(copy, "blind")["small_256x192"].status == "nothing"
 
 
-# Which videos -------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run of five videos without faces, in the folds 0 to 3 of its model and in no fold."""

@@ -64,16 +64,13 @@ def test_from_square_of_a_map_without_resizing() -> None:
     assert np.array_equal(from_square(heat, 31, 64), heat[16:47])
 
 
-def test_normalize_with_the_means_of_imagenet() -> None:
+def test_normalize_with_the_numbers_of_the_recipe() -> None:
     pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4)
     images = normalize(pixels, RECIPE, CPU)
     assert images.dtype == torch.float32
     assert images.is_contiguous(memory_format=torch.channels_last)
     expected = [[-2.117904, -2.035714, -1.804444], [2.248908, 2.428571, 2.640000]]  # (0 - mean) / std, (1 - mean) / std
     torch.testing.assert_close(images[:, :, 2, 3], torch.tensor(expected), rtol=0, atol=1e-5)
-
-
-def test_normalize_with_the_numbers_of_the_recipe() -> None:
     recipe = RECIPE.model_copy(update={"mean": (0.0, 0.5, 1.0), "std": (1.0, 0.5, 2.0)})
     images = normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8), recipe, CPU)
     assert images.flatten().tolist() == [1.0, 1.0, 0.0]

@@ -97,8 +97,7 @@ def assert_equal_models(folder: Path, expected: Path) -> None:
         assert torch.equal(state["optimizer"]["state"][number]["momentum_buffer"], values["momentum_buffer"])
 
 
-# Results ------------------------------------------------------------------------------------------------------------
-def test_history_and_losses(uninterrupted: Path) -> None:
+def test_history_losses_and_card(uninterrupted: Path, shared_run: Run) -> None:
     history, losses = table(uninterrupted, "history.csv"), table(uninterrupted, "losses.csv")
     assert list(history.columns) == HISTORY_COLUMNS
     assert history["epoch"].tolist() == [0, 1]
@@ -109,16 +108,12 @@ def test_history_and_losses(uninterrupted: Path) -> None:
     assert losses["iteration"].tolist() == [0, 1, 2, 3, 4] * 2
     assert losses.groupby("epoch")["loss"].mean().tolist() == pytest.approx(history["train loss"].tolist())
     assert list((uninterrupted / "tensorboard").glob("events*"))
-
-
-def test_card(uninterrupted: Path, shared_run: Run) -> None:
     _, card = load_model(uninterrupted)
     assert (card.name, card.encoder, card.noise, card.recipe) == ("tiny", "test_efficientnet", True, recipe())
     assert (card.train_folds, card.validation_fold, card.test_fold) == ((2, 3), 0, 1)
     assert TrainSettings.model_validate(card.training) == SETTINGS
     assert card.run == card.data == shared_run.root.name
-    best = table(uninterrupted, "history.csv")["log loss"].min()
-    assert card.metrics["validation log loss"] == pytest.approx(best)
+    assert card.metrics["validation log loss"] == pytest.approx(history["log loss"].min())
     assert len(card.data_fingerprint) == len(card.code_fingerprint) == 16
 
 
@@ -213,7 +208,6 @@ def test_judge_measures_as_the_winner_did(shared_run: Run, monkeypatch: pytest.M
     assert math.isnan(measured["AUC"])
 
 
-# Interrupted and resumed --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("function", "call"),
     [
@@ -281,7 +275,6 @@ def test_workers_do_not_change_the_result(run: Run, uninterrupted: Path) -> None
     assert_equal_models(train.fit(run, SETTINGS, workers=2), uninterrupted)
 
 
-# Errors -------------------------------------------------------------------------------------------------------------
 def test_a_loss_that_is_nan_stops_and_names_the_files(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = in_call(3, lambda logits, *_: logits.sum() * float("nan"), train.balanced_loss)
     monkeypatch.setattr(train, "balanced_loss", broken)
@@ -307,8 +300,7 @@ def test_missing_folds_and_a_batch_that_cannot_be_shared(run: Run, monkeypatch: 
 
 
 def test_out_of_memory_names_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
-    monkeypatch.setattr(train, "balanced_loss", full)
+    monkeypatch.setattr(train, "balanced_loss", Mock(side_effect=torch.OutOfMemoryError))
     with pytest.raises(RuntimeError, match="BATCH"):
         train.fit(run, SETTINGS)
 
@@ -326,7 +318,6 @@ def test_weights_file_is_used_and_part_of_the_fingerprint(run: Run, tmp_path: Pa
     assert len(fingerprints) == 2
 
 
-# Several processes --------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(run: Run) -> None:
     # Without BatchNorm and drop-path, whose statistics and draws differ between processes on a CPU.
@@ -346,7 +337,6 @@ def test_a_process_that_fails_is_an_error(run: Run) -> None:
         train.train(run, changed(batch=3), processes=2)
 
 
-# Presets and GPUs ---------------------------------------------------------------------------------------------------
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "millions"), [("b5", 30.4), ("b7", 66.3)])
 def test_the_presets_of_the_slides_train_and_load(preset: str, millions: float, run: Run) -> None:

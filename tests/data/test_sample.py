@@ -56,7 +56,7 @@ def test_the_scenes_cover_sizes_rotation_and_faces() -> None:
     assert [scene.name for scene in SCENES if scene.world == "pair"] == ["two_faces", "two_faces_848x480"]
 
 
-def test_the_folder_has_the_layout_of_dfdc(short: Path) -> None:
+def test_the_folder_has_the_layout_of_dfdc_and_the_masks_of_the_forged_frames(short: Path) -> None:
     parts = {f"dfdc_train_part_{part}" for part in range(4)}
     assert {path.name for path in short.iterdir()} == {*parts, "true_masks", "sample.json"}
     expected = {(scene.name, REAL, None, scene.part, "train") for scene in SCENES}
@@ -67,9 +67,6 @@ def test_the_folder_has_the_layout_of_dfdc(short: Path) -> None:
     assert all(is_of_sample(video.path) for video in videos)
     assert not is_of_sample(short.parent / "other" / "part" / "plain.mp4")
     assert len(list((short / "true_masks").rglob("*.png"))) == 2 * len(FAKES)
-
-
-def test_masks_on_disk_are_those_of_the_forged_frames(short: Path) -> None:
     scene = next(scene for scene in SCENES if scene.name == "small_256x192")
     for frame_index, (_, [(_, mask)]) in enumerate(film_scene(scene, 0, 2)):
         stored = cv2.imread(str(true_mask_path(short, "small_256x192_fake", frame_index)), cv2.IMREAD_UNCHANGED)

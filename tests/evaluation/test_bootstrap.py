@@ -66,13 +66,10 @@ def test_draws_of_one_class_are_left_out(draws: int, ends: list[float]) -> None:
     assert rows.loc["AUC", ["low", "high"]].tolist() == pytest.approx(ends, nan_ok=True)
 
 
-def test_holm() -> None:
+def test_holm_and_texts() -> None:
     example = np.array([0.01, 0.04, 0.03, 0.005])  # Wikipedia, "Holm-Bonferroni method"
     assert bootstrap.holm(example).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert bootstrap.holm(np.array([])).tolist() == []
-
-
-def test_texts() -> None:
     table = pd.DataFrame({"value": [0.12345, -1e-9], "low": [0.1, np.nan], "high": [0.2, 1.0]})
-    assert bootstrap.interval_texts(table).tolist() == ["0.123 [0.100, 0.200]", "0.000 [nan, 1.000]"]
+    assert bootstrap.interval_texts(table).tolist() == ["0.123 [0.100,\u00a00.200]", "0.000 [nan,\u00a01.000]"]
     assert bootstrap.caution(videos_of(np.ones(29), 5)) and bootstrap.caution(videos_of(np.ones(30), 5)) == ""

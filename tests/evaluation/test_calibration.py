@@ -120,15 +120,12 @@ def test_without_a_calibration_the_old_file_is_deleted(videos: int, run: Run) ->
     assert str(FEW_VIDEOS) in calibration.calibration_text("x", None)
 
 
-def test_reliability_and_its_error() -> None:
+def test_reliability_its_error_and_the_clip_sweep() -> None:
     labels, scores = np.array([0, 1, 1, 1]), np.array([0.12, 0.18, 0.95, 1.0])
     table = calibration.reliability(labels, scores)
     assert table.to_dict("list") == {"score": pytest.approx([0.15, 0.975]), "fake_share": [0.5, 1.0], "videos": [2, 2]}
     assert calibration.calibration_error(labels, scores) == pytest.approx((0.35 + 0.025) / 2)
     assert calibration.calibration_error(*calibrated(100_000)) < 0.01
-
-
-def test_clip_sweep() -> None:
     sweep = calibration.clip_sweep(np.array([1, 0]), pd.DataFrame({"a": [0.0, 0.0]}), [0.1, 0.01])
     assert sweep["a"].tolist() == pytest.approx([-(np.log(clip) + np.log(1 - clip)) / 2 for clip in (0.1, 0.01)])
 

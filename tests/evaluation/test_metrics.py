@@ -16,16 +16,11 @@ def random_scores(seed: int, size: int = 300, levels: int = 20) -> tuple[np.ndar
     return labels, np.round(values * levels) / levels
 
 
-@pytest.mark.parametrize(
-    ("labels", "values", "keyword"),
-    [
-        ([], [], "shapes"),
-        ([0, 1], [0.5], "shapes"),
-        ([0, 2], [0.5, 0.5], r"\[2\]"),
-        ([0, 1], [0.5, 1.5], "1.5"),
-        ([0, 1], [0.5, np.nan], "1 missing"),
-    ],
-)
+WRONG_SHAPES = [([], [], "shapes"), ([0, 1], [0.5], "shapes")]
+WRONG_VALUES = [([0, 2], [0.5, 0.5], r"\[2\]"), ([0, 1], [0.5, 1.5], "1.5"), ([0, 1], [0.5, np.nan], "1 missing")]
+
+
+@pytest.mark.parametrize(("labels", "values", "keyword"), WRONG_SHAPES + WRONG_VALUES)
 def test_wrong_input_is_an_error(labels: list, values: list, keyword: str) -> None:
     for function in (lambda *arrays: metrics.measure(*arrays, 1e-4), metrics.two_thresholds):
         with pytest.raises(ValueError, match=keyword):
@@ -47,14 +42,11 @@ def test_metrics_equal_scikit_learn(seed: int, levels: int) -> None:
     assert metrics.measure(labels, values, 1e-4) == pytest.approx(expected, abs=1e-9)
 
 
-def test_perfect_scores_and_one_class() -> None:
+def test_perfect_scores_one_class_and_two_thresholds() -> None:
     perfect = metrics.measure(np.array([0, 0, 1]), np.array([0.1, 0.1, 0.9]), 1e-4)
     assert [perfect[name] for name in metrics.METRICS[1:]] == [1, 0, 1, 0, 1]
     alone = metrics.measure(np.array([1, 1]), np.array([0.5, 0.5]), 1e-4)
     assert alone["log loss"] == pytest.approx(np.log(2)) and np.isnan([alone[name] for name in metrics.RANKING]).all()
-
-
-def test_two_thresholds() -> None:
     counts = metrics.two_thresholds(np.array([1, 1, 1, 0, 0]), np.array([0.8, 0.9, 0.79, 0.2, 0.19]))
     expected = {"accuracy": 0.6, "recall": 2 / 3, "precision": 2 / 3, "F1": 2 / 3, "false-alarm share": 0.5}
     assert counts == pytest.approx(expected)

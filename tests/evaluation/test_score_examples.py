@@ -1,5 +1,3 @@
-"""Examples of scored faces, read from a run folder with three videos of the built-in sample."""
-
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +11,9 @@ from dfdc_lib.run_folder import Run, open_run
 
 LABELS = {"plain": 0, "two_faces": 0, "plain_fake": 1}
 BOX, OTHER_BOX = (280, 100, 360, 210), (40.4, 60.0, 120.0, 160.0)
-SCORED = [  # video_id, frame_index, face_index, box, score
-    ("plain", 0, 0, *BOX, 0.30),
-    ("plain", 20, 0, *BOX, 0.20),
-    ("two_faces", 0, 0, *BOX, 0.60),
-    ("two_faces", 0, 1, *OTHER_BOX, 0.05),
-    ("plain_fake", 0, 0, *BOX, 0.90),
-    ("plain_fake", 20, 0, *BOX, 0.10),
-]
+# video_id, frame_index, face_index, box, score
+SCORED = [("plain", 0, 0, *BOX, 0.30), ("plain", 20, 0, *BOX, 0.20), ("two_faces", 0, 0, *BOX, 0.60)]
+SCORED += [("two_faces", 0, 1, *OTHER_BOX, 0.05), ("plain_fake", 0, 0, *BOX, 0.90), ("plain_fake", 20, 0, *BOX, 0.10)]
 
 
 @pytest.fixture(scope="module")

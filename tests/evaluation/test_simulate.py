@@ -28,12 +28,9 @@ def test_model_is_the_documented_one() -> None:
     assert logits[labels == 1].mean() == pytest.approx(0.8 * 3 * clear, abs=0.2)  # one fake in ten is missed
 
 
-def test_same_seed_same_scores() -> None:
+def test_same_seed_same_scores_and_the_mean_has_the_requested_log_loss() -> None:
     first, again, other = (simulate.simulate(5, 2.0, seed=seed).frames["simulated"] for seed in (0, 0, 1))
     assert first.equals(again) and not np.allclose(first["score"].iloc[:100], other["score"].iloc[:100])
-
-
-def test_mean_has_the_requested_log_loss() -> None:
     table = simulate.simulate_at(0.25, 60, 1e-4, seed=3)
     means = strategies.model_scores(table)["simulated"].to_numpy()
     assert losses(table.videos["label"].to_numpy(), means, 1e-4).mean() == pytest.approx(0.25, abs=1e-3)

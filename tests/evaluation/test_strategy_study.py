@@ -10,6 +10,9 @@ from dfdc_lib.evaluation.strategies import ScoreTable
 from dfdc_lib.records import Resampling
 
 RESAMPLING = Resampling(1e-4, 60, 0)
+TABLE = simulate.simulate(40, 2.5)
+COLUMNS = strategies.strategy_scores(TABLE)
+FIRST_HALF = calibration.halves(TABLE.videos["group"], RESAMPLING.seed)
 
 
 def losses_of(table: ScoreTable, scores: pd.DataFrame | pd.Series) -> np.ndarray:
@@ -17,29 +20,14 @@ def losses_of(table: ScoreTable, scores: pd.DataFrame | pd.Series) -> np.ndarray
 
 
 @pytest.fixture(scope="module")
-def table() -> ScoreTable:
-    return simulate.simulate(40, 2.5)
-
-
-@pytest.fixture(scope="module")
-def columns(table: ScoreTable) -> pd.DataFrame:
-    return strategies.strategy_scores(table)
-
-
-@pytest.fixture(scope="module")
-def first_half(table: ScoreTable) -> pd.Series:
-    return calibration.halves(table.videos["group"], RESAMPLING.seed)
-
-
-@pytest.fixture(scope="module")
-def models(table: ScoreTable) -> ScoreTable:
+def models() -> ScoreTable:
     """Return one score per video of a good model, a bad one and a copy of the good one."""
-    signs = 2 * table.videos["label"].to_numpy() - 1
+    signs = 2 * TABLE.videos["label"].to_numpy() - 1
     generator = np.random.default_rng(0)
-    rows = pd.DataFrame({"video_id": table.videos.index, "frame_index": 0, "track": 0})
+    rows = pd.DataFrame({"video_id": TABLE.videos.index, "frame_index": 0, "track": 0})
     good, bad = (expit(generator.normal(0, 1, len(signs)) + slope * signs) for slope in (2, 0.5))
     scores = {"bad": bad, "good": good, "copy": good}
-    return ScoreTable("models", table.videos, {name: rows.assign(score=score) for name, score in scores.items()})
+    return ScoreTable("models", TABLE.videos, {name: rows.assign(score=score) for name, score in scores.items()})
 
 
 @pytest.mark.parametrize(
@@ -51,8 +39,8 @@ def models(table: ScoreTable) -> ScoreTable:
         (slice(None, None, 2), [simulate.TITLE]),  # only reals
     ],
 )
-def test_simulated_scores_join_few_videos(table: ScoreTable, rows: slice, titles: list[str]) -> None:
-    part = ScoreTable("real", table.videos.iloc[rows], table.frames)
+def test_simulated_scores_join_few_videos(rows: slice, titles: list[str]) -> None:
+    part = ScoreTable("real", TABLE.videos.iloc[rows], TABLE.frames)
     studies = strategy_study.study(part, RESAMPLING)
     assert [study.table.title for study in studies] == titles
     for study in studies:
@@ -65,62 +53,62 @@ def test_simulated_scores_join_few_videos(table: ScoreTable, rows: slice, titles
         assert ("(only 6 videos)" in numbers[f"{prefix}AUC, mean"]) == (len(study.table.videos) == 6)
 
 
-def test_sure_answers_are_counted_for_every_score(table: ScoreTable, columns: pd.DataFrame) -> None:
-    counts = strategy_study.sure_answers(table, columns)
-    expected = metrics.two_thresholds(table.videos["label"].to_numpy(), columns["median"].to_numpy())
-    assert counts.index.tolist() == list(columns) and counts.loc["median"].to_dict() == expected
+def test_sure_answers_are_counted_for_every_score() -> None:
+    counts = strategy_study.sure_answers(TABLE, COLUMNS)
+    expected = metrics.two_thresholds(TABLE.videos["label"].to_numpy(), COLUMNS["median"].to_numpy())
+    assert counts.index.tolist() == list(COLUMNS) and counts.loc["median"].to_dict() == expected
 
 
-def test_grid_contains_the_slides_pair(table: ScoreTable, columns: pd.DataFrame, first_half: pd.Series) -> None:
-    grid = strategy_study.confident_grid(table, RESAMPLING).set_index(["threshold", "fraction"])
-    loss = losses_of(table, columns["confident"])
-    assert grid.loc[(0.8, 0.4)].tolist() == pytest.approx([loss[first_half].mean(), loss[~first_half].mean()])
+def test_grid_contains_the_slides_pair() -> None:
+    grid = strategy_study.confident_grid(TABLE, RESAMPLING).set_index(["threshold", "fraction"])
+    loss = losses_of(TABLE, COLUMNS["confident"])
+    assert grid.loc[(0.8, 0.4)].tolist() == pytest.approx([loss[FIRST_HALF].mean(), loss[~FIRST_HALF].mean()])
     assert len(grid) == len(strategy_study.THRESHOLDS) * len(strategy_study.FRACTIONS)
 
 
-def test_each_half_is_tuned_on_the_other(table: ScoreTable, columns: pd.DataFrame, first_half: pd.Series) -> None:
-    tuned = strategy_study.tuned_scores(table, columns, RESAMPLING)
+def test_each_half_is_tuned_on_the_other() -> None:
+    tuned = strategy_study.tuned_scores(TABLE, COLUMNS, RESAMPLING)
     assert list(tuned) == ["mean", "median", "confident", "mean at temperature", "confident, tuned"]
-    best = strategy_study.confident_grid(table, RESAMPLING).sort_values("second_half", kind="stable").iloc[0]
-    assert losses_of(table, tuned["confident, tuned"])[first_half].mean() == pytest.approx(best["first_half"])
+    best = strategy_study.confident_grid(TABLE, RESAMPLING).sort_values("second_half", kind="stable").iloc[0]
+    assert losses_of(TABLE, tuned["confident, tuned"])[FIRST_HALF].mean() == pytest.approx(best["first_half"])
     clipped = strategies.clipped_logit(tuned["mean"].to_numpy(), RESAMPLING.clip)
     temperatures = (clipped / logit(tuned["mean at temperature"])).round(6)
-    assert temperatures[first_half].nunique() == temperatures[~first_half].nunique() == 1
+    assert temperatures[FIRST_HALF].nunique() == temperatures[~FIRST_HALF].nunique() == 1
 
 
-def test_confident_against_the_others(table: ScoreTable, columns: pd.DataFrame) -> None:
-    answer = strategy_study.confident_against(table, columns[["mean", "median", "confident"]], RESAMPLING)
+def test_confident_against_the_others() -> None:
+    answer = strategy_study.confident_against(TABLE, COLUMNS[["mean", "median", "confident"]], RESAMPLING)
     assert answer.index.tolist() == ["confident against mean", "confident against median"] * 2
-    expected = losses_of(table, columns["confident"]).mean() - losses_of(table, columns["mean"]).mean()
+    expected = losses_of(TABLE, COLUMNS["confident"]).mean() - losses_of(TABLE, COLUMNS["mean"]).mean()
     assert answer.iloc[0]["value"] == pytest.approx(expected) and (answer["p_holm"] >= answer["p"]).all()
     text = bootstrap.interval_texts(answer).iloc[0]
     assert text in strategy_study.readable(answer).iloc[0].tolist()
 
 
-def test_frame_counts(table: ScoreTable, columns: pd.DataFrame) -> None:
-    rows = strategy_study.by_frame_count(table, RESAMPLING).set_index(["frame_count", "name"])
+def test_frame_counts() -> None:
+    rows = strategy_study.by_frame_count(TABLE, RESAMPLING).set_index(["frame_count", "name"])
     assert sorted(rows.index.unique("frame_count")) == [1, 2, 4, 8, 16, 32]
-    assert rows.loc[(32, "mean"), "value"] == pytest.approx(losses_of(table, columns["mean"]).mean())
+    assert rows.loc[(32, "mean"), "value"] == pytest.approx(losses_of(TABLE, COLUMNS["mean"]).mean())
 
 
-def test_groups_of_videos(table: ScoreTable, columns: pd.DataFrame) -> None:
-    sized = ScoreTable("t", table.videos.assign(height=[479] * 40 + [1080] * 40, width=1920), table.frames)
-    rows = strategy_study.by_group(sized, columns, RESAMPLING)
+def test_groups_of_videos() -> None:
+    sized = ScoreTable("t", TABLE.videos.assign(height=[479] * 40 + [1080] * 40, width=1920), TABLE.frames)
+    rows = strategy_study.by_group(sized, COLUMNS, RESAMPLING)
     rows = rows[rows["name"] == "mean"].set_index(["question", "group"])
     sides = rows.loc["shorter side (pixels)"]
     assert sides["videos"].to_dict() == {"< 480": 40, "≥ 1080": 40}
-    assert sides["value"].mean() == pytest.approx(losses_of(table, columns["mean"]).mean())
+    assert sides["value"].mean() == pytest.approx(losses_of(TABLE, COLUMNS["mean"]).mean())
     people = rows.loc["people", "videos"]
     assert people.index.tolist() == ["1", "2"] and people.sum() == 80
 
 
-def test_wins_and_losses(table: ScoreTable, columns: pd.DataFrame) -> None:
-    pair = columns[["mean", "median"]]
-    rows = strategy_study.wins_and_losses(table, pair, RESAMPLING.clip, 2)
-    gains = losses_of(table, pair) @ [1, -1]
+def test_wins_and_losses() -> None:
+    pair = COLUMNS[["mean", "median"]]
+    rows = strategy_study.wins_and_losses(TABLE, pair, RESAMPLING.clip, 2)
+    gains = losses_of(TABLE, pair) @ [1, -1]
     assert rows["gain"].tolist() == pytest.approx([*sorted(gains)[-1:-3:-1], *sorted(gains)[1::-1]])
-    assert rows["video_id"].iloc[0] == table.videos.index[np.argmax(gains)]
-    assert strategy_study.wins_and_losses(table, columns[["mean"]], RESAMPLING.clip).empty
+    assert rows["video_id"].iloc[0] == TABLE.videos.index[np.argmax(gains)]
+    assert strategy_study.wins_and_losses(TABLE, COLUMNS[["mean"]], RESAMPLING.clip).empty
 
 
 def test_gain_of_each_model(models: ScoreTable) -> None:
@@ -131,11 +119,11 @@ def test_gain_of_each_model(models: ScoreTable) -> None:
     assert rows.loc[3, "loss"] == pytest.approx(rows.loc[2, "loss"] + rows.loc[3, "value"])
 
 
-def test_missing_frames_models_or_originals_give_empty_tables(table: ScoreTable, models: ScoreTable) -> None:
-    one_original = [ScoreTable("one", each.videos.assign(group="o"), each.frames) for each in (table, models)]
+def test_missing_frames_models_or_originals_give_empty_tables(models: ScoreTable) -> None:
+    one_original = [ScoreTable("one", each.videos.assign(group="o"), each.frames) for each in (TABLE, models)]
     assert strategy_study.by_frame_count(models, RESAMPLING).empty
     assert all(strategy_study.confident_grid(each, RESAMPLING).empty for each in (models, one_original[0]))
-    assert all(strategy_study.model_gains(each, RESAMPLING).empty for each in (table, one_original[1]))
+    assert all(strategy_study.model_gains(each, RESAMPLING).empty for each in (TABLE, one_original[1]))
     tuned = strategy_study.tuned_scores(models, strategies.strategy_scores(models), RESAMPLING)
     assert list(tuned) == ["bad", "bad at temperature"]
 

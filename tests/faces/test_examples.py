@@ -55,12 +55,15 @@ def test_strongest_and_weakest(rows: list, most: int, expected: list[tuple[str, 
     assert examples.strongest_and_weakest(table, most) == expected
 
 
-def test_first_frames(run: Run) -> None:
+def test_first_frames_and_a_frame_with_faces(run: Run) -> None:
     assert examples.first_frames([]) == []
     images = examples.first_frames([v for v in run.read_videos() if v.video_id in ("plain", "plain_fake")])
     assert [image.shape for image in images] == [(480, 640, 3)] * 2
     original, fake = (image.astype(int) for image in images)
     assert 0 < np.abs(original - fake).mean() < 5  # the same scene except for the face
+    image, faces = examples.frame_with_faces(run, "two_faces", 20)
+    assert (image.shape, len(faces)) == ((480, 640, 3), 2)
+    assert faces == next(frame.faces for frame in run.read_faces("two_faces").frames if frame.frame_index == 20)
 
 
 def test_the_first_frame_of_a_damaged_video_is_the_first_undamaged_one(tmp_path: Path) -> None:
@@ -75,12 +78,6 @@ def test_the_first_frame_of_a_damaged_video_is_the_first_undamaged_one(tmp_path:
     assert video.read_frames(path, {0}) == []
     [image] = examples.first_frames([Video(video_id="damaged", path=path)])
     assert (image.shape, image.mean()) == ((64, 96, 3), pytest.approx(100, abs=3))
-
-
-def test_frame_with_faces(run: Run) -> None:
-    image, faces = examples.frame_with_faces(run, "two_faces", 20)
-    assert (image.shape, len(faces)) == ((480, 640, 3), 2)
-    assert faces == next(frame.faces for frame in run.read_faces("two_faces").frames if frame.frame_index == 20)
 
 
 def test_crops_grow_with_the_margin(run: Run) -> None:
@@ -116,7 +113,7 @@ def test_true_overlaps_are_of_the_forged_faces_of_the_sample(run: Run, tmp_path:
     assert (len(without_truth), list(without_truth.columns)) == (0, list(overlaps.columns))
 
 
-def test_example_crop_is_the_one_that_differs_most(run: Run) -> None:
+def test_example_crop_is_the_one_that_differs_most_or_the_first(run: Run, tmp_path: Path) -> None:
     crop, mask, landmarks = examples.example_crop(run)
     row = run.read_table("masks.csv").sort_values("changed_share").iloc[-1]
     key = FaceKey(*row[KEY_COLUMNS])
@@ -125,9 +122,6 @@ def test_example_crop_is_the_one_that_differs_most(run: Run) -> None:
     stored = next(c for c in run.read_crops(key.video_id).crops if (c.frame_index, c.face_index) == key[1:])
     assert landmarks == pytest.approx(np.array(stored.landmarks), abs=0.01)
     assert ((landmarks > 0) & (landmarks < crop.shape[1::-1])).all()
-
-
-def test_example_crop_without_masks_is_the_first_and_without_crops_an_error(run: Run, tmp_path: Path) -> None:
     other = open_run(tmp_path / "run")
     for name in ("crops.parquet", "masks.csv"):
         other.write_table(name, run.read_table(name).iloc[:0])

@@ -48,14 +48,11 @@ def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypa
         assert 0 <= narrow.turn < 0.2  # a frontal face
 
 
-def test_no_view_no_face_and_one_face(one_face: Path, sample_root: Path) -> None:
+def test_no_view_no_face_one_face_and_no_video(one_face: Path, sample_root: Path, tmp_path: Path) -> None:
     no_face, view = sample_root / "dfdc_train_part_2" / "no_face.mp4", View(DetectorSettings(), 0.2)
     assert (find_faces(no_face, [], 2, "cpu"), find_faces(no_face, [view], 1, "cpu")) == ([], [[]])
     [[face]] = find_faces(one_face, [view], 1, "cpu")
     assert (face.frame_index, face.face_index, face.track) == (0, 0, 0)
-
-
-def test_a_file_that_is_not_a_video_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video\n" * 100)
     with pytest.raises(ValueError, match=r"broken\.mp4"):
-        find_faces(tmp_path / "broken.mp4", [View(DetectorSettings(), 0.2)], 2, "cpu")
+        find_faces(tmp_path / "broken.mp4", [view], 2, "cpu")

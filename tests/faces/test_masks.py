@@ -15,6 +15,7 @@ from dfdc_lib.faces.masks import CHANGED_LEVEL, WINDOW, compare_crops, differenc
 PUBLISHED_CAMERA_SSIM = 0.3674518327910367
 PARITY = 1e-4  # 5.3e-5 measured on the real pairs: float32 against scikit-image's float64
 GREY_LEVEL = 1
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # Wang et al. 2004
 FACE_AREA = np.s_[20:500, 540:880]  # holds the face of 183 in the frames below
 
 
@@ -54,8 +55,7 @@ def test_an_image_equals_itself(image):
 @pytest.mark.parametrize(("one", "other"), [(0, 255), (100, 110), (128, 127), (10, 20)])
 def test_flat_images_differ_in_luminance_alone(one, other):
     """Without structure SSIM is its first factor, (2ab + C1) / (a² + b² + C1)."""
-    c1 = (0.01 * 255) ** 2
-    by_hand = (2 * one * other + c1) / (one**2 + other**2 + c1)
+    by_hand = (2 * one * other + C1) / (one**2 + other**2 + C1)
     assert ssim_map(level(one), level(other)) == pytest.approx(by_hand, abs=1e-6)
 
 
@@ -65,8 +65,7 @@ def test_a_window_by_hand():
     original = np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)
     mean_x, mean_y = 24 / 49 * 255, 25 / 49 * 255
     variance = 24 * 25 / 49 / 48 * 255**2
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    by_hand = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1) * (-2 * variance + c2) / (2 * variance + c2)
+    by_hand = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1) * (-2 * variance + C2) / (2 * variance + C2)
     assert by_hand == pytest.approx(-0.9956, abs=0.0005)
     assert ssim_map(original, 255 - original)[3, 3] == pytest.approx(by_hand, abs=1e-6)
 
@@ -108,13 +107,10 @@ def test_mask_is_one_minus_similarity_clamped():
     similarity = np.array([[1, 0.999, 0.99, 0.5, 0.002, 0.001, 0, -0.001, -0.5, -1]], np.float32)
     mask = masks.mask_of(similarity)
     assert mask.dtype == np.uint8 and mask.tolist() == [[0, 0, 3, 128, 254, 255, 255, 255, 255, 255]]
-
-
-def test_an_inverted_image_is_white_where_the_winners_cast_wraps_to_black():
-    similarity = ssim_map(noise(1), 255 - noise(1))
-    assert similarity.max() < -0.8
-    assert ((1 - similarity) * 255).astype(np.int64).astype(np.uint8).max() < 255
-    assert (masks.mask_of(similarity) == 255).all()
+    inverted = ssim_map(noise(1), 255 - noise(1))  # white; the winner's cast wraps to black
+    assert inverted.max() < -0.8
+    assert ((1 - inverted) * 255).astype(np.int64).astype(np.uint8).max() < 255
+    assert (masks.mask_of(inverted) == 255).all()
 
 
 def test_a_comparison_of_a_partly_changed_crop():

@@ -84,47 +84,32 @@ def copy(whole: Whole, tmp_path: Path) -> Run:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stage", "expected"),
-    [
-        *[("00_videos", {"done": 35}), ("01_detect_faces", {"done": 15, "nothing": 1, "not needed": 19})],
-        *[("02_crop_faces", {"done": 34, "nothing": 1}), ("03_ssim_masks", {"done": 19, "not needed": 16})],
-        ("04_folds", {"done": 16, "not needed": 19}),
-    ],
-)
-def test_the_counts_of_each_stage_add_up(stage: str, expected: dict[str, int], whole: Whole) -> None:
+def test_the_counts_of_each_stage_add_up_and_are_of_what_lies_there(whole: Whole) -> None:
     run, outcomes = whole
-    assert status_counts(outcomes[stage]) == expected
-    assert set(by_id(outcomes[stage])) == ORIGINALS | set(FAKES)
-    assert run.read_status(stage) == outcomes[stage] == sorted(outcomes[stage], key=lambda outcome: outcome.video_id)
+    counts = [{"done": 35}, {"done": 15, "nothing": 1, "not needed": 19}, {"done": 34, "nothing": 1}]
+    counts += [{"done": 19, "not needed": 16}, {"done": 16, "not needed": 19}]
+    assert [status_counts(outcomes[stage]) for stage in STAGES] == counts
+    for stage, found in outcomes.items():
+        assert set(by_id(found)) == ORIGINALS | set(FAKES)
+        assert run.read_status(stage) == found == sorted(found, key=lambda outcome: outcome.video_id)
     assert len(run.read_table("failures.csv")) == 0
     assert sorted(path.stem for path in (run.root / "status").iterdir()) == STAGES
     assert not any((run.root / ".partial").iterdir())
-
-
-@pytest.mark.slow
-def test_what_is_counted_is_what_lies_there(whole: Whole) -> None:
-    run, outcomes = whole
+    detected = by_id(outcomes["01_detect_faces"])
     faces = {video_id: sum(len(frame.faces) for frame in run.read_faces(video_id).frames) for video_id in ORIGINALS}
     pictures = {kind: len(list((run.root / kind).rglob("*.png"))) for kind in ("crops", "masks")}
-    assert {o.video_id: o.count for o in outcomes["01_detect_faces"] if o.video_id in ORIGINALS} == faces
-    assert sum(o.count for o in outcomes["02_crop_faces"]) == len(run.read_table("crops.parquet")) == pictures["crops"]
-    assert sum(o.count for o in outcomes["03_ssim_masks"]) == len(run.read_table("masks.csv")) == pictures["masks"]
-    assert {o.count for o in outcomes["00_videos"]} == {22}  # frames in the header
-    hashed = {o.count for o in outcomes["04_folds"] if o.status == "done"}
-    assert hashed == {1}  # of frames 0 and 30, a video of 22 frames has the first
-
-
-@pytest.mark.slow
-def test_one_face_a_person_and_none_in_the_video_without(whole: Whole) -> None:
-    run, outcomes = whole
-    detected = by_id(outcomes["01_detect_faces"])
+    assert {video_id: detected[video_id].count for video_id in ORIGINALS} == faces
     for scene in SCENES:
         people = {"portrait": 1, "pair": 2, "coffee": 0}[scene.world]
         assert [frame.frame_index for frame in run.read_faces(scene.name).frames] == EXAMINED
         assert (scene.name, detected[scene.name].count) == (scene.name, people * len(EXAMINED))
     assert detected["no_face"].note == "no face in 5 examined frames"
     assert by_id(outcomes["02_crop_faces"])["no_face"].note == "no face in the boxes of no_face"
+    assert sum(o.count for o in outcomes["02_crop_faces"]) == len(run.read_table("crops.parquet")) == pictures["crops"]
+    assert sum(o.count for o in outcomes["03_ssim_masks"]) == len(run.read_table("masks.csv")) == pictures["masks"]
+    assert {o.count for o in outcomes["00_videos"]} == {22}  # frames in the header
+    hashed = {o.count for o in outcomes["04_folds"] if o.status == "done"}
+    assert hashed == {1}  # of frames 0 and 30, a video of 22 frames has the first
 
 
 @pytest.mark.slow
@@ -231,7 +216,6 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
     outcomes = {stage: by_id(found) for stage, found in run_all(copy, data).items()}
     make_folds(copy, "leak-free", 4, workers=WORKERS)
     outcomes["04_folds"] = by_id(copy.read_status("04_folds"))
-
     everything = (ORIGINALS | set(FAKES)) - {"zoom"}
     assert all(set(found) == everything for found in outcomes.values())
     expected = {  # in 00, 01, 02, 03, 04
@@ -244,7 +228,6 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
         "tilted_fake": ["done", "not needed", "done", "done", "not needed"],
     }
     assert {video_id: [outcomes[stage][video_id].status for stage in STAGES] for video_id in expected} == expected
-
     notes = {video_id: outcomes["01_detect_faces"][video_id].note for video_id in ("zoom_fake", "walk_fake", "walk")}
     assert notes == {
         "zoom_fake": "searched itself: its original is not in the data set",
@@ -256,7 +239,6 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
     failures = copy.read_table("failures.csv")
     assert list(failures["stage"] + " " + failures["video_id"]) == ["00_videos mirrored_fake", "00_videos walk"]
     assert failures["reason"].str.contains("is not readable as a video").all()
-
     left = {name: {path.stem for path in (copy.root / name).iterdir()} for name in VIDEO_FOLDERS}
     assert left["info"] == left["crops"] == everything - {"walk", "mirrored_fake"}
     assert left["boxes"] == (ORIGINALS - {"zoom", "walk"}) | {"zoom_fake", "walk_fake"}

@@ -38,11 +38,13 @@ def test_link_faces(frames: list[list[Box]], expected: list[list[int]]) -> None:
     assert tracks.link_faces(frames) == expected
 
 
-def test_a_person_who_moves_keeps_the_track_unless_they_jump() -> None:
+def test_a_person_keeps_the_track_unless_they_jump_or_are_missed_for_long() -> None:
     assert tracks.link_faces([[moved(LEFT, 15 * step)] for step in range(20)]) == [[0]] * 20
     assert tracks.iou(LEFT, moved(LEFT, 30)) < tracks.MIN_IOU < tracks.iou(LEFT, moved(LEFT, 28))
     assert tracks.link_faces([[LEFT], [moved(LEFT, 28)]]) == [[0], [0]]
     assert tracks.link_faces([[LEFT], [moved(LEFT, 30)]]) == [[0], [1]]
+    for missed, track in ((0, 0), (1, 0), (tracks.MAX_MISSED, 0), (tracks.MAX_MISSED + 1, 1), (50, 1)):
+        assert tracks.link_faces([[LEFT], *[[]] * missed, [LEFT]]) == [[0], *[[]] * missed, [track]]
 
 
 def test_people_who_pass_each_other_keep_their_tracks() -> None:
@@ -52,20 +54,13 @@ def test_people_who_pass_each_other_keep_their_tracks() -> None:
     assert tracks.link_faces(frames) == [[1, 0] if step % 2 else [0, 1] for step in range(11)]
 
 
-def test_the_sum_of_overlaps_is_maximised() -> None:
-    """The first box overlaps both tracks; its best match is the only one that the second box overlaps."""
+def test_the_sum_of_good_overlaps_is_maximised() -> None:
+    # The first box overlaps both tracks; its best match is the only one that the second box overlaps.
     first, boxes = [(0, 0, 10, 10), (6, 0, 16, 10)], [(4, 0, 14, 10), (9, 0, 19, 10)]
     assert tracks.iou(boxes[0], first[1]) > tracks.iou(boxes[0], first[0])
     assert tracks.link_faces([first, boxes]) == [[0, 1], [0, 1]]
-
-
-def test_two_bad_matches_do_not_outweigh_a_good_one() -> None:
+    # Two bad matches do not outweigh a good one.
     first, boxes = [(15, 35, 35, 55), (20, 10, 40, 30)], [(20, 25, 40, 45), (0, 30, 20, 50)]
     good, *bad = (tracks.iou(boxes[0], first[0]), tracks.iou(boxes[0], first[1]), tracks.iou(boxes[1], first[0]))
     assert max(bad) < tracks.MIN_IOU < good < sum(bad)
     assert tracks.link_faces([first, boxes]) == [[0, 1], [0, 2]]
-
-
-def test_a_person_missed_for_long_gets_a_new_track() -> None:
-    for missed, track in ((0, 0), (1, 0), (tracks.MAX_MISSED, 0), (tracks.MAX_MISSED + 1, 1), (50, 1)):
-        assert tracks.link_faces([[LEFT], *[[]] * missed, [LEFT]]) == [[0], *[[]] * missed, [track]]

@@ -84,15 +84,13 @@ def test_excerpt_ends_before_a_damaged_last_frame(
 
 
 def test_excerpt_beyond_the_end_and_broken_file_are_refused(source: Path, tmp_path: Path) -> None:
-    for first_frame in (FRAME_COUNT, 1000):
-        with pytest.raises(ValueError, match=f"{first_frame}"):
-            write_variants(source, tmp_path, first_frame)
+    with pytest.raises(ValueError, match=f"{FRAME_COUNT}"):
+        write_variants(source, tmp_path, FRAME_COUNT)
     (tmp_path / "broken.mp4").write_bytes(b"no video\n" * 100)
     with pytest.raises(ValueError, match=r"broken\.mp4"):
         write_variants(tmp_path / "broken.mp4", tmp_path / "made", 0)
 
 
-# Sizes
 FULL, HALF = (HEIGHT, WIDTH), {"half": (HEIGHT // 2, WIDTH // 2)}
 
 
@@ -132,7 +130,6 @@ def test_rotated_video_becomes_upright(tmp_path: Path, rotation: int) -> None:
         assert difference(image[:6, :6], 255) < 25 < difference(image[-6:, -6:], 255)
 
 
-# Changes
 def test_higher_crf_means_smaller_file_and_larger_difference(source: Path, variants: dict[str, Path]) -> None:
     names = [variant.name for variant in sorted(VARIANTS, key=lambda variant: variant.crf) if variant.crf != 18]
     assert names == ["unchanged", "crf23", "crf28", "crf33", "crf40"]

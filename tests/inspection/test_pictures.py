@@ -36,7 +36,6 @@ def table(*boxes: tuple[int, tuple]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-# Masks
 @pytest.mark.parametrize(
     ("fake", "original"),
     [
@@ -81,7 +80,6 @@ def test_original_without_the_examined_frames_is_refused(tmp_path: Path) -> None
         pictures.write_masks(run, *paths, faces, MARGIN)
 
 
-# Evidence
 @pytest.mark.parametrize(
     ("scores", "chosen"),
     [
@@ -101,7 +99,6 @@ def test_evidence_is_the_strongest_row_of_each_quarter(scores: list[float], chos
     assert set(evidence["track"]) == {0} and (evidence["frame_index"] // 10).tolist() == chosen
 
 
-# Reading
 def crop(frame_index: int, face_index: int = 0) -> np.ndarray:
     """One colour that identifies the crop, with a texture in one corner for SSIM."""
     image = np.full((24, 16, 3), (frame_index, 100 * face_index, 7), np.uint8)

@@ -38,7 +38,6 @@ def trial(title: str, flips: bool) -> Trial:
     return Trial(title=title, changed=True, frames=9, score=0.4, low=0.3, high=0.5, flips=flips)
 
 
-# The answer
 @pytest.mark.parametrize(
     ("answer", "words"), [("fake", "looks forged"), ("real", "no sign"), ("inconclusive", "inconclusive")]
 )
@@ -92,7 +91,6 @@ def test_warning_about_a_model_of_the_sample_comes_first(cards: list[ModelCard],
     assert ("demonstration" in html) == ("demonstration" in text.short_answer(inspection(), cards)) == bool(warned)
 
 
-# People
 def test_people_are_columns_with_the_judged_one_first() -> None:
     judged = person(3, forged_spans=((1.0, 2.5), (4.04, 5.0)))
     html = text.people(inspection(judged, person(0, doubts=("too small", "turned away"), models=2)))
@@ -107,19 +105,13 @@ def test_people_are_columns_with_the_judged_one_first() -> None:
 
 @pytest.mark.parametrize(
     ("frames", "shown", "folded"),
-    [
-        ({9: 8, 7: 7, 1: 1}, ["9"], ["7", "1"]),
-        ({4: 2, 5: 2}, ["4"], ["5"]),  # all are in few frames: the first is shown
-    ],
+    [({9: 8, 7: 7, 1: 1}, ["9"], ["7", "1"]), ({4: 2, 5: 2}, ["4"], ["5"])],  # the first is shown in any case
 )
 def test_people_in_few_frames_are_folded(frames: dict[int, int], shown: list[str], folded: list[str]) -> None:
-    parts = text.people(inspection(*(person(track, frames=count) for track, count in frames.items()))).split(
-        "<details>"
-    )
-    assert [re.findall(r"<th>(\d)</th>", part) for part in parts] == [shown, folded]
+    html = text.people(inspection(*(person(track, frames=count) for track, count in frames.items())))
+    assert [re.findall(r"<th>(\d)</th>", part) for part in html.split("<details>")] == [shown, folded]
 
 
-# The original
 @pytest.mark.parametrize(("ssim", "warned"), [(0.85, False), (0.6, False), (0.35, True)])
 def test_original_that_looks_like_another_video(ssim: float, warned: bool) -> None:
     masks = pd.DataFrame({"ssim": [ssim - 0.1, ssim, ssim + 0.02], "changed_share": [0.04, 0.1, 0.1]})
@@ -128,7 +120,6 @@ def test_original_that_looks_like_another_video(ssim: float, warned: bool) -> No
     assert ("warning" in html) is warned
 
 
-# Models
 def test_models() -> None:
     metrics = {"validation AUC": 0.91239, "test AUC": 0.9, "test log loss": 0.31234, "test videos": 12.0}
     measured = card(name="n", noise=True, metrics=metrics | {"test frame AUC": 0.8}, calibration=CALIBRATION)

@@ -42,19 +42,16 @@ def trial(title: str, flips: bool = False, **facts: Any) -> Trial:
     return Trial(title=title, flips=flips, **(default | facts))
 
 
-# Several models
 @pytest.mark.parametrize(
     ("others", "score", "models"),
     [
         ([], 0.2, 1),
-        ([scored()], 0.2, 1),
         ([scored((0, BOX, 0.6))], 0.4, 2),
         ([scored((0, shifted(20), 0.6))], 0.4, 2),  # IoU 2/3
         ([scored((0, shifted(50), 0.6))], 0.2, 1),  # IoU 1/3: another person
         ([scored((3, BOX, 0.6))], 0.2, 1),  # another frame
         ([scored((0, shifted(30), 0.9), (0, shifted(5), 0.4))], 0.3, 2),  # the nearer one of two
         ([scored((0, BOX, 0.6)), scored((0, shifted(10), 1.0))], 0.6, 3),
-        ([scored((0, BOX, 0.6)), scored((0, shifted(500), 1.0))], 0.4, 2),
     ],
 )
 def test_models_are_averaged_face_by_face(others: list[pd.DataFrame], score: float, models: int) -> None:
@@ -80,7 +77,6 @@ def test_faces_come_from_the_model_that_found_most() -> None:
         assert list(joined.columns) == [*scored().columns, "turn", "models"]  # the logit of one model is dropped
 
 
-# The interval
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 64])
 def test_interval_contains_the_mean(count: int) -> None:
     for score in (0.0, 0.3, 1.0):
@@ -112,7 +108,6 @@ def test_neighbours_are_drawn_together() -> None:
     ("scores", "spans"),
     [
         ([], ()),
-        ([0.1, 0.2], ()),
         ([0.5, 0.5, 0.49], ((0, 0.5),)),
         ([0.9, 0.1, 0.9, 0.1, 0.9], ()),  # a single frame may be chance
         ([0.9, 0.9, 0.1, 0.9, 0.9, 0.9], ((0, 0.5), (1.5, 2.5))),
@@ -122,7 +117,6 @@ def test_forged_spans(scores: list[float], spans: tuple) -> None:
     assert verdict.forged_spans([place / 2 for place in range(len(scores))], scores) == spans
 
 
-# People
 def test_one_person() -> None:
     assert verdict.describe_people(faces([])) == ()
     late = faces([0.8] * 6, models=3).assign(frame_index=range(100, 106), time_seconds=2 + np.arange(6) / 10)
@@ -160,23 +154,23 @@ def test_who_cannot_be_judged(count: int, facts: dict, doubts: list[str]) -> Non
 
 CALM, SUSPICIOUS, AWAY = faces([0.1] * 20, track=1), faces([0.7] * 20, track=2), faces([0.9] * 20, track=3, turn=0.9)
 SELDOM, BLURRED = faces([0.99] * 2, track=4), faces([0.2] * 20, track=5, sharpness=3)
+PART_OF_THE_TIME = faces([0.03] * 20 + [0.98] * 16 + [0.03] * 28)  # forged, but the mean is 0.27
 
 
 @pytest.mark.parametrize(
     ("tables", "order"),
     [
         ([CALM, SUSPICIOUS], [2, 1]),
+        ([faces([0.4] * 20, track=5), PART_OF_THE_TIME], [0, 5]),
         ([CALM, AWAY, SUSPICIOUS], [2, 1, 3]),  # those who can be judged come first
         ([SELDOM, CALM], [1, 4]),
         ([SELDOM, BLURRED, AWAY], [3, 5, 4]),  # two frames mean least
-        ([SELDOM], [4]),
     ],
 )
 def test_order_of_people(tables: list[pd.DataFrame], order: list[int]) -> None:
     assert [person.track for person in verdict.describe_people(pd.concat(tables))] == order
 
 
-# Changed versions
 @pytest.mark.parametrize("is_fake", [True, False])
 def test_version_is_judged_by_the_mean_of_its_frames(is_fake: bool) -> None:
     empty = verdict.try_version("blurred", faces([]), is_fake)
@@ -215,9 +209,7 @@ def test_moving_person_is_found_again_in_the_nearest_frame() -> None:
     assert verdict.find_again(version, video, 1).empty
 
 
-# The answer
 STEADY = [trial("H.264, CRF 23"), trial("blurred")]
-PART_OF_THE_TIME = faces([0.03] * 20 + [0.98] * 16 + [0.03] * 28)
 REAL = {"mean": 0.1, "low": 0.1, "high": 0.2}
 
 
@@ -257,19 +249,6 @@ def test_inconclusive_answer_and_its_reasons(people: list[Person], trials: list[
     assert all(part in reason for part, reason in zip(doubts, reasons, strict=True))
 
 
-def test_person_forged_for_a_part_of_the_time_comes_first() -> None:
-    people = verdict.describe_people(pd.concat([faces([0.4] * 20, track=5), PART_OF_THE_TIME]))
-    assert [person.track for person in people] == [0, 5]
-    assert people[0].high < 0.5 and people[0].longest_forged == 16 and verdict.looks_forged(people[0])
-
-
-@pytest.mark.parametrize(
-    ("trials", "part"),
-    [
-        ([trial("all 20 frames", changed=False)], "no changed versions"),
-        ([*STEADY, trial("excerpt", True, changed=False)], "all 2 changed versions"),
-        ([trial("half size", True), *STEADY, trial("noisy", True)], "2 of 4 changed versions: half size, noisy"),
-    ],
-)
-def test_stability(trials: list[Trial], part: str) -> None:
-    assert part in verdict.stability(trials)
+def test_stability_without_a_flip() -> None:
+    assert "no changed versions" in verdict.stability([trial("all 20 frames", changed=False)])
+    assert "all 2 changed versions" in verdict.stability([*STEADY, trial("excerpt", True, changed=False)])

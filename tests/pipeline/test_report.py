@@ -3,7 +3,6 @@
 import base64
 import re
 from collections import Counter
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -65,23 +64,18 @@ def display(source: str, **formats):
 
 
 TABLE = "<style>.x{}</style><table class='dataframe'><tr><td onclick='x()'>0.93</td></tr></table>"
+TEXTS = (
+    "# 01 - Detect faces\n\n[00](00_videos.ipynb), [later](02_crop_faces.ipynb), [doi](https://doi.org/1).",
+    f"## Twice\n\n{HOSTILE} <img src='https://a.org/a.png' onerror='x()'> <iframe src='https://a.org'></iframe>",
+    "## Twice\n\n![far](https://a.org/b.png) [bad](javascript:x) [also](data:text/html;base64,x)\n\n### Below",
+    f"<span title='<h2>{HOSTILE}</h2>'>title</span>\n\nprint: href=\"00_videos.ipynb\"",
+)
+BARS = [stream(FINISHED[:60], "stderr"), stream("one\n"), stream(FINISHED[60:], "stderr"), stream("two\n")]
 DETECT = notebook(
-    new_markdown_cell(
-        "# 01 - Detect faces\n\n[00](00_videos.ipynb), [later](02_crop_faces.ipynb), [doi](https://doi.org/1)."
-    ),
-    new_markdown_cell(
-        f"## Twice\n\n{HOSTILE} <img src='https://a.org/a.png' onerror='x()'> <iframe src='https://a.org'></iframe>"
-    ),
-    new_markdown_cell(
-        "## Twice\n\n![far](https://a.org/b.png) [bad](javascript:x) [also](data:text/html;base64,x)\n\n### Below"
-    ),
-    new_markdown_cell(f"<span title='<h2>{HOSTILE}</h2>'>title</span>\n\nprint: href=\"00_videos.ipynb\""),
+    *map(new_markdown_cell, TEXTS),
     new_code_cell('RUN = "demo"', metadata={"tags": ["injected-parameters"]}),
     new_code_cell("print('a < b')", outputs=[stream("a < b\n")]),
-    new_code_cell(
-        "bars()",
-        outputs=[stream(FINISHED[:60], "stderr"), stream("one\n"), stream(FINISHED[60:], "stderr"), stream("two\n")],
-    ),
+    new_code_cell("bars()", outputs=BARS),
     new_code_cell("bars()", outputs=[stream(STOPPED, "stderr")]),
     display("plot.faces(crops)", data={"image/png": PIXEL, "text/plain": "<Figure>"}),
     display("viewer", data=WIDGET | {"image/png": PIXEL}),
@@ -91,9 +85,7 @@ DETECT = notebook(
     display("table", data={"text/html": TABLE + HOSTILE}),
     display("script", data={"application/javascript": "alert(1)", "text/plain": "<Javascript>"}),
 )
-ERROR = new_output(
-    "error", ename="ValueError", evalue="<b>no</b> video", traceback=["\x1b[31mValueError\x1b[39m: <b>no</b>"]
-)
+ERROR = new_output("error", ename="ValueError", evalue="<b>no</b>", traceback=["\x1b[31mValueError\x1b[39m: <b>no</b>"])
 VIDEOS = notebook(new_markdown_cell("No title here."), new_code_cell("read()", outputs=[ERROR]))
 
 
@@ -156,17 +148,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 def test_a_run_without_notebooks(tmp_path: Path):
     run = Run(tmp_path)
+    with pytest.raises(FileNotFoundError, match="run.json"):
+        write_report(run, STAGES)
     run.write_json(tmp_path / "run.json", manifest("x") | {"stages": {}})
     index = Page(write_report(run, STAGES))
     assert page_names(run) == ["index.html"]
     assert index.text.count("not run") == 3
     assert "videos 0 0 real · 0 fake videos.csv (missing)" in index.text
     assert set(index.values("a", "href")) == {"../run.json"}
-
-
-def test_no_manifest(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="run.json"):
-        write_report(Run(tmp_path), STAGES)
 
 
 def test_every_executed_notebook_has_a_page(run: Run):
@@ -189,8 +178,7 @@ def test_pages_load_and_run_nothing(pages: dict[str, Page], alone: Page):
             assert tag == "a" or "href" not in attributes
         assert any("default-src 'none'" in value for value in page.values("meta", "content"))
         style = page.html.split("</style>")[0]
-        assert "body {" in style
-        assert not re.search(r"url\(|@import|https?:", style)
+        assert "body {" in style and not re.search(r"url\(|@import|https?:", style)
 
 
 def test_links_lead_to_files_and_headings(reported: Run, pages: dict[str, Page]):
@@ -210,18 +198,8 @@ def test_links_lead_to_files_and_headings(reported: Run, pages: dict[str, Page])
     assert 'print: href="00_videos.ipynb"' in detect.html
     assert "javascript:" not in detect.html
     assert len([link for link in detect.values("a", "href") if link.startswith("#")]) == 3
-
-
-def test_links_to_the_neighbouring_pages(pages: dict[str, Page]):
-    assert {"next"} == set(pages["00_videos"].values("a", "rel"))
+    assert "prev" in detect.values("a", "rel") and {"next"} == set(pages["00_videos"].values("a", "rel"))
     assert pages["00_videos"].values("a", "href").count("01_detect_faces.html") == 2  # above and below
-    assert "prev" in pages["01_detect_faces"].values("a", "rel")
-
-
-def test_names_are_escaped(pages: dict[str, Page]):
-    """The name of the data (three times), the command, a metric, a failed video and a parameter contain markup."""
-    assert pages["index"].html.count("&lt;script&gt;alert(&#34;x&#34;)") == 7
-    assert "cut off, &#34;moov&#34; &lt;absent&gt;\nline 2" in pages["index"].html
 
 
 @pytest.mark.parametrize("stage", STATUS)
@@ -246,6 +224,9 @@ def test_summary(pages: dict[str, Page]):
     metrics = ["faces 12,345", "mean confidence 0.988", "nothing –", "metrics/01_detect_faces.json"]
     stages = ["2 min 05 s", "1 min 01 s", "02_crop_faces not run"]  # the run, notebooks 01 and 02
     assert [text for text in about + counts + metrics + stages if text not in pages["index"].text] == []
+    # Markup: the name of the data (three times), the command, a metric, a failed video and a parameter.
+    assert pages["index"].html.count("&lt;script&gt;alert(&#34;x&#34;)") == 7
+    assert "cut off, &#34;moov&#34; &lt;absent&gt;\nline 2" in pages["index"].html
 
 
 def test_a_failed_stage_shows_its_error(run: Run, pages: dict[str, Page]):
@@ -282,53 +263,25 @@ def test_outputs(pages: dict[str, Page]):
     described = [f"Output of {source}" for source in ("plot.faces(crops)", "viewer", "photograph", "sheet")]
     # The first two pictures are on another site, so they are not loaded.
     assert page.values("img", "alt")[1:] == ["far", *described]
-    assert "VBox" not in page.html
     assert page.html.count("open this notebook in JupyterLab") == 1
-    assert "<td>0.93</td>" in page.html
-    assert ".x{}" not in page.html
+    assert "<td>0.93</td>" in page.html and "VBox" not in page.html and ".x{}" not in page.html
+    folds = [attributes for tag, attributes in page.elements if tag == "details"]
+    assert ["open" in attributes for attributes in folds] == [True] + [False] * 10  # the parameters are unfolded
 
 
 def test_progress_bars(pages: dict[str, Page]):
     """Finished bars disappear; unfinished ones show their last state; prints between their pieces stay together."""
     text = pages["01_detect_faces"].text
-    assert "crops:" not in text
-    assert "one two" in text
+    assert "crops:" not in text and "one two" in text
     assert re.findall(r"masks: +\d+%", text) == ["masks: 50%"]
 
 
-def test_only_the_parameters_are_unfolded(pages: dict[str, Page]):
-    folds = [attributes for tag, attributes in pages["01_detect_faces"].elements if tag == "details"]
-    assert ["open" in attributes for attributes in folds] == [True] + [False] * 10
-
-
-@pytest.mark.parametrize(
-    ("format_value", "value", "text"),
-    [
-        (format_number, None, "–"),
-        (format_number, 0, "0"),
-        (format_number, 0.0, "0"),
-        (format_number, 12345, "12,345"),
-        (format_number, -3.25, "-3.25"),
-        (format_number, 0.000012, "1.2e-05"),
-        (format_number, True, "True"),
-        (format_number, 1234567.8912, "1,234,567.891"),
-        (format_number, "text", "text"),
-        (format_number, float("nan"), "nan"),
-        (format_duration, 0, "0.0 s"),
-        (format_duration, 59.94, "59.9 s"),
-        (format_duration, 60, "1 min 00 s"),
-        (format_duration, 3599.4, "59 min 59 s"),
-        (format_duration, 3660, "1 h 01 min"),
-    ],
-)
-def test_formatted_values(format_value: Callable[[object], str], value: object, text: str):
-    assert format_value(value) == text
-
-
-# A page alone ---------------------------------------------------------------------------------------------------------
-def test_a_page_alone_is_the_index(run: Run):
-    assert write_page(run, "01_detect_faces") == run.root / "report" / "index.html"
-    assert page_names(run) == ["index.html"]
+def test_formatted_values():
+    numbers = [None, 0, 0.0, 12345, -3.25, 0.000012, True, 1234567.8912, "text", float("nan")]
+    texts = ["–", "0", "0", "12,345", "-3.25", "1.2e-05", "True", "1,234,567.891", "text", "nan"]
+    assert list(map(format_number, numbers)) == texts
+    durations = ["0.0 s", "59.9 s", "1 min 00 s", "59 min 59 s", "1 h 01 min"]
+    assert list(map(format_duration, (0, 59.94, 60, 3599.4, 3660))) == durations
 
 
 def test_a_page_alone_has_the_same_content_and_links_to_files_only(alone: Page, pages: dict[str, Page]):
@@ -341,11 +294,12 @@ def test_a_page_alone_has_the_same_content_and_links_to_files_only(alone: Page, 
     assert alone.html.count("<section") == among.html.count("<section")
 
 
-def test_lead_cells_follow_the_title(run: Run):
+def test_a_page_alone_is_the_index_and_its_lead_cells_follow_the_title(run: Run):
     cells = [new_markdown_cell(text) for text in ("# Title", "reason", "## Look")]
     answer = display("answer", data={"text/html": "<h2>forged</h2>"})
     answer.metadata["tags"] = ["lead"]
     run.write_bytes(run.notebook_path("01_detect_faces"), notebook(*cells, answer))
-    page = Page(write_page(run, "01_detect_faces"))
-    words = [word for word in page.text.split() if word in ("Title", "forged", "reason", "Look")]
+    path = write_page(run, "01_detect_faces")
+    assert path == run.root / "report" / "index.html" and page_names(run) == ["index.html"]
+    words = [word for word in Page(path).text.split() if word in ("Title", "forged", "reason", "Look")]
     assert words == ["forged", "Look", "Title", "forged", "reason", "Look"]  # the contents come first

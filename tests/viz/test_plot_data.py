@@ -43,34 +43,28 @@ def texts(labels) -> list[str]:
     return [label.get_text() for label in labels]
 
 
-def message(figure: Figure) -> str:
-    return figure.axes[0].texts[0].get_text()
+NO_RECORDS = [(plot_data.video_counts([]), "no videos"), (plot_data.box_sizes(faces_of(a=[0, 0])), "no faces")]
+NO_RECORDS += [(plot_data.faces_per_frame(faces), "no examined frames") for faces in ({}, faces_of(a=[]))]
 
 
-def test_no_records_give_a_message() -> None:
-    assert "no videos" in message(plot_data.video_counts([]))
-    assert "no examined frames" in message(plot_data.faces_per_frame({}))
-    assert "no examined frames" in message(plot_data.faces_per_frame(faces_of(a=[])))
-    assert "no faces" in message(plot_data.box_sizes(faces_of(a=[0, 0])))
+@pytest.mark.parametrize(("figure", "reason"), NO_RECORDS)
+def test_no_records_give_a_message(figure: Figure, reason: str) -> None:
+    assert reason in figure.axes[0].texts[0].get_text()
 
 
-@pytest.mark.parametrize(
-    ("draw", "columns", "reason"),
-    [
-        (plot_data.video_sizes, SIZE_COLUMNS, "no videos"),
-        (plot_data.mask_strength, MASK_COLUMNS, "no masks"),
-        (plot_data.mask_iou, "video_id iou", "no masks"),
-        (plot_data.fold_counts, "fold label method", "no videos"),
-    ],
-)
+TABLES = [(plot_data.video_sizes, SIZE_COLUMNS, "no videos"), (plot_data.mask_strength, MASK_COLUMNS, "no masks")]
+TABLES += [(plot_data.mask_iou, "video_id iou", "no masks"), (plot_data.fold_counts, "fold label method", "no videos")]
+
+
+@pytest.mark.parametrize(("draw", "columns", "reason"), TABLES)
 def test_a_table_without_rows_gives_a_message_and_without_columns_an_error(draw, columns: str, reason: str) -> None:
-    assert reason in message(draw(table(columns)))
+    assert reason in draw(table(columns)).axes[0].texts[0].get_text()
     for column in columns.split():
         with pytest.raises(ValueError, match=f"missing {column}"):
             draw(table(columns).drop(columns=column))
 
 
-def test_video_counts_by_part_sorts_parts_as_numbers() -> None:
+def test_video_counts_by_part_or_method() -> None:
     videos = [video("a", label=0, part=10), video("b", label=1, part=2, method="x")]
     figure = plot_data.video_counts([*videos, video("c", label=1, part=10), video("d", part=2)])
     [axis] = figure.axes
@@ -80,9 +74,7 @@ def test_video_counts_by_part_sorts_parts_as_numbers() -> None:
     assert texts(axis.get_legend().get_texts()) == ["real", "fake", "unknown"]
     assert texts(axis.texts) == ["2", "2"]
     assert "n = 4" in figure.get_suptitle()
-
-
-def test_video_counts_by_method_and_compression() -> None:
+    # Without parts: by method and compression.
     videos = [video("a", label=0, compression="c23"), video("b", label=1, method="Deepfakes", compression="c40")]
     labels = texts(plot_data.video_counts([*videos, video("c")]).axes[0].get_yticklabels())
     assert labels == ["Deepfakes c40", "originals c23", "without label"]

@@ -1,5 +1,3 @@
-"""The figures of an examination: what they plot, what they leave out, and figures of nothing."""
-
 import warnings
 from typing import Any
 
@@ -17,6 +15,7 @@ from dfdc_lib.viz.plot_inspection import MOST_PEOPLE, THUMBNAILS
 
 PORTRAIT = skimage.data.astronaut()
 CROP = np.ascontiguousarray(PORTRAIT[50:190, 170:285])
+HEAT = np.linspace(0, 1, CROP[..., 0].size).reshape(CROP.shape[:2])
 
 
 def faces(people: int, frames: int = 20, **facts: Any) -> pd.DataFrame:
@@ -49,11 +48,6 @@ def people_figure(table: pd.DataFrame, thumbnails: int = 1) -> Figure:
     return plot_inspection.people_over_time(inspection(table), table, crops)
 
 
-def heat() -> np.ndarray:
-    rows, columns = np.indices(CROP.shape[:2])
-    return np.exp(-((rows - 90) ** 2 + (columns - 50) ** 2) / 800)
-
-
 def panels(figure: Figure) -> list[Axes]:
     """The axes that show scores, not pictures."""
     return [axis for axis in figure.axes if not axis.images]
@@ -79,11 +73,13 @@ def test_one_person_over_time() -> None:
     assert sum(bool(axis.images) for axis in figure.axes) == THUMBNAILS
 
 
-def test_six_most_suspicious_of_seven_people_are_shown() -> None:
+def test_the_six_most_suspicious_people_who_are_seen_often_are_shown() -> None:
     figure = people_figure(faces(7), 3)
     assert "6 of 7" in figure.get_suptitle()
     assert people_shown(figure) == [f"person {track}" for track in range(6, 0, -1)]
     assert sum(bool(axis.images) for axis in figure.axes) == 3 * MOST_PEOPLE
+    rare = pd.concat([faces(1), faces(3, frames=7).query("track > 0")])
+    assert people_shown(people_figure(rare)) == ["person 0"]  # the others are in few frames
 
 
 def test_people_seen_at_other_times_share_one_time_axis() -> None:
@@ -92,30 +88,20 @@ def test_people_seen_at_other_times_share_one_time_axis() -> None:
     first, second = panels(people_figure(table))
     assert first.get_xlim() == second.get_xlim()
     assert first.get_xlim()[0] < 0 and first.get_xlim()[1] > 30
-
-
-def test_people_in_few_frames_have_no_panel() -> None:
-    figure = people_figure(pd.concat([faces(1), faces(3, frames=7).query("track > 0")]))
-    assert people_shown(figure) == ["person 0"]
-
-
-def test_single_face_that_cannot_be_judged() -> None:
-    table = faces(1, frames=1)
-    [panel] = panels(people_figure(table))
+    [panel] = panels(people_figure(faces(1, frames=1)))  # cannot be judged
     assert panel.collections[0].get_offsets().tolist() == [[0, 0.62]] and not panel.patches
     assert "cannot be judged" in panel.get_title(loc="left")
 
 
 def test_evidence_is_frame_crop_and_heat_map() -> None:
     rows = faces(1).iloc[[0, 4]]
-    figure = plot_inspection.evidence(rows, [(PORTRAIT, CROP, heat()), (PORTRAIT, CROP, np.zeros(CROP.shape[:2]))])
+    figure = plot_inspection.evidence(rows, [(PORTRAIT, CROP, HEAT), (PORTRAIT, CROP, np.zeros(CROP.shape[:2]))])
     frame, face, warm, _, _, cold = (axis.images[0].get_array() for axis in figure.axes)
     assert frame.shape == PORTRAIT.shape and not np.array_equal(frame, PORTRAIT)  # the box is drawn
     assert np.array_equal(face, CROP) and np.array_equal(cold, CROP) and not np.array_equal(warm, CROP)
     assert all(part in figure.axes[0].get_title() for part in ("frame 0", "0.00 s", "0.62"))
     assert all(part in figure.axes[3].get_title() for part in ("frame 40", "1.60 s", "0.30"))
-
-    large = plot_inspection.evidence(rows[:1], [(np.zeros((1080, 1920, 3), np.uint8), CROP, heat())])
+    large = plot_inspection.evidence(rows[:1], [(np.zeros((1080, 1920, 3), np.uint8), CROP, HEAT)])
     assert large.axes[0].images[0].get_array().shape == (619, 1100, 3)
 
 
@@ -123,9 +109,8 @@ def test_changed_versions() -> None:
     versions = (trial("64 frames", 0.7), trial("H.264, CRF 40", 0.3, flips=True), trial("blurred", None))
     [panel] = plot_inspection.trials(inspection(faces(1).assign(score=0.7), versions)).axes
     labels = [label.get_text() for label in panel.get_yticklabels()]
-    assert all(
-        f"{version.title} (n = {version.frames})" in label for version, label in zip(versions, labels, strict=True)
-    )
+    starts = [f"{version.title} (n = {version.frames})" for version in versions]
+    assert all(label.startswith(start) for label, start in zip(labels, starts, strict=True))
     assert ["differs" in label for label in labels] == [False, True, False]
     points = {line.get_marker(): (line.get_xdata()[0], line.get_ydata()[0], line.get_color()) for line in panel.lines}
     assert points["o"][:2] == (0.7, 0) and points["X"][:2] == (0.3, 1) and points["o"][2] != points["X"][2]
@@ -137,7 +122,7 @@ def test_changed_versions() -> None:
     assert panel.get_ylim()[0] > panel.get_ylim()[1]  # the first on top
 
 
-@pytest.mark.parametrize("people", [1, 2, 7])
+@pytest.mark.parametrize("people", [1, 7])
 def test_masks_over_time(people: int) -> None:
     table = faces(people).assign(changed_share=0.25)
     figure = plot_inspection.masks_over_time(table.sample(frac=1, random_state=0))
@@ -147,20 +132,14 @@ def test_masks_over_time(people: int) -> None:
     assert set(changed.get_ydata()) == {0.25}
     assert scores.get_xydata().tolist() == rows[["time_seconds", "score"]].to_numpy().tolist()
     assert len(figure.axes[0].get_legend().get_texts()) == 2 and figure.axes[-1].get_xlabel()
-
-
-def test_person_seen_most_often_comes_first() -> None:
-    table = pd.concat([faces(1, frames=4), faces(2)[20:]]).assign(changed_share=0.0)
-    assert [axis.get_ylabel() for axis in plot_inspection.masks_over_time(table).axes] == ["person 1", "person 0"]
+    often = pd.concat([faces(1, frames=4), faces(2)[20:]]).assign(changed_share=0.0)
+    assert [axis.get_ylabel() for axis in plot_inspection.masks_over_time(often).axes] == ["person 1", "person 0"]
 
 
 def test_figures_of_nothing() -> None:
     table = faces(1)
-    for figure in (
-        plot_inspection.evidence(table[:0], []),
-        plot_inspection.trials(inspection(table)),
-        plot_inspection.masks_over_time(table[:0].assign(changed_share=[])),
-    ):
+    figures = [plot_inspection.evidence(table[:0], []), plot_inspection.trials(inspection(table))]
+    for figure in [*figures, plot_inspection.masks_over_time(table[:0].assign(changed_share=[]))]:
         assert figure.axes[0].texts and not figure.axes[0].lines
 
 
@@ -169,7 +148,7 @@ def test_text_is_large_enough_and_nothing_warns() -> None:
     record = inspection(table, (trial("H.264, CRF 23", 0.4), trial("blurred", None)))
     figures = [
         people_figure(table, THUMBNAILS),
-        plot_inspection.evidence(table.iloc[:2], [(tall, CROP, heat())] * 2),
+        plot_inspection.evidence(table.iloc[:2], [(tall, CROP, HEAT)] * 2),
         plot_inspection.trials(record),
         plot_inspection.trials(inspection(table, (trial("blurred", None), trial("noisy", None)))),
         plot_inspection.masks_over_time(table.assign(changed_share=0.1)),

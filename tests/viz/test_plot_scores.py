@@ -79,11 +79,8 @@ def test_heat_map_marks_the_best_of_the_first_half_and_the_slides_pair() -> None
         assert best == [[0, 0]] and slides == [[1, 1]]
 
 
-def test_equal_values_do_not_fill_the_axis_with_rounding_errors() -> None:
+def test_interval_chart_hides_rounding_errors_and_needs_its_columns() -> None:
     rows = pd.DataFrame({"name": ["a", "b"], "metric": "AUC", "value": [1, 1 - 1e-16], "low": 1.0, "high": 1.0})
     assert plot_scores.interval_chart(rows, "h").axes[0].get_xlim() == pytest.approx((0.95, 1.05))
-
-
-def test_missing_column_is_an_error() -> None:
     with pytest.raises(ValueError, match="low"):
         plot_scores.interval_chart(empty("name metric value"), "h")

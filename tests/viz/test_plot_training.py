@@ -17,9 +17,10 @@ def scores_of(videos: int, people: int = 1, label: object = 1) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=plot_training.SCORE_COLUMNS)
 
 
-@pytest.mark.parametrize(
-    ("draw", "empty"), [(plot_training.history, history_of(0)), (plot_training.scores_over_time, scores_of(0))]
-)
+EMPTY = [(plot_training.history, history_of(0)), (plot_training.scores_over_time, scores_of(0))]
+
+
+@pytest.mark.parametrize(("draw", "empty"), EMPTY)
 def test_a_table_without_rows_gives_a_message_and_without_columns_an_error(draw, empty: pd.DataFrame) -> None:
     assert "nothing to show" in draw(empty).axes[0].texts[0].get_text()
     for column in empty.columns:
@@ -46,13 +47,16 @@ def test_history_draws_every_curve_and_the_chance_level(epochs: int) -> None:
         assert all(float(tick).is_integer() for tick in ticks)
 
 
-def test_scores_over_time_has_axis_labels_and_a_fixed_range() -> None:
+def test_scores_over_time_has_axis_labels_a_fixed_range_and_the_first_videos() -> None:
     figure = plot_training.scores_over_time(scores_of(4).replace("v0", "a$b$\\c"))
     assert figure.get_supxlabel() and figure.get_supylabel()
     assert {panel.get_ylim() for panel in figure.axes} == {(-0.03, 1.03)}
     assert [panel.axison for panel in figure.axes] == [True] * 4 + [False] * 2
     assert r"a\$b\$\c" in figure.axes[0].get_title()  # not a formula
     assert style.png(figure).startswith(b"\x89PNG")
+    many = plot_training.scores_over_time(scores_of(plot_training.MOST_PANELS + 3))
+    assert "first 12 of 15" in many.get_suptitle()
+    assert [panel.get_title().split()[0] for panel in many.axes] == [f"v{number}" for number in range(12)]
 
 
 @pytest.mark.parametrize(("label", "name"), [(0, "real"), (1, "fake"), (None, "unknown")])
@@ -65,9 +69,3 @@ def test_scores_over_time_draws_one_line_per_person(label: object, name: str) ->
     assert list(second.get_xdata()) == table.loc[table["track"] == 1, "time_seconds"].tolist()
     assert first.get_linestyle() != second.get_linestyle()
     assert list(half.get_ydata()) == [0.5, 0.5]
-
-
-def test_scores_over_time_draws_the_first_videos() -> None:
-    figure = plot_training.scores_over_time(scores_of(plot_training.MOST_PANELS + 3))
-    assert "first 12 of 15" in figure.get_suptitle()
-    assert [panel.get_title().split()[0] for panel in figure.axes] == [f"v{number}" for number in range(12)]

@@ -1,5 +1,3 @@
-"""Pictures of the viewers: their size, and what is drawn where."""
-
 import cv2
 import numpy as np
 import pytest
@@ -40,16 +38,10 @@ def test_masks_have_five_panels_and_a_fixed_range(ssim: float, colour: tuple) ->
     assert np.abs(np.subtract(middles[2], colour)).max() <= 2
 
 
-@pytest.mark.parametrize(
-    ("shape", "size"), [((1080, 1920), (720, 1280)), ((1920, 1080), (720, 405)), ((144, 256),) * 2, ((2, 2),) * 2]
-)
-def test_frames_are_never_larger_than_a_screen(shape: tuple, size: tuple) -> None:
-    image = plain(*shape, 3)
-    assert decode(renderings.render_frame(image, [])).shape[:2] == size
-    assert decode(renderings.render_prediction(image, (0, 0, 1, 1), 0.5)).shape[:2] == size
-
-
-def test_frames_have_boxes_landmarks_and_scores() -> None:
+def test_frames_are_never_larger_than_a_screen_and_have_boxes_landmarks_and_scores() -> None:
+    for shape, size in [((1080, 1920), (720, 1280)), ((1920, 1080), (720, 405)), ((144, 256),) * 2, ((2, 2),) * 2]:
+        assert decode(renderings.render_frame(plain(*shape, 3), [])).shape[:2] == size
+        assert decode(renderings.render_prediction(plain(*shape, 3), (0, 0, 1, 1), 0.5)).shape[:2] == size
     face = Face(box=(20, 40, 80, 90), landmarks=((50, 65),) * 5, confidence=0.9)
     image = decode(renderings.render_frame(plain(100, 160, 3), [face]))
     assert tuple(image[60, 20]) == tuple(image[65, 50]) == YELLOW

@@ -21,13 +21,10 @@ from dfdc_lib.viz import style
         *[(style.shorten("abcdefgh"[:length], 5), text) for length, text in ((0, ""), (5, "abcde"), (8, "ab…gh"))],
         (style.shorten("abcdefgh", 6), "abc…gh"),
         *[(style.text("abcdefghi\nframe 3", length), "abc…ghi\nframe 3") for length in (1, 7)],  # at least seven
-        (style.text("a$b$c", 7), r"a\$b\$c"),
-        (style.text(12, 7), "12"),
-        (style.counted("", 0, 0), "n = 0"),
+        *[(style.text(name, 7), text) for name, text in (("a$b$c", r"a\$b\$c"), (12, "12"))],
         (style.counted("videos", 48, 1500), "videos (first 48 of 1,500)"),
         (style.counted("", 2, 2, "pairs"), "n = 2 pairs"),
-        (style.first_of("rows", 12, 12), ""),
-        (style.first_of("rows", 1300, 12), ", first 12 of 1,300 rows"),
+        *[(style.first_of("rows", n, 12), end) for n, end in ((12, ""), (1300, ", first 12 of 1,300 rows"))],
     ],
 )
 def test_texts(returned: str, expected: str) -> None:

@@ -1,5 +1,3 @@
-"""Viewers: their widgets, driven through the public functions, and the static picture beside them."""
-
 import base64
 from types import SimpleNamespace
 

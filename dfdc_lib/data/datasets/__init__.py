@@ -27,14 +27,10 @@ def list_videos(root: Path, kind: str = "auto") -> list[Video]:
     In ids, `_` replaces characters that are invalid in file names. A fake has an `original_id` only if its original is
     present. Hidden files, FaceForensics++'s mask videos, the sample's true masks and links to folders are ignored.
 
-    Args:
-        root: the data set's folder; for kinds auto and folder also a list of videos (see `video_list`).
-        kind: the layout, one of KINDS; "auto" calls `detect_kind`.
-    Returns:
-        At least one video, sorted by `video_id`; paths are absolute.
-    Raises:
-        FileNotFoundError, NotADirectoryError: if the folder, its videos or a metadata.json is missing.
-        ValueError: if the kind is unknown, a name or list file is malformed, or two videos have the same id.
+    `root` is the data set's folder; for kinds auto and folder also a list of videos (see `video_list`). `kind` is one
+    of KINDS; "auto" calls `detect_kind`. Returns at least one video, sorted by `video_id`; paths are absolute.
+    Raises FileNotFoundError or NotADirectoryError if the folder, its videos or a metadata.json is missing; ValueError
+    if the kind is unknown, a name or list file is malformed, or two videos have the same id.
     """
     require_kind(kind)
     if kind in ("auto", "folder") and is_video_list(root):

@@ -19,9 +19,8 @@ def is_video_list(path: Path) -> bool:
 def read_video_list(path: Path) -> list[Path]:
     """Return the absolute paths of the files in a list, at least one, in its order; empty lines are ignored.
 
-    Raises:
-        FileNotFoundError: if listed files do not exist.
-        ValueError: if the column is missing, a file is listed twice, or the list is empty.
+    Raises FileNotFoundError if listed files do not exist; ValueError if the column is missing, a file is listed twice,
+    or the list is empty.
     """
     lines = _lines(path)
     if not lines:

@@ -78,15 +78,11 @@ def test_names_that_point_outside_are_refused(tmp_path, outside, place):
         list_videos(tmp_path)
 
 
-def test_a_part_without_metadata(tmp_path):
+def test_a_part_without_metadata_and_one_name_in_two_parts(tmp_path):
     make_part(tmp_path / "dfdc_train_part_0", {"a.mp4": REAL_ENTRY})
     (tmp_path / "dfdc_train_part_1").mkdir()
     with pytest.raises(FileNotFoundError, match=r"dfdc_train_part_1/metadata\.json"):
         list_videos(tmp_path)
-
-
-def test_one_name_in_two_parts(tmp_path):
-    for number in (0, 1):
-        make_part(tmp_path / f"dfdc_train_part_{number}", {"a.mp4": REAL_ENTRY})
+    make_part(tmp_path / "dfdc_train_part_1", {"a.mp4": REAL_ENTRY})
     with pytest.raises(ValueError, match=r"part_0/a\.mp4 and .*part_1/a\.mp4"):
         list_videos(tmp_path)

@@ -8,17 +8,12 @@ ACTORS = "01_02__exit_phone_room__YVGY8LOK"
 
 
 def test_tree(make_files):
-    root = make_files(
-        "original_sequences/youtube/c23/videos/183.mp4",
-        "original_sequences/youtube/c40/videos/183.mp4",
-        "original_sequences/actors/c23/videos/01__exit_phone_room.mp4",
-        "manipulated_sequences/Deepfakes/c23/videos/183_253.mp4",
-        "manipulated_sequences/FaceSwap/c23/videos/183_253.mp4",
-        "manipulated_sequences/Deepfakes/c40/videos/253_183.mp4",
-        "manipulated_sequences/Deepfakes/masks/videos/183_253.mp4",
-        f"manipulated_sequences/DeepFakeDetection/c23/videos/{ACTORS}.mp4",
-        f"manipulated_sequences/DeepFakeDetection/c40/videos/{ACTORS}.mp4",
-    )
+    originals = ("youtube/c23/videos/183", "youtube/c40/videos/183", "actors/c23/videos/01__exit_phone_room")
+    fakes = [f"DeepFakeDetection/{compression}/videos/{ACTORS}" for compression in ("c23", "c40")]
+    fakes += ["Deepfakes/c23/videos/183_253", "FaceSwap/c23/videos/183_253", "Deepfakes/c40/videos/253_183"]
+    fakes += ["Deepfakes/masks/videos/183_253"]
+    make_files(*(f"original_sequences/{name}.mp4" for name in originals))
+    root = make_files(*(f"manipulated_sequences/{name}.mp4" for name in fakes))
     videos = list_videos(root)
     original, actors, fake = "youtube-c23-183", ("actors/01", "actors/02"), ("youtube/183", "youtube/253")
     assert [(v.video_id, v.label, v.original_id, v.identities, v.method, v.compression) for v in videos] == [
