@@ -48,7 +48,7 @@ def video_counts(videos: Sequence[Video]) -> Figure:
 def video_sizes(infos: pd.DataFrame) -> Figure:
     """Plot frame sizes (pixels) with the detector's resize rule, and durations; `infos` has one row per video.
 
-    Source: slides, "resize before MTCNN": by the longer side, < 300 ×2, to 1000 ×1, over 1000 ×0.5, over 1900 ×0.33.
+    Source: slides, "resize before MTCNN", longer side: < 300 ×2, to 1000 ×1, over 1000 ×0.5, over 1900 ×0.33.
     """
     style.require_columns(infos, ("label", "height", "width", "duration_seconds", "fps"), "video_sizes")
     if infos.empty:
