@@ -70,7 +70,7 @@ def fingerprint(*parts: object) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Return the fingerprint of a file's size, first and last 64 KiB: cheap for videos, and equal for equal copies."""
+    """Return a fingerprint of a file's size and of its first and last 64 KiB: fast even for large videos."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

@@ -32,7 +32,7 @@ class InRange(random.Random):
         return a + self._share * (b - a)
 
     def randint(self, a: int, b: int) -> int:
-        """Return the nearest integer to that position from a to b."""
+        """Return the integer nearest to the previewed position in the range a to b (0 = a, 1 = b)."""
         return round(self.uniform(a, b))
 
     def gauss(self, mu: float = 0, sigma: float = 1) -> float:

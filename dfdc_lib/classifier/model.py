@@ -51,8 +51,8 @@ class NoiseResidual(nn.Module):
 class Classifier(nn.Module):
     """An encoder, global average pooling, and a linear layer that returns one logit; created by `create_model`.
 
-    The pooling is the encoder's: bit-equal to the mean over H and W for EfficientNet, ResNet and ResNeSt, and right for
-    encoders that return tokens. The encoder's classifier stays but is not trained, so DDP does not wait for it.
+    The pooling is the encoder's own. It equals the mean over H and W bit for bit for EfficientNet, ResNet and ResNeSt,
+    and also handles encoders that return tokens. The encoder's classification layer is frozen, so DDP ignores it.
     """
 
     encoder: Any  # nn.Module does not declare timm's methods

@@ -80,7 +80,7 @@ def check_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
 
 
 def summands(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
-    """Return what is averaged over videos, (n, 1 + 2k): a one, then the loss and the correctness of each score."""
+    """Return what is averaged over videos, (n, 1 + 2k): 1, then each score's loss and whether it is correct."""
     correct = np.where(labels[:, None] == FAKE, scores >= SURE_FAKE, scores < SURE_REAL)
     return np.hstack([np.ones((len(labels), 1)), losses(labels, scores, clip), correct])
 

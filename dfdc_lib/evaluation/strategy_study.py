@@ -97,9 +97,9 @@ def confident_grid(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
 def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Return the confident strategy next to other ways to sharpen the mean, one column each.
 
-    The columns: the baseline, median, confident, and, fitted on the other half of the originals, the baseline at the
-    best temperature and the confident strategy with the best threshold and fraction. If every video has one score: the
-    first model, and the first model at a temperature.
+    Columns: the baseline, the median, the confident strategy, the baseline at its best temperature, and the confident
+    strategy with its best threshold and fraction. The last two are fitted on the other half of the originals. If every
+    video has a single score, the columns are the first model without and with a temperature.
     """
     base = scores[baseline_of(scores)]
     temperatures = calibration.crossed_temperatures(table.videos, base, resampling.clip, resampling.seed)

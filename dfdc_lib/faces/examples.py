@@ -55,7 +55,7 @@ def mask_panel(run: Run, video_id: str, frame_index: int, face_index: int) -> tu
 
 
 def strongest_and_weakest(table: pd.DataFrame, most: int) -> list[FaceKey]:
-    """Return the masks of masks.csv with the largest and with the smallest changed share, see `highest_and_lowest`."""
+    """Return the masks with the largest and the smallest share of changed pixels; see `highest_and_lowest`."""
     rows = highest_and_lowest(table, "changed_share", most)[KEY_COLUMNS]
     return [FaceKey(str(video), int(frame), int(face)) for video, frame, face in rows.itertuples(index=False)]
 

@@ -46,9 +46,9 @@ def inspect_video(
 ) -> Inspection:
     """Examine one video in a run folder of its own; results that are up to date are not computed again.
 
-    The scores of several models (`names`, see `load_any`) are averaged for each face. `path` may have been made from
-    `original`, frame for frame. Raise FileNotFoundError if a file or a model does not exist, ValueError if a file is
-    not a readable video or shows no face, or the original lacks the examined frames.
+    The scores of several models (`names`, see `load_any`) are averaged for each face. `original` is the video from
+    which `path` is suspected to be made, frame by frame. Raise FileNotFoundError if a file or a model does not exist,
+    ValueError if a file is not a readable video or shows no face, or the original lacks the examined frames.
     """
     for file in filter(None, (path, original)):
         if not file.is_file():

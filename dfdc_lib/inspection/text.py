@@ -15,13 +15,13 @@ from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard, Person
 MIN_SSIM = 0.6
 SHOWN_METRICS = ("AUC", "log loss", "videos")
 INTERVAL = "The interval shows how much the frames of this video agree, not how often the model is right."
-NOT_CALIBRATED = "The score is not a probability: the model was not calibrated on videos that it had not seen."
+NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
 NOT_APPLICABLE = "The score is not a probability: a probability requires one model, one person and a clear answer."
 SAMPLE_WARNING = (
     "Demonstration only. The model {} was trained on the built-in sample: one face, forged in one way. "
     "It shows how an examination works. Its score for any other video is meaningless."
 )
-OTHER_VIDEO = "Even the background differs. The original is probably a different video, or not aligned in time."
+OTHER_VIDEO = "The crops match too poorly. The original is probably a different video, or not aligned in time."
 LIMITS = (
     "The model detects the kinds of forgery that it was trained on. It can miss other kinds.",
     "Strong compression and small or covered faces hide the traces that it looks for.",
@@ -58,7 +58,7 @@ def _probability(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
         return NOT_APPLICABLE if calibration else NOT_CALIBRATED
     basis = f"It is based on {calibration.videos} other videos, {calibration.fakes} of them fake"
     estimate = f"The estimated probability that the video is fake is {inspection.probability:.0%}."
-    return f"{estimate} {basis}, and assumes the same share of fakes."
+    return f"{estimate} {basis}. It holds if fakes are equally common among the videos you examine."
 
 
 def _stability(inspection: Inspection) -> str:
@@ -67,8 +67,8 @@ def _stability(inspection: Inspection) -> str:
     if not any(trial.changed for trial in inspection.trials):
         return sentence
     start, end = inspection.excerpt_seconds
-    excerpt = f"the excerpt from {start:.1f} s to {end:.1f} s was re-encoded, shrunk, blurred, or made noisy"
-    return f"{sentence} In these versions, fewer frames were examined, or {excerpt}."
+    excerpt = f"an excerpt ({start:.1f} s to {end:.1f} s) that was re-encoded, shrunk, blurred, or made noisy"
+    return f"{sentence} A changed version uses fewer frames, or is {excerpt}."
 
 
 def people(inspection: Inspection) -> str:
@@ -89,10 +89,10 @@ def _people_table(shown: Sequence[Person]) -> str:
     columns = {
         person.track: {
             "frames": person.frames,
-            "models": person.models,
+            "models that found the face": person.models,
             "seen (seconds)": f"{person.first_seconds:.2f} to {person.last_seconds:.2f}",
             "mean score [95 % interval]": f"{person.mean:.3f} [{person.low:.3f}, {person.high:.3f}]",
-            "score by the winner's averaging rule": f"{person.confident:.3f}",
+            "score by the DFDC winner's averaging rule": f"{person.confident:.3f}",
             "looks forged (seconds)": ", ".join(f"{start:.2f} to {end:.2f}" for start, end in person.forged_spans)
             or "never",
             "face size (pixels)": round(person.side_pixels),

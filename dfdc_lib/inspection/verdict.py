@@ -49,7 +49,7 @@ def join_models(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def mean_interval(scores: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of scores, (n,) in order of time, 0-1, n >= 1.
+    """Return the 95 % interval of the mean of scores: shape (n,) with n >= 1, values 0-1, in time order.
 
     The frames are resampled in circular blocks of `BLOCK_FRAMES` neighbours. The interval is then widened as Student's
     t distribution requires for few blocks, and clipped to 0-1. In 600 simulated series it contained the true mean in
@@ -177,7 +177,7 @@ def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, t
         doubts.append(f"the frames disagree: {interval}")
     for person in seen_often(people) if judged.mean < FAKE_SCORE else ():
         if looks_forged(person):
-            frames = f"up to {person.longest_forged} examined frames in a row look forged"
+            frames = f"longest run of frames that look forged: {person.longest_forged}"
             doubts.append(f"person {person.track} may be forged: mean score {person.mean:.2f}, {frames}")
     doubts += [_other_excerpt(trial, judged) for trial in trials if trial.flips and not trial.changed]
     if any(trial.flips for trial in trials if trial.changed):
@@ -190,7 +190,7 @@ def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, t
 def _other_excerpt(trial: Trial, judged: Person) -> str:
     if trial.score is None:
         return f"the changed versions cannot be compared: person {judged.track} was not found in the {trial.title}"
-    return f"the frames disagree: the {trial.title} scores {trial.score:.2f}, the whole video {judged.mean:.2f}"
+    return f"the frames disagree: the score is {judged.mean:.2f} for the video, {trial.score:.2f} for the {trial.title}"
 
 
 def stability(trials: Sequence[Trial]) -> str:
@@ -202,7 +202,7 @@ def stability(trials: Sequence[Trial]) -> str:
     if not flipped:
         return f"the score stays on the same side of {FAKE_SCORE} in all {len(changed)} changed versions"
     event = f"the score crosses {FAKE_SCORE} or the face is not found"
-    return f"{event} in {len(flipped)} of {len(changed)} changed versions: {', '.join(flipped)}"
+    return f"in {len(flipped)} of {len(changed)} changed versions {event}: {', '.join(flipped)}"
 
 
 def _boxes(table: pd.DataFrame) -> list[tuple[float, float, float, float]]:

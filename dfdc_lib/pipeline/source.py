@@ -29,10 +29,10 @@ def choose_source(videos: Path, run_folder: Path | None) -> Source:
         videos: folder of videos, list of videos (see `video_list`), or run folder (it has a run.json).
         run_folder: None = `outputs/predict_<name>`, or `videos` if that is a run folder.
     Returns:
-        Notebooks 00 and 07 in `run_folder`; for a run folder only 07, in that folder.
+        Notebooks 00 and 07 in `run_folder`; if `videos` is itself a run folder, only notebook 07 in `videos`.
     Raises:
         FileNotFoundError: if `videos` does not exist or is another kind of file, or a listed video is missing.
-        ValueError: if the list is malformed, or `videos` is a run folder and `run_folder` another folder.
+        ValueError: if the list is malformed, or `videos` is a run folder and `run_folder` names another one.
     """
     if (videos / "run.json").exists():
         if run_folder and run_folder.resolve() != videos.resolve():

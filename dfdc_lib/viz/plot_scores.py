@@ -36,7 +36,7 @@ def interval_chart(intervals: pd.DataFrame, heading: str) -> Figure:
 
 
 def difference_chart(differences: pd.DataFrame, baseline: str, heading: str) -> Figure:
-    """Draw `bootstrap.differences` from the score `baseline` in log loss and AUC, with the corrected p of each row."""
+    """Draw how each score differs from `baseline` in log loss and AUC, with its corrected p-value."""
     require_columns(differences, (*INTERVAL_COLUMNS, "p_holm"), "difference_chart")
     if differences.empty:
         return style.in_words(heading, f"no score to compare with {baseline}")
@@ -144,7 +144,7 @@ def group_chart(table: pd.DataFrame, heading: str) -> Figure:
 
 
 def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> Figure:
-    """Draw the rank correlation of the models' scores (columns), and `strategy_study.model_gains`."""
+    """Draw two panels: the rank correlation between the models (columns of `scores`), and `model_gains`."""
     if gains.empty:
         return style.in_words(heading, "one model (or too few originals): there is no ensemble")
     figure = style.figure(4.2, _title(heading, "several models"))

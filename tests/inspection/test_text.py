@@ -49,7 +49,7 @@ def test_answer_and_score(answer: str, words: str) -> None:
 
 def test_changed_versions() -> None:
     html = text.answer(inspection(trials=(trial("noisy", True), trial("blurred", False))), [card()])
-    assert "1 of 2 changed versions: noisy" in html and "1.0 s to 6.0 s" in html
+    assert "1 of 2 changed versions" in html and ": noisy" in html and "1.0 s to 6.0 s" in html
     assert "1.0 s" not in text.answer(inspection(), [card()])  # nothing was changed
 
 
@@ -64,7 +64,7 @@ def test_judged_person_and_doubts() -> None:
 @pytest.mark.parametrize(
     ("probability", "calibration", "words"),
     [
-        (None, None, ["not a probability", "not calibrated"]),
+        (None, None, ["not a probability", "calibrated with"]),
         (None, CALIBRATION, ["not a probability", "one model"]),
         (0.874, CALIBRATION, ["probability", "87%", "40 other videos", "22 of them fake"]),
     ],

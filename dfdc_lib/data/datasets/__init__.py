@@ -64,7 +64,7 @@ def require_kind(kind: str) -> None:
 
 
 def detect_kind(root: Path) -> str:
-    """Return the kind of a data set's folder: the first whose SIGNS match a name directly in it, else "folder"."""
+    """Return the first kind whose SIGNS match a name at the top level of the data set's folder, else "folder"."""
     root = existing_folder(root)
     matching = (dataset for dataset in DATASETS for sign in dataset.SIGNS if any(root.glob(sign)))
     return next(matching, folder).NAME
