@@ -45,7 +45,7 @@ def temper(scores: np.ndarray, temperature: float | np.ndarray, clip: float) -> 
 
 
 def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> pd.Series:
-    """Return for each video the temperature fitted on the other half of the originals, 1 if that has only one class."""
+    """Return each video's temperature, fitted on the other half of the originals; 1 if that half has only one class."""
     first = halves(videos["group"], seed)
     temperatures = pd.Series(1.0, index=videos.index)
     for half in (first, ~first):
@@ -134,5 +134,5 @@ def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarr
 
 
 def weigh(scores: np.ndarray, weights: np.ndarray, clip: float) -> np.ndarray:
-    """Return the scores (n,) that the weights of `fit_weights` make of the models' scores (n, k)."""
+    """Return the combined scores (n,) of several models (n, k), with the weights of `fit_weights`."""
     return expit(clipped_logit(scores, clip) @ weights[:-1] + weights[-1])

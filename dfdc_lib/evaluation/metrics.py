@@ -47,7 +47,7 @@ def measure(labels: np.ndarray, scores: np.ndarray, clip: float) -> dict[str, fl
 def two_thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Return the slides' accuracy, recall, precision, F1 and false-alarm share (of the real videos).
 
-    Scores between the two thresholds are wrong for either class. Source: SPEC 3. Departs: precision and recall have
+    Scores between the two thresholds are wrong for either class. Source: TrustNet's published evaluation. Departs: precision and recall have
     their usual names; the source exchanged them.
     """
     labels, columns = check_scores(labels, scores)

@@ -118,7 +118,7 @@ def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling
 
 
 def confident_against(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Compare the confident strategy, or the first model, with each other column of `tuned_scores`.
+    """Compare the confident strategy (with one score per video: the first model) with the rest of `tuned_scores`.
 
     Index: "<strategy> against <other>"; columns: metric (log loss, AUC), value (difference), low, high, p, p_holm. The
     temperatures of the two halves differ, so a temperature changes the AUC slightly.

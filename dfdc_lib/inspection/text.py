@@ -16,7 +16,7 @@ MIN_SSIM = 0.6
 SHOWN_METRICS = ("AUC", "log loss", "videos")
 INTERVAL = "The interval shows how much the frames of this video agree, not how often the model is right."
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
-NOT_APPLICABLE = "The score is not a probability: a probability requires one model, one person and a clear answer."
+NOT_APPLICABLE = "The score is not a probability: it is one only with one model, one person and a clear answer."
 SAMPLE_WARNING = (
     "Demonstration only. The model {} was trained on the built-in sample: one face, forged in one way. "
     "It shows how an examination works. Its score for any other video is meaningless."
