@@ -47,8 +47,8 @@ def measure(labels: np.ndarray, scores: np.ndarray, clip: float) -> dict[str, fl
 def two_thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Return the slides' accuracy, recall, precision, F1 and false-alarm share (of the real videos).
 
-    Scores between the two thresholds are wrong for either class. Source: TrustNet's published evaluation. Departs: precision and recall have
-    their usual names; the source exchanged them.
+    Scores between the two thresholds are wrong for either class. Source: TrustNet's published evaluation. Departs:
+    precision and recall have their usual meaning; the publication swapped the two.
     """
     labels, columns = check_scores(labels, scores)
     is_fake, scores = labels == FAKE, columns[:, 0]
