@@ -58,7 +58,7 @@ def _probability(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
         return NOT_APPLICABLE if calibration else NOT_CALIBRATED
     basis = f"It is based on {calibration.videos} other videos, {calibration.fakes} of them fake"
     estimate = f"The estimated probability that the video is fake is {inspection.probability:.0%}."
-    return f"{estimate} {basis}. It holds if fakes are equally common among the videos you examine."
+    return f"{estimate} {basis}. It holds if fakes are as common among the videos you examine as among those."
 
 
 def _stability(inspection: Inspection) -> str:
@@ -118,7 +118,7 @@ def models(cards: Sequence[ModelCard]) -> str:
 
 
 def _model(card: ModelCard) -> str:
-    noise = " on the noise residual" if card.noise else ""
+    noise = " on the noise residual (the picture after high-pass filters)" if card.noise else ""
     facts = {
         "network": f"{card.encoder}{noise}, crops of {card.recipe.size} pixels with margin {card.recipe.margin:.2f}",
         "training data": card.data or "unknown",
