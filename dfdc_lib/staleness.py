@@ -81,7 +81,7 @@ def file_fingerprint(path: Path) -> str:
 
 
 def input_fingerprint(path: Path) -> str:
-    """Return `file_fingerprint`, or the error's text if the file is gone: its job then fails with the reason."""
+    """Return `file_fingerprint`, or the error's text if the file is gone; the job then fails with that reason."""
     try:
         return file_fingerprint(path)
     except OSError as error:

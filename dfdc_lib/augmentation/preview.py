@@ -28,7 +28,7 @@ class InRange(random.Random):
         self._share = share
 
     def uniform(self, a: float, b: float) -> float:
-        """Return the number at that position from a to b."""
+        """Return the number at the previewed position in the range a to b."""
         return a + self._share * (b - a)
 
     def randint(self, a: int, b: int) -> int:
@@ -36,7 +36,7 @@ class InRange(random.Random):
         return round(self.uniform(a, b))
 
     def gauss(self, mu: float = 0, sigma: float = 1) -> float:
-        """Return the number at that position within two standard deviations."""
+        """Return the number at the previewed position in the range mu - 2 sigma to mu + 2 sigma."""
         return self.uniform(mu - 2 * sigma, mu + 2 * sigma)
 
 
@@ -51,7 +51,7 @@ def draw_many(face: FaceExample, size: int, seed: int, count: int) -> list[np.nd
 
 
 def extremes(crop: np.ndarray, size: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return each training transform's image before, at the low end and at the high end of its range.
+    """Return three images for each training transform: before it, at the low end and at the high end of its range.
 
     IsotropicResize and PadIfNeeded change the image before all later transforms. A transform without a range yields
     before, before, after; IsotropicResize yields before and the results of the first and last of `RESIZE_PAIRS`.
@@ -74,10 +74,10 @@ def before_and_after(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the network's input (crop and mask, uint8) without and with one kind of augmentation.
 
-    Of `CHOICES`, "training" applies all transforms as drawn, "training, hard" a random cut-out first; one transform or
-    cut-out is always applied. `seeds` are the run's seed and the number of the draw; "training" equals that element of
-    `draw_many`. `share` is the position in the transform's range, 0 = low end, 1 = high end; 0 is the strongest
-    compression. Return crop and mask before, crop and mask after: (size, size, 3) and (size, size).
+    Of `CHOICES`, "training" applies all transforms as drawn, "training, hard" also a random cut-out before them; a
+    single transform or cut-out is always applied. `seeds` are the run's seed and the number n of the draw: the crop of
+    "training" is element n of `draw_many`. `share` is a position in the transform's range, 0 = low end (compression:
+    the strongest), 1 = high end. Return crop and mask before, crop and mask after: (size, size, 3) and (size, size).
     """
     if choice not in CHOICES:
         raise ValueError(f"choice must be one of {', '.join(CHOICES)}; got {choice!r}")

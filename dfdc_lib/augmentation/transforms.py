@@ -60,8 +60,8 @@ class GaussNoise(A.ImageOnlyTransform):
     """Add independent noise to each pixel and channel, with a uniformly drawn variance; called by albumentations.
 
     Source: albumentations 0.4. Departs from it: values are rounded; there they were truncated, and the image was half a
-    level darker. The default noise of 2.0.8 is 20 times stronger and truncated, so its standard deviation is 0.4 levels
-    lower (2.79 instead of the square root of 10).
+    level darker. The default noise of 2.0.8 is 20 times stronger; it is also truncated towards zero, which lowers its
+    standard deviation by 0.4 levels (2.79 instead of the square root of 10).
     """
 
     def __init__(self, variance_range: tuple[float, float], p: float):
@@ -82,7 +82,7 @@ class FancyPCA(A.ImageOnlyTransform):
     """Add one colour to all pixels, along the principal axes of the image's colours; called by albumentations.
 
     The colour is `255 * alpha * sum(variance * axis)`, with one alpha for the three axes. Source: Krizhevsky et al.
-    2012, as in albumentations 0.4; the paper draws one alpha per axis, from the axes of the whole data set. Departs
+    2012, as in albumentations 0.4; the paper draws one alpha per axis and uses the axes of the whole data set. Departs
     from 0.4: values are rounded, not truncated. Version 2.0.8 increases the distance from the mean colour instead.
     """
 

@@ -84,8 +84,8 @@ def create_model(
     """Create a classifier on the CPU, in training mode and channels_last format; `fc` is random.
 
     With `pretrained`, the encoder (a timm name) starts from its published weights (ImageNet; Noisy Student for `*_ns`),
-    from `weights_file` (safetensors or torch) or the network. `drop_path` is the probability of skipping the last block
-    in training, 0 for the first (Huang et al. 2016, arXiv:1603.09382; winner: 0.2). `noise` adds the SRM filters.
+    read from `weights_file` (safetensors or torch), else the network. `drop_path`: chance of skipping the last block in
+    training, falling to 0 at the first (Huang et al. 2016, arXiv:1603.09382; winner: 0.2). `noise` adds SRM filters.
     """
     network = create_encoder(encoder, pretrained, drop_path, weights_file)
     return Classifier(network, noise).to(memory_format=torch.channels_last)

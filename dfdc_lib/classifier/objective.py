@@ -22,7 +22,7 @@ def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 
     """Return the mean of the fakes' and the reals' mean cross-entropy, over the whole batch.
 
     Each process passes its share of the batch, (n,) logits and targets (1 = fake, 0 = real). Averaged over the
-    processes, the gradient is that of the whole batch. For a batch of a single class it is the mean of that class.
+    processes, the gradient is that of the whole batch. For a batch of a single class, the loss is its mean.
     Labels are smoothed as in the winner's code: clipped to 0.01-0.99.
     """
     smoothed = targets.clamp(LABEL_SMOOTHING, 1 - LABEL_SMOOTHING)

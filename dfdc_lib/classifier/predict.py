@@ -42,7 +42,7 @@ def predict(
 ) -> list[Outcome]:
     """Score a run's videos with models (see `load_any`); write scores/<model>.parquet and submission.csv.
 
-    `which`: "all", or "held-out": without the videos that a model was trained on or chosen by, see `unseen.roles`.
+    `which`: "all", or "held-out" to skip videos that a model was trained on or chosen by (see `unseen.roles`).
     `most_frames`: number of evenly spaced frames per video. `strategy`: a key of `STRATEGIES`; the video scores of
     several models are averaged. `workers`: processes that find faces; 0 = one per core.
     Return one outcome per video; "not needed" = not held out. If every video failed, RuntimeError is raised.

@@ -51,7 +51,7 @@ PRESETS = {settings.name: settings for settings in _ALL}
 def settings_of(preset: str, *, pretrained: bool = True, **changes: int | float | str) -> TrainSettings:
     """Return the settings of a preset with some of them changed.
 
-    In `changes`, fields of `TrainSettings`, "" and -1 mean the preset's value. An encoder in `ENCODERS` sets its listed
+    `changes` are fields of `TrainSettings`; "" and -1 keep the preset's value. An encoder in `ENCODERS` sets its listed
     size unless a size is given. A weights_file is also used if the preset starts from random weights. With
     `pretrained=False` the weights are random even if the preset starts from published ones.
     """

@@ -42,9 +42,9 @@ GRADIENT_NORM = 1.0  # winner
 def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0) -> Path:
     """Train a classifier; return at once if it has been trained with these settings and crops before.
 
-    `processes`: 1 = this process; more = started by torchrun. `workers`: processes that load crops for each; 0 = none.
+    `processes`: 1 = this process; more = started by torchrun. `workers`: crop-loading processes of each; 0 = none.
     Return models/<name>/: weights.safetensors, model.json, history.csv (one row per epoch), losses.csv (per iteration).
-    A process that failed, too little memory or a loss that became NaN is a RuntimeError.
+    Raise RuntimeError if a process fails, there is too little memory, or the loss becomes NaN.
     """
     if processes == 1:
         return fit(run, settings, workers)

@@ -48,10 +48,10 @@ class Leak(NamedTuple):
 def audit(videos: Sequence[Video], folds: Mapping[str, int], hashes: Mapping[str, Sequence[int]]) -> list[Leak]:
     """List the identities and scenes that are in two folds.
 
-    `folds` maps every video_id to its fold, `hashes` those of the originals to the `perceptual_hash` of a few frames;
-    {} compares by name only. Returns, sorted: "identity", one per identity (or original with its fakes) and pair of
-    folds, where identities with equal example videos are one leak; "same scene", one per pair of similar videos in two
-    folds.
+    `folds` maps every video_id to its fold; `hashes` maps each original's video_id to the `perceptual_hash` of a few
+    frames, or is {} to compare by name only. Returns, sorted: one "identity" leak per identity (or original with its
+    fakes) and pair of folds, but a single one for identities with equal example videos; and one "same scene" leak per
+    pair of similar videos in two folds.
     """
     missing = sorted(({video.video_id for video in videos} | set(hashes)) - set(folds))
     if missing:
@@ -62,9 +62,9 @@ def audit(videos: Sequence[Video], folds: Mapping[str, int], hashes: Mapping[str
 def perceptual_hash(image: np.ndarray) -> int:
     """Hash an (H, W, 3) uint8 RGB frame so that similar frames differ in few of 64 bits.
 
-    The bits tell, row by row from the highest, which of the 8 x 8 lowest frequencies exceed their median; a flat image
-    has FLAT_HASH. Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", DCT hash.
-    Departs: INTER_AREA resizing replaces the mean filter, and the constant term is one of the 64.
+    From the highest bit on, row by row, the bits tell which of the 8 x 8 lowest frequencies exceed their median; a flat
+    image has FLAT_HASH. Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", DCT
+    hash. Departs: INTER_AREA resizing replaces the mean filter, and the constant term is one of the 64.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
@@ -81,7 +81,7 @@ def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMIL
 
     `hashes` maps a video_id to the `perceptual_hash` of a few of its frames, where FLAT_HASH is ignored; `max_distance`
     is the largest distance in bits between the nearest frames of two videos.
-    20,000 videos with two hashes each take a few seconds; of random hashes, 178 pairs would be within SIMILAR_DISTANCE.
+    20,000 videos with two hashes each take a few seconds; with random hashes, 178 pairs are within SIMILAR_DISTANCE.
     """
     video_ids = sorted(hashes)
     rows = [(number, value) for number, name in enumerate(video_ids) for value in hashes[name] if value != FLAT_HASH]

@@ -32,7 +32,7 @@ class Frame(NamedTuple):
 class VideoReader:
     """An open video file. Use it in a `with` statement and read it once.
 
-    `threads` decode; 0 = FFmpeg's default. One thread recovers the most frames of a damaged file.
+    `threads`: how many threads decode; 0 = FFmpeg's default. One thread recovers the most frames of a damaged file.
     Raises FileNotFoundError if the file does not exist, ValueError if nothing in it decodes as video.
     """
 

@@ -59,7 +59,7 @@ def intervals(result: Bootstrap) -> pd.DataFrame:
 
 
 def differences(result: Bootstrap, baseline: str) -> pd.DataFrame:
-    """Return each other score minus the score `baseline`, on the same draws: the columns of `intervals`, p, p_holm.
+    """Return the other scores' metrics minus those of `baseline`, on the same draws: as `intervals`, plus p and p_holm.
 
     p is two-sided: twice the share of the draws on the far side of 0. p_holm is corrected for the number of scores,
     within each metric. Raises KeyError if there is no score `baseline`.
@@ -79,7 +79,7 @@ def differences(result: Bootstrap, baseline: str) -> pd.DataFrame:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return (k,) p-values corrected for their number, at least as large and at most 1 (Holm 1979)."""
+    """Return (k,) p-values corrected for their number (Holm 1979): none gets smaller, none exceeds 1."""
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))

@@ -74,7 +74,7 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
 
 
 def fit_calibrations(run: Run, table: ScoreTable, resampling: Resampling) -> dict[str, Calibration | None]:
-    """Return `calibration_of` each model in the run's `models/` that `table` (from `read_run_scores`) has scores of."""
+    """Return `calibration_of` for each model in the run's `models/` with scores in `table` (from `read_run_scores`)."""
     calibrations = {}
     for name in [name for name in table.frames if (run.root / "models" / name).is_dir()]:
         scores = video_scores(table.frames[name], STRATEGIES[BASELINE]).reindex(table.videos.index)
@@ -83,7 +83,7 @@ def fit_calibrations(run: Run, table: ScoreTable, resampling: Resampling) -> dic
 
 
 def write_calibrations(run: Run, calibrations: Mapping[str, Calibration | None]) -> None:
-    """Write `calibrations/<model>.json` for each model; delete the file of an earlier fit if there is none."""
+    """Write `calibrations/<model>.json` for each model; if its calibration is None, delete an earlier file instead."""
     for name, calibration in calibrations.items():
         if calibration is None:
             run.calibration_path(name).unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def clip_sweep(labels: np.ndarray, scores: pd.DataFrame, clips: Sequence[float] 
 
 
 def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
-    """Return weights >= 0 of the logits of scores (n, k), then an offset, with the lowest log loss: (k + 1,)."""
+    """Return (k + 1,): weights >= 0 for the logits of scores (n, k), then an offset; they minimise the log loss."""
     logits = np.column_stack([clipped_logit(scores, clip), np.ones(len(scores))])
     signs = np.where(np.asarray(labels) == 1, 1.0, -1.0)
 

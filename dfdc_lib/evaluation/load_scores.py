@@ -22,7 +22,7 @@ NOT_SCORES = ("video_id", "part", "fold", "split", "compression", *VIDEO_COLUMNS
 
 
 def load_scores(run: Run, file: str = "") -> ScoreTable:
-    """Return the scores in `file` (a relative path starts at the project folder), or if it is "" those of the run."""
+    """Return the scores in `file` (a relative path starts at the project folder), or those of the run if it is ""."""
     return read_scores(project_path(file)) if file else read_run_scores(run)
 
 

@@ -42,7 +42,7 @@ def paired_differences(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
 
 
 def better(metric: str, low: float, high: float, *, few: bool) -> str:
-    """Return "A is better", "B is better", `NOT_SETTLED` or `TOO_FEW`, by the interval of B - A (or NaN)."""
+    """Return "A is better", "B is better", `NOT_SETTLED` or `TOO_FEW`, by the interval of B - A (NaN: not settled)."""
     if not (low > 0 or high < 0):
         return NOT_SETTLED
     if few:

@@ -70,7 +70,7 @@ def simulate_at(
 
 
 def claimed_gain(missed_shares: Sequence[float], original_count: int, resampling: Resampling) -> pd.DataFrame:
-    """Return the log loss of the confident strategy on simulated scores whose mean has the log loss 0.25 of the slides.
+    """Return the log loss of the confident strategy on simulated scores whose mean has the slides' log loss, 0.25.
 
     Two rows for each share of missed fakes: missed_share, name ("mean", "confident"), metric, value, low, high.
     """

@@ -57,9 +57,9 @@ def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:
 def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: float = FAKE_DIVISOR) -> float:
     """Average the surely fake frames if there are enough, else the surely real ones if nearly all are, else all frames.
 
-    A frame above `t` is surely fake; more than n // `divisor` of the n frames must be. Source: slides,
-    `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError, there it is NaN with a warning; the
-    divisor is a parameter.
+    A frame above `t` is surely fake; enough means more than n // `divisor` of the n frames and more than `FAKE_COUNT`.
+    Source: slides, `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError instead of returning
+    NaN with a warning; the divisor is a parameter.
     """
     values = _check(scores)
     fakes, reals = values[values > t], values[values < REAL_THRESHOLD]
@@ -149,7 +149,7 @@ def people_counts(table: ScoreTable) -> pd.Series:
 
 
 def thin_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the rows of `count` frames of each video, the middles of equal parts; of shorter videos all frames."""
+    """Return the rows of `count` frames per video (the middles of equal parts), or all rows of a shorter video."""
     grouped = frames.groupby("video_id")["frame_index"]
     position = grouped.rank("dense").to_numpy().astype(int) - 1  # 0, 1, 2 ... within the video
     total = grouped.transform("nunique").to_numpy()

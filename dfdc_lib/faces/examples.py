@@ -61,7 +61,7 @@ def strongest_and_weakest(table: pd.DataFrame, most: int) -> list[FaceKey]:
 
 
 def highest_and_lowest(table: pd.DataFrame, column: str, most: int) -> pd.DataFrame:
-    """Return the `most` highest and the `most` lowest rows, each of different videos, the highest first; none twice."""
+    """Return the `most` highest, then the `most` lowest rows, each in falling order, one row per video; none twice."""
     ordered = table.sort_values(column, ascending=False)
     highest = ordered.drop_duplicates("video_id").head(most)
     lowest = ordered.drop_duplicates("video_id", keep="last").tail(most)

@@ -144,7 +144,7 @@ def _make_excerpt(run: Run, path: Path, faces: pd.DataFrame, judged: Person) -> 
 
 
 def excerpt_start(frame_indices: Sequence[int]) -> int:
-    """Return the first frame of the excerpt that contains most of these frames; of equals, the earliest."""
+    """Return the first frame of the excerpt that contains the most of `frame_indices`; if several do, the earliest."""
     seen = np.sort(frame_indices)
     counts = np.searchsorted(seen, seen + perturbations.EXCERPT_FRAMES) - np.arange(len(seen))
     return int(seen[counts.argmax()])

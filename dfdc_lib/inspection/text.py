@@ -72,7 +72,7 @@ def _stability(inspection: Inspection) -> str:
 
 
 def people(inspection: Inspection) -> str:
-    """Return a table with one column per person and why people cannot be judged; rarely seen people are folded away."""
+    """Return a table (a column per person), then why people cannot be judged; rarely seen people are folded away."""
     often = seen_often(inspection.people)
     others = [person for person in inspection.people if person not in often]
     parts = [_people_table(often)]

@@ -67,7 +67,7 @@ def mean_interval(scores: np.ndarray) -> tuple[float, float]:
 
 
 def forged_spans(times: Sequence[float], scores: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Return the first and last time of at least `MIN_SPAN_FRAMES` consecutive examined frames that look forged."""
+    """Return the first and last time of every run of `MIN_SPAN_FRAMES` or more examined frames that look forged."""
     return tuple((times[run[0]], times[run[-1]]) for run in _forged_runs(scores) if len(run) >= MIN_SPAN_FRAMES)
 
 
@@ -128,9 +128,9 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
 
 
 def find_again(version: pd.DataFrame, faces: pd.DataFrame, track: int) -> pd.DataFrame:
-    """Return the rows of a changed version that show the person `track` of the video, whose faces are `faces`.
+    """Return the rows of a changed version that show person `track`; `faces` are those of everyone in the video itself.
 
-    These are the tracks that overlap this person more than anyone else. Both tables count frames and pixels alike.
+    They form the tracks that overlap this person more than anyone else. Both tables count frames and pixels alike.
     """
     matching = [number for number, rows in _by_track(version).items() if _closest_person(rows, faces) == track]
     return version[version["track"].isin(matching)]
@@ -154,7 +154,7 @@ def _closest_person(rows: pd.DataFrame, people: pd.DataFrame) -> int | None:
 def try_version(title: str, faces: pd.DataFrame, answer_is_fake: bool, changed: bool = True) -> Trial:
     """Judge one person by the faces in a version of a video; without a face the trial counts as flipped.
 
-    `answer_is_fake` is the answer of the version that this one is compared with; `changed` is False for that version.
+    `answer_is_fake` is the answer to compare with; `changed` is False for the version that others are compared with.
     """
     if faces.empty:
         return Trial(title=title, changed=changed, frames=0, score=None, low=None, high=None, flips=True)

@@ -42,7 +42,7 @@ def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """Return a copy of a frame with boxes, landmarks and confidences, wide enough to stay visible when shrunk."""
+    """Return a copy of a frame with boxes, landmarks and confidences, drawn thick enough for a shrunk view."""
     drawn = np.ascontiguousarray(image).copy()
     for face in faces:
         _draw_box(drawn, face.box, FACE_COLOUR, f"{face.confidence:.2f}")

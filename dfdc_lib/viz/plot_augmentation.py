@@ -15,7 +15,7 @@ DETAIL_SHARE = 0.16  # side of the enlarged detail, as a share of the image's lo
 
 
 def extreme_rows(pictures: Mapping[str, Sequence[np.ndarray]], centre: tuple[float, float]) -> Figure:
-    """Plot each transform's image before, at the low and the high end, and a detail around `centre` (x, y in 0-1)."""
+    """Plot each transform's three images (before, low end, high end) and details around `centre` (x, y in 0-1)."""
     if not pictures:
         return style.in_words("transforms", "no transforms")
     title = style.counted("each transform alone", len(pictures), len(pictures))

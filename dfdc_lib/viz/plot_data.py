@@ -136,7 +136,7 @@ def mask_strength(masks: pd.DataFrame) -> Figure:
 
 
 def mask_iou(iou: pd.DataFrame) -> Figure:
-    """Plot the intersection over union (0-1) of SSIM masks and true masks, one row per mask; lowest median first."""
+    """Plot the IoU (0-1) of SSIM masks and true masks by video, lowest median first; `iou` has one row per mask."""
     style.require_columns(iou, ("video_id", "iou"), "mask_iou")
     heading = "SSIM masks and true masks"
     if iou.empty:

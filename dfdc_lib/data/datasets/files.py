@@ -24,7 +24,7 @@ def videos_in(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def files_in(folder: Path, pattern: str) -> list[Path]:
-    """List a folder's files but no hidden ones and true masks; broken links too, to report that they do not open."""
+    """List a folder's files except hidden ones and true masks; keep broken links, to report that they do not open."""
     paths = [path for path in folder.glob(pattern) if path.is_file() or (path.is_symlink() and not path.exists())]
     names = {path: path.relative_to(folder).parts for path in paths}
     return [path for path in paths if not any(name.startswith(".") or name == "true_masks" for name in names[path])]
