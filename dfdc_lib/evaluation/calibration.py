@@ -1,7 +1,7 @@
 """Calibration of scores: temperature, reliability, the clip of the log loss, and weights for several models.
 
-A fit is judged by applying what was fitted on one half of the originals to the other half. Sources: Guo et al. 2017,
-arXiv:1706.04599 (temperature, calibration error); Niculescu-Mizil & Caruana 2005, doi:10.1145/1102351.1102430.
+A fit is judged by applying what was fitted on one half of the identity groups to the other half. Sources: Guo et al.
+2017, arXiv:1706.04599 (temperature, calibration error); Niculescu-Mizil & Caruana 2005, doi:10.1145/1102351.1102430.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ import pandas as pd
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit
 
-from dfdc_lib.evaluation.bootstrap import FEW_VIDEOS
 from dfdc_lib.evaluation.metrics import losses
 from dfdc_lib.evaluation.strategies import BASELINE, STRATEGIES, ScoreTable, clipped_logit, video_scores
 from dfdc_lib.records import Calibration, Resampling
 from dfdc_lib.run_folder import Run
 
+FEW_VIDEOS = 30  # with fewer, a model is not calibrated
 TEMPERATURES = (0.05, 20.0)  # limits of the fit: from twenty times as sharp to twenty times as flat
 BIN_COUNT = 10  # Guo et al. used 15 on thousands of images; small sets need fewer
 SWEPT_CLIPS = tuple(10.0**-exponent for exponent in np.arange(1, 8.1, 0.5))
 
 
 def halves(groups: pd.Series, seed: int) -> pd.Series:
-    """Return True for the videos of a random half of the originals; an original and its fakes are in the same half."""
+    """Return True for the videos of a random half of the identity groups; no group is in both halves."""
     names = pd.unique(groups)
     first = np.random.default_rng(seed).permutation(len(names))[: (len(names) + 1) // 2]
     return groups.isin(names[first])
@@ -45,7 +45,7 @@ def temper(scores: np.ndarray, temperature: float | np.ndarray, clip: float) -> 
 
 
 def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> pd.Series:
-    """Return each video's temperature, fitted on the other half of the originals; 1 if that half has only one class."""
+    """Return each video's temperature, fitted on the other half of the groups; 1 if that half has only one class."""
     first = halves(videos["group"], seed)
     temperatures = pd.Series(1.0, index=videos.index)
     for half in (first, ~first):
@@ -59,7 +59,7 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
 
     Return None if there are fewer than `FEW_VIDEOS` videos or only one class; if the best temperature is at a limit of
     the fit (the scores separate the classes, so any sharpening helps); or if a temperature fitted on one half of the
-    originals does not lower the log loss of the other half.
+    groups does not lower the log loss of the other half.
     """
     if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
         return None

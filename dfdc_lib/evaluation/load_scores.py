@@ -1,56 +1,82 @@
 """Score tables from files: a run's predictions, or a CSV or Parquet file of any detector, checked and with labels.
 
 A file has one row per face (video_id, frame_index, score, label; optionally track or face_index, confidence) or one row
-per video (video_id, label, one column of scores per model); both optionally have original_id, method, height, width. As
-in DFDC's metadata, the columns `filename` and `original` are accepted for video_id and original_id.
+per video (video_id, label, one column of scores per model); both optionally have original_id, identities or group (see
+`score_groups`), method, compression, height, width. As in DFDC's metadata, the columns `filename` and `original` are
+accepted for video_id and original_id. An empty score means that the video, or the frame, has none.
+
+Coverage compares the videos with a score with the labelled videos of the file, with those of the run if all videos of
+the file are its videos, or, for a run's predictions, with its unseen labelled videos.
 """
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from dfdc_lib.evaluation.coverage import Coverage
+from dfdc_lib.evaluation.score_groups import groups_of_file, groups_of_run
 from dfdc_lib.evaluation.strategies import ScoreTable
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, UNKNOWN, UNSEEN, roles
 from dfdc_lib.records import FAKE, REAL, ModelCard
-from dfdc_lib.run_folder import Run, project_path
+from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 
 ALIASES = {"filename": "video_id", "original": "original_id"}
-TEXT_COLUMNS = ("video_id", "original_id", *ALIASES)  # text even if the values look like numbers: 007 is not 7
-VIDEO_COLUMNS = ("label", "original_id", "method", "height", "width")
+TEXT_COLUMNS = ("video_id", "original_id", "group", *ALIASES)  # text even if they look like numbers: 007 is not 7
+CONDITIONS = ("method", "compression")
+VIDEO_COLUMNS = ("label", "original_id", "identities", "group", *CONDITIONS, "height", "width")
 FRAME_COLUMNS = ("frame_index", "time_seconds", "face_index", "track", "confidence", "logit", "score")
-NOT_SCORES = ("video_id", "part", "fold", "split", "compression", *VIDEO_COLUMNS)  # every other number is a score
+NOT_SCORES = ("video_id", "part", "fold", "split", *VIDEO_COLUMNS)  # every other column of numbers is a score
+
+
+def run_of_scores(run: Run, file: str = "") -> Run:
+    """Return the run folder in which the results for the scores in `file` belong; "" means the predictions of `run`.
+
+    That is `run` if all videos of the file are its videos, or if it has no videos.csv. Else it is `scores_<name of the
+    file>` in outputs/, because numbers about other people's videos would replace those of the run.
+    """
+    path = project_path(file)
+    if not file or not (run.root / "videos.csv").exists() or _are_videos_of(run, _read_file(path)["video_id"]):
+        return run
+    return open_run(scores_folder(path))
+
+
+def scores_folder(path: Path) -> Path:
+    """Return the run folder for the scores in a file that belong to no run."""
+    return PROJECT / "outputs" / f"scores_{_title(path)}"
 
 
 def load_scores(run: Run, file: str = "") -> ScoreTable:
     """Return the scores in `file` (a relative path starts at the project folder), or those of the run if it is ""."""
-    return read_scores(project_path(file)) if file else read_run_scores(run)
+    return read_scores(project_path(file), run) if file else read_run_scores(run)
 
 
-def read_scores(path: Path) -> ScoreTable:
+def read_scores(path: Path, run: Run | None = None) -> ScoreTable:
     """Read a detector's scores from a CSV (also .csv.gz) or Parquet file; its name becomes the title.
 
-    Raises FileNotFoundError if the file does not exist, and ValueError if a column is missing, a row is duplicated, a
-    label is not 0 or 1, a score is missing or outside 0-1, or there is only one class.
+    If all its videos are videos of `run`, groups, methods and compressions are those of the run. Videos without a
+    score are left out and named in the notes, as are rows that occur twice. Raises FileNotFoundError if the file does
+    not exist, and ValueError if a column is missing, duplicate rows differ, a label is not 0 or 1 or not that of the
+    run, a score is outside 0-1, or there is only one class.
     """
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: set SCORES to a CSV or Parquet file, or leave it empty")
-    name = path.name.split(".")[0]
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
-    table = table.rename(columns={alias: column for alias, column in ALIASES.items() if column not in table})
-    _require(table, ("video_id", "label"), path.name)
-    if "frame_index" in table:
-        frames = {name: _checked_frames(table, path.name)}
-        note = f"{path.name}: {len(table):,} frame scores"
-    else:
-        frames = _model_frames(table, path.name)
-        note = f"{path.name}: one score per video of {', '.join(frames)}; the models are compared, not strategies"
-    videos = _video_table(table, path.name)
+    table = _read_file(path)
+    repeated = table.duplicated()
+    duplicates = tuple(sorted(set(table.loc[repeated, "video_id"])))
+    table = table[~repeated]
+    by_frame = "frame_index" in table
+    frames = {_title(path): _checked_frames(table, path.name)} if by_frame else _model_frames(table, path.name)
+    listed = _listed_videos(run, table, path.name)
+    scored = listed.index[_has_every_score(listed.index, frames)]
+    videos = listed.loc[scored]
     if videos["label"].nunique() < 2:
-        raise ValueError(f"{path.name} must have labels 0 (real) and 1 (fake), got only {videos['label'].iloc[0]}")
-    return ScoreTable(name, videos, frames, (note,))
+        got = ", ".join(map(str, videos["label"].unique())) or "no scored video"
+        raise ValueError(f"{path.name} must have scores for the labels 0 (real) and 1 (fake), got only {got}")
+    coverage = Coverage(len(listed), tuple(listed.index.drop(scored)), duplicates)
+    frames = {name: rows[rows["video_id"].isin(scored)] for name, rows in frames.items()}
+    note = f"one score per video of {', '.join(frames)}; the models are compared, not strategies"
+    if by_frame:
+        note = f"{len(frames[_title(path)]):,} frame scores"
+    return ScoreTable(_title(path), videos, frames, (f"{path.name}: {note}", *coverage.notes), coverage)
 
 
 def read_run_scores(run: Run) -> ScoreTable:
@@ -65,19 +91,18 @@ def read_run_scores(run: Run) -> ScoreTable:
     frames = {path.stem: _checked_frames(pd.read_parquet(path), path.name) for path in paths}
     listed = run.read_table("videos.csv")
     videos = _video_table(listed[listed["label"].notna()], "videos.csv")
+    videos = videos.assign(group=groups_of_run(run, videos.index))
     notes = [f"{len(videos)} of {len(listed)} videos are labelled"]
     paths = [run.root / "models" / name / "model.json" for name in frames]
     role = roles(run, [run.read_record(path, ModelCard) for path in paths if path.exists()])[videos.index]
     videos = videos[role == UNSEEN]
-    scored = set.intersection(*(set(table["video_id"]) for table in frames.values()))
-    missing = ~videos.index.isin(scored)
-    if missing.any():
-        notes.append(f"{missing.sum()} labelled videos without a score (no face, or unreadable) are left out")
-    videos = videos[~missing]
+    scored = _has_every_score(videos.index, frames)
+    coverage = Coverage(len(videos), tuple(videos.index[~scored]))
+    videos = videos[scored]
     if videos["label"].nunique() == 1:
         notes.append("all remaining videos have the same label, so most metrics are undefined")
     frames = {name: table[table["video_id"].isin(videos.index)] for name, table in frames.items()}
-    return ScoreTable(run.root.name, videos, frames, (*notes, *_role_notes(role)))
+    return ScoreTable(run.root.name, videos, frames, (*notes, *coverage.notes, *_role_notes(role)), coverage)
 
 
 def _role_notes(role: pd.Series) -> list[str]:
@@ -87,8 +112,49 @@ def _role_notes(role: pd.Series) -> list[str]:
     return [unseen, f"left out: {', '.join(counts)}"] if counts else [unseen]
 
 
+def _title(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: set SCORES to a CSV or Parquet file, or leave it empty")
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+    else:
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
+    table = table.rename(columns={alias: column for alias, column in ALIASES.items() if column not in table})
+    _require(table, ("video_id", "label"), path.name)
+    return table
+
+
+def _are_videos_of(run: Run, video_ids: pd.Series) -> bool:
+    return set(video_ids) <= set(run.read_table("videos.csv")["video_id"])
+
+
+def _listed_videos(run: Run | None, table: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return the videos that should have a score: those of the file, and all labelled ones of the run if it is its."""
+    videos = _video_table(table, source)
+    if run is None or not (run.root / "videos.csv").exists() or not _are_videos_of(run, table["video_id"]):
+        return videos.assign(group=groups_of_file(videos))
+    known = run.read_table("videos.csv").set_index("video_id")
+    labels = known["label"].reindex(videos.index)
+    differing = labels.notna() & (labels != videos["label"])
+    if differing.any():
+        first = videos.index[differing][0]
+        raise ValueError(f"{source}: the label of video {first} differs from that in videos.csv; correct the file")
+    known["label"] = videos["label"].reindex(known.index).fillna(known["label"])
+    labelled = _video_table(known[known["label"].notna()].reset_index(), "videos.csv")
+    return labelled.assign(group=groups_of_run(run, labelled.index))
+
+
+def _has_every_score(video_ids: pd.Index, frames: dict[str, pd.DataFrame]) -> np.ndarray:
+    """Return whether every model has scored a video, one value per id."""
+    return video_ids.isin(set.intersection(*(set(rows["video_id"]) for rows in frames.values())))
+
+
 def _video_table(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Return one row per video: label, group and the other `VIDEO_COLUMNS`, which must agree in all rows of a video."""
+    """Return one row per video with the given `VIDEO_COLUMNS`, which must agree in all rows of a video."""
     labels = pd.to_numeric(table["label"], errors="coerce")
     wrong = ~labels.isin((REAL, FAKE))
     if wrong.any():
@@ -99,13 +165,12 @@ def _video_table(table: pd.DataFrame, source: str) -> pd.DataFrame:
     if differing.any():
         first = videos.loc[differing, "video_id"].iloc[0]
         raise ValueError(f"{source}: the rows of video {first} differ in {', '.join(columns)}")
-    videos = videos.sort_values("video_id").set_index("video_id")
-    names = pd.Series(videos.index, index=videos.index)
-    return videos.assign(group=videos["original_id"].fillna(names) if "original_id" in videos else names)
+    return videos.sort_values("video_id").set_index("video_id")
 
 
 def _checked_frames(table: pd.DataFrame, source: str) -> pd.DataFrame:
     _require(table, ("video_id", "frame_index", "score"), source)
+    table = table[table["score"].notna()]
     _check_scores(table["score"], table["video_id"], source)
     keys = ["video_id", "frame_index", *(column for column in ("face_index", "track") if column in table)]
     duplicated = table.duplicated(keys)
@@ -127,17 +192,19 @@ def _model_frames(table: pd.DataFrame, source: str) -> dict[str, pd.DataFrame]:
     if duplicated.any():
         problem = f"{duplicated.sum()} duplicate videos, first {table.loc[duplicated, 'video_id'].iloc[0]}"
         raise ValueError(f"{source}: {problem}; scores of frames need a column frame_index")
+    frames = {}
     for model in models:
-        _check_scores(table[model], table["video_id"], source)
-    rows = table[["video_id"]].assign(frame_index=0, track=0)
-    return {model: rows.assign(score=table[model].astype(float)) for model in models}
+        rows = table[table[model].notna()]
+        _check_scores(rows[model], rows["video_id"], source)
+        frames[model] = rows[["video_id"]].assign(frame_index=0, track=0, score=rows[model].astype(float))
+    return frames
 
 
 def _check_scores(scores: pd.Series, video_ids: pd.Series, source: str) -> None:
     wrong = ~pd.to_numeric(scores, errors="coerce").between(0, 1)  # also true for NaN
     if wrong.any():
         got = f"{scores[wrong].iloc[0]} for video {video_ids[wrong].iloc[0]} and {wrong.sum() - 1} more such rows"
-        raise ValueError(f"{source}: {scores.name} must be a score in 0-1, not missing; got {got}")
+        raise ValueError(f"{source}: {scores.name} must be a score in 0-1, or empty; got {got}")
 
 
 def _require(table: pd.DataFrame, columns: tuple[str, ...], source: str) -> None:

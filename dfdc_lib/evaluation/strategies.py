@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 from scipy.stats import trim_mean
 
 from dfdc_lib.evaluation.bootstrap import caution
+from dfdc_lib.evaluation.coverage import Coverage
 
 FAKE_THRESHOLD, REAL_THRESHOLD = 0.8, 0.2  # slides, confident_strategy: frames above are surely fake, below surely real
 FAKE_DIVISOR, FAKE_COUNT = 2.5, 11  # slides: more than n // 2.5 frames must be surely fake, and more than 11
@@ -29,11 +30,13 @@ class ScoreTable:
     """The frame scores of one or several models, and the labels of the videos."""
 
     title: str
-    # One row per video (index: video_id): label 0 or 1, group (its original), and method, height, width if known.
+    # One row per video (index: video_id): label 0 or 1, identity group (see `score_groups`), and if known method,
+    # compression, height, width.
     videos: pd.DataFrame
     # Per model one row per face: video_id, frame_index, track, score, and confidence if known. Each has all `videos`.
     frames: dict[str, pd.DataFrame]
     notes: tuple[str, ...] = ()  # what was left out, and why
+    coverage: Coverage = Coverage()
 
     @property
     def averages(self) -> bool:
@@ -42,11 +45,11 @@ class ScoreTable:
 
     @property
     def heading(self) -> str:
-        """Title of figures: the source of the scores, the number of videos, and a warning if there are few."""
+        """Title of figures: the source of the scores, the number of videos, and warnings if few or incomplete."""
         if self.videos.empty:
             return f"{self.title}: no labelled videos, nothing to judge"
-        text = f"{self.title}: {len(self.videos):,} videos of {self.videos['group'].nunique():,} originals"
-        return "\n".join(filter(None, [text, caution(self.videos)]))
+        text = f"{self.title}: {len(self.videos):,} videos in {self.videos['group'].nunique():,} identity groups"
+        return "\n".join(filter(None, [text, self.coverage.mark, caution(self.videos)]))
 
 
 def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The questions of notebook 08: a `ScoreTable` in, one table per figure out.
 
-Parameters (of the confident strategy, a temperature, weights of models) are fitted on one half of the originals and
-judged on the other. The work is done in `strategies`, `bootstrap` and `calibration`.
+Parameters (of the confident strategy, a temperature, weights of models) are fitted on one half of the identity groups
+and judged on the other. The work is done in `strategies`, `bootstrap` and `calibration`.
 """
 
 from itertools import product
@@ -82,8 +82,8 @@ def summary(table: ScoreTable, result: bootstrap.Bootstrap) -> dict[str, str]:
 def confident_grid(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     """Return the log loss of the confident strategy for several thresholds and minimum fractions.
 
-    Columns: threshold, fraction, first_half, second_half (log loss on each half of the originals); no rows if there are
-    no frames to average, or only one original.
+    Columns: threshold, fraction, first_half, second_half (log loss on each half of the groups); no rows if there are no
+    frames to average, or only one group.
     """
     first = calibration.halves(table.videos["group"], resampling.seed)
     rows = []
@@ -98,7 +98,7 @@ def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling
     """Return the confident strategy next to other ways to sharpen the mean, one column each.
 
     Columns: the baseline, the median, the confident strategy, the baseline at its best temperature, and the confident
-    strategy with its best threshold and fraction. The last two are fitted on the other half of the originals. If every
+    strategy with its best threshold and fraction. The last two are fitted on the other half of the groups. If every
     video has a single score, the columns are the first model without and with a temperature.
     """
     base = scores[baseline_of(scores)]
@@ -189,7 +189,7 @@ def model_gains(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     """Return what each further model adds to the mean of the models, the best model first; the last row fits weights.
 
     Columns: step, value (change of the log loss from the step before), low, high, loss. Order and weights are fitted on
-    the first half of the originals, the losses are measured on the second. No rows for one model, or if a half has only
+    the first half of the groups, the losses are measured on the second. No rows for one model, or if a half has only
     one class.
     """
     scores = strategies.model_scores(table)

@@ -186,7 +186,9 @@ def _compare_scores(first: Run, second: Run) -> tuple[list[Row], list[str]]:
         text = f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}] {change['answer']}"
         first_value, second_value = f"{change['first']:.3f}", f"{change['second']:.3f}"
         rows.append(Row(change["strategy"], change["metric"], first_value, second_value, text))
-    measured = f"Measured on {len(videos):,} videos of {videos['group'].nunique():,} originals that both runs scored"
+    measured = (
+        f"Measured on {len(videos):,} videos in {videos['group'].nunique():,} identity groups that both runs scored"
+    )
     return rows, [f"{'; '.join(filter(None, (measured, caution(videos))))}.", *notes]
 
 

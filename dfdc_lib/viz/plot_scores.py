@@ -59,7 +59,7 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
     halves = {"first_half": "fitted on the first half", "second_half": "judged on the second half"}
     require_columns(grid, ("threshold", "fraction", *halves), "heat_map")
     if grid.empty:
-        return style.in_words(heading, "the confident strategy needs several frames per video, and several originals")
+        return style.in_words(heading, "the confident strategy needs several frames per video, and several groups")
     figure = style.figure(3.9, _title(heading, "log loss of the confident strategy"))
     panels = style.axes(figure, 2)
     low, high = grid[[*halves]].min().min(), grid[[*halves]].max().max()
@@ -75,7 +75,7 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
         axis.set_xticks(range(table.shape[1]), [f"{fraction:g}" for fraction in table.columns])
         axis.set_yticks(range(table.shape[0]), [f"{threshold:g}" for threshold in table.index])
         axis.set_xlabel("minimum fraction of surely fake frames")
-        axis.set_title(f"{title} of the originals", fontsize=10)
+        axis.set_title(f"{title} of the groups", fontsize=10)
     panels[0].set_ylabel("threshold t of a surely fake frame")
     figure.colorbar(image, ax=panels, label="log loss")
     return figure
@@ -146,7 +146,7 @@ def group_chart(table: pd.DataFrame, heading: str) -> Figure:
 def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> Figure:
     """Draw two panels: the rank correlation between the models (columns of `scores`), and `model_gains`."""
     if gains.empty:
-        return style.in_words(heading, "one model (or too few originals): there is no ensemble")
+        return style.in_words(heading, "one model (or too few groups): there is no ensemble")
     figure = style.figure(4.2, _title(heading, "several models"))
     matrix, steps = style.axes(figure, 2, (1, 1.3))
     correlation = scores.corr(method="spearman")

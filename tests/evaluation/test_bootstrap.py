@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,5 +73,26 @@ def test_holm_and_texts() -> None:
     assert bootstrap.holm(example).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert bootstrap.holm(np.array([])).tolist() == []
     table = pd.DataFrame({"value": [0.12345, -1e-9], "low": [0.1, np.nan], "high": [0.2, 1.0]})
-    assert bootstrap.interval_texts(table).tolist() == ["0.123 [0.100,\u00a00.200]", "0.000 [nan,\u00a01.000]"]
-    assert bootstrap.caution(videos_of(np.ones(29), 5)) and bootstrap.caution(videos_of(np.ones(30), 5)) == ""
+    assert bootstrap.interval_texts(table).tolist() == ["0.123 [0.100,\u00a00.200]", "0.000 [no\u00a0interval]"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "warning"),
+    [
+        ([], "only 0"),
+        ([0] * 40, "only 1 "),
+        (list(range(9)) * 4, "only 9 "),
+        (list(range(10)), ""),
+        ([0] * 100 + list(range(1, 40)), "40 identity groups, .* worth 2 "),
+    ],
+)
+def test_groups_are_counted_not_videos(groups: list[int], warning: str) -> None:
+    text = bootstrap.caution(pd.DataFrame({"group": groups}))
+    assert re.match(warning, text) if warning else text == ""
+
+
+def test_one_group_has_no_interval() -> None:
+    labels, values = random_scores(0, 40)
+    result = bootstrap.bootstrap(videos_of(labels, 1), pd.DataFrame({"a": values, "b": values}), Resampling(draws=20))
+    assert result.values.notna().all(axis=None) and bootstrap.intervals(result)[["low", "high"]].isna().all(axis=None)
+    assert (bootstrap.differences(result, "a")["p"] == 1).all()

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import expit, logit
 
 from dfdc_lib.evaluation import calibration
-from dfdc_lib.evaluation.bootstrap import FEW_VIDEOS
+from dfdc_lib.evaluation.calibration import FEW_VIDEOS
 from dfdc_lib.evaluation.metrics import losses
 from dfdc_lib.evaluation.strategies import ScoreTable
 from dfdc_lib.records import Calibration, Resampling

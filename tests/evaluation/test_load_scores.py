@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dfdc_lib.evaluation import load_scores
-from dfdc_lib.records import ModelCard, Recipe
+from dfdc_lib.records import ModelCard, Recipe, Video
 from dfdc_lib.run_folder import Run, open_run
 
 ROWS = [("a", 0, 0.1, 0, "a"), ("a", 1, 0.2, 0, "a"), ("b", 0, 0.9, 1, "a"), ("b", 1, 0.8, 1, "a")]
@@ -23,11 +23,14 @@ def written(folder: Path, table: pd.DataFrame, name: str = "detector.csv") -> Pa
 def run(tmp_path: Path) -> Run:
     """Return a run with the videos a (real), b (its fake), c (real), d (no label), in the folds 0, 0, 1, 1."""
     run = open_run(tmp_path / "run")
-    labels = pd.array([0, 1, 0, None], "Int64")
-    videos = pd.DataFrame({"video_id": list("abcd"), "label": labels, "original_id": [None, "a", None, None]})
-    run.write_table("videos.csv", videos.assign(height=480, width=640))
-    run.write_table("folds.csv", pd.DataFrame({"video_id": list("abcd"), "fold": [0, 0, 1, 1]}))
+    rows = [("a", 0, None), ("b", 1, "a"), ("c", 0, None), ("d", None, None)]
+    run.write_videos([video(*row) for row in rows], {})
+    run.write_table("folds.csv", pd.DataFrame({"video_id": list("abcd"), "fold": [0, 0, 1, 1], "group": [0, 0, 1, 2]}))
     return run
+
+
+def video(name: str, label: int | None, original: str | None = None, *identities: str) -> Video:
+    return Video(video_id=name, path=Path(name), label=label, original_id=original, identities=identities)
 
 
 def predict(run: Run, model: str, *video_ids: str) -> None:
@@ -40,7 +43,8 @@ def predict(run: Run, model: str, *video_ids: str) -> None:
 def test_one_row_per_face(tmp_path: Path, name: str) -> None:
     table = load_scores.read_scores(written(tmp_path, FRAMES, name))
     assert table.title == "detector" and table.averages
-    assert table.videos.to_dict("list") == {"label": [0, 1], "original_id": ["a", "a"], "group": ["a", "a"]}
+    assert table.videos.to_dict("list") == {"label": [0, 1], "original_id": ["a", "a"], "group": [0, 0]}
+    assert (table.coverage.expected, table.coverage.share) == (2, 1)
     frames = table.frames["detector"]
     assert frames["score"].tolist() == [0.1, 0.2, 0.9, 0.8] and set(frames["track"]) == {0}
     assert name in table.notes[0] and "4" in table.notes[0]
@@ -49,7 +53,7 @@ def test_one_row_per_face(tmp_path: Path, name: str) -> None:
 def test_one_row_per_video(tmp_path: Path) -> None:
     table = load_scores.read_scores(written(tmp_path, VIDEOS))
     assert list(table.frames) == ["m", "n"] and not table.averages
-    assert table.videos["group"].to_dict() == {"a.mp4": "a.mp4", "b.mp4": "a.mp4"}
+    assert table.videos["group"].to_dict() == {"a.mp4": 0, "b.mp4": 0}
     assert table.frames["n"]["score"].tolist() == [0, 1]
     named = load_scores.read_scores(written(tmp_path, FRAMES.replace({"a": "007", "b": "NA"})))
     assert named.videos.index.tolist() == ["007", "NA"]  # names stay text
@@ -58,12 +62,12 @@ def test_one_row_per_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["original_id", "original"])
 def test_originals_named_by_numbers_keep_their_fakes(column: str, tmp_path: Path) -> None:
     """FaceForensics++ names its originals 000 to 999; an original and its fakes are one group of the bootstrap."""
-    table = pd.DataFrame({"video_id": ["007", "007_123"], "label": [0, 1], column: [None, "007"], "m": [0.1, 0.9]})
-    assert load_scores.read_scores(written(tmp_path, table)).videos["group"].tolist() == ["007", "007"]
+    table = pd.DataFrame({"video_id": ["007", "007_fake"], "label": [0, 1], column: [None, "007"], "m": [0.1, 0.9]})
+    assert load_scores.read_scores(written(tmp_path, table)).videos["group"].nunique() == 1
     run = open_run(tmp_path / "run")
-    run.write_table("videos.csv", table.rename(columns={column: "original_id"}))
-    predict(run, "m", "007", "007_123")
-    assert load_scores.read_run_scores(run).videos["group"].tolist() == ["007", "007"]
+    run.write_videos([video("007", 0), video("007_fake", 1, "007")], {})
+    predict(run, "m", "007", "007_fake")
+    assert load_scores.read_run_scores(run).videos["group"].nunique() == 1
 
 
 @pytest.mark.parametrize(
@@ -73,19 +77,58 @@ def test_originals_named_by_numbers_keep_their_fakes(column: str, tmp_path: Path
         (FRAMES.drop(columns="score"), "score"),
         (VIDEOS.drop(columns=["m", "n"]), "frame_index"),
         (FRAMES.assign(score=[0.1, 1.2, 0.9, -1]), "1.2 for video a and 1 more"),
-        (FRAMES.assign(score=[0.1, None, 0.9, 0.8]), "nan"),
+        (FRAMES.assign(score=[None, None, 0.9, 0.8]), "got only 1"),
         (FRAMES.assign(score=["x", 0.1, 0.9, 0.8]), "x"),
         (VIDEOS.assign(m=[1, 7]), "m must .* 7 for video b.mp4"),
         (FRAMES.assign(label=1), "only 1"),
         (FRAMES.assign(label=[0, 0, 1, 2]), "got 2"),
         (FRAMES.assign(label=[0, 1, 1, 1]), "differ"),
         (FRAMES.assign(frame_index=0), "2 duplicate rows.*track"),
-        (pd.concat([VIDEOS, VIDEOS]), "2 duplicate videos.*frame_index"),
+        (pd.concat([VIDEOS, VIDEOS.assign(m=0.5)]), "2 duplicate videos.*frame_index"),
     ],
 )
 def test_wrong_file_is_an_error(tmp_path: Path, table: pd.DataFrame, keyword: str) -> None:
     with pytest.raises(ValueError, match=keyword):
         load_scores.read_scores(written(tmp_path, table))
+
+
+def test_missing_and_duplicate_videos_are_counted_and_named(tmp_path: Path) -> None:
+    rows = [(f"v{number:03d}", 0, number / 300, number % 2) for number in range(200)]
+    frames = pd.DataFrame(rows, columns=["video_id", "frame_index", "score", "label"])
+    frames.loc[[5, 9], "score"] = None  # exactly 99 %
+    table = load_scores.read_scores(written(tmp_path, pd.concat([frames, frames[3:5]])))
+    assert table.coverage == (200, ("v005", "v009"), ("v003", "v004")) and table.coverage.mark == ""
+    assert len(table.videos) == len(table.frames["detector"]) == 198
+    assert "2 of 200" in table.notes[1] and "v005, v009" in table.notes[1]
+    assert "2 videos" in table.notes[2] and "v003, v004" in table.notes[2]
+    wide = pd.DataFrame({"video_id": frames["video_id"], "label": frames["label"], "m": frames["score"], "n": 0.5})
+    wide.loc[7, "n"] = None
+    table = load_scores.read_scores(written(tmp_path, wide))
+    assert table.coverage.missing == ("v005", "v007", "v009")  # scored by every model, or not at all
+    assert "98.5 %" in table.coverage.mark and table.coverage.mark in table.heading
+    assert {name: len(rows) for name, rows in table.frames.items()} == {"m": 197, "n": 197}
+
+
+def test_a_file_is_compared_with_the_run_whose_videos_it_scores(run: Run, tmp_path: Path) -> None:
+    run.write_table("folds.csv", run.read_table("folds.csv").assign(group=[7, 7, 7, 8]))
+    own, foreign = FRAMES.drop(columns="original_id"), FRAMES.replace({"b": "elsewhere"})
+    table = load_scores.load_scores(run, str(written(tmp_path, own)))
+    assert table.coverage == (3, ("c",), ()) and table.videos["group"].tolist() == [7, 7]
+    assert load_scores.load_scores(run, str(written(tmp_path, foreign))).coverage == (2, (), ())
+    with pytest.raises(ValueError, match="label of video a"):
+        load_scores.load_scores(run, str(written(tmp_path, own.assign(label=1 - own["label"]))))
+
+
+def test_scores_of_other_videos_belong_in_a_folder_of_their_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_scores, "PROJECT", tmp_path)
+    own, foreign = FRAMES, FRAMES.replace({"b": "elsewhere"})
+    assert load_scores.run_of_scores(run) == run
+    assert load_scores.run_of_scores(run, str(written(tmp_path, own))) == run
+    separate = load_scores.run_of_scores(run, str(written(tmp_path, foreign, "other.csv.gz")))
+    assert separate.root == tmp_path / "outputs" / "scores_other" and separate.root.is_dir()
+    assert load_scores.run_of_scores(separate, str(tmp_path / "other.csv.gz")) == separate
 
 
 def test_missing_file_is_an_error(tmp_path: Path, run: Run) -> None:
@@ -99,10 +142,10 @@ def test_labelled_and_scored_videos_are_judged(run: Run) -> None:
     predict(run, "x", "a", "b", "d")
     predict(run, "y", "a", "b")
     table = load_scores.load_scores(run)
-    columns = table.videos[["label", "group", "height"]].to_dict("list")
-    assert columns == {"label": [0, 1], "group": ["a", "a"], "height": [480, 480]}
+    assert table.videos[["label", "group"]].to_dict("list") == {"label": [0, 1], "group": [0, 0]}
     assert {name: len(frames) for name, frames in table.frames.items()} == {"x": 6, "y": 6}
-    for note, counts in zip(table.notes, ("3 of 4", "1 labelled", "3 labelled"), strict=True):
+    assert table.coverage.missing == ("c",) and table.coverage.mark in table.heading
+    for note, counts in zip(table.notes, ("3 of 4", "1 of 3", "3 labelled"), strict=True):
         assert counts in note
 
 

@@ -71,7 +71,7 @@ def test_different_runs(runs: tuple[Path, Path]) -> None:
         Row("mean", "log loss", "0.105", "0.357", "+0.251 [+0.251, +0.251] A is better"),
         Row("mean", "AUC", "1.000", "1.000", "+0.000 [+0.000, +0.000] not settled"),
     ]
-    assert "40 videos of 20 originals" in comparison.notes[0]
+    assert "40 videos in 20 identity groups" in comparison.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Identity groups of scored videos: which of them share people or sources.
+
+Input: a run, or the video table of a score file. Output: a group per video. Intervals draw these groups, and halves
+split by them, because videos of one group err together: the fakes of one original, the two swaps of two people (183_253
+and 253_183), the copies of one video at several compressions.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from dfdc_lib.data.folds import identity_groups
+from dfdc_lib.records import Video
+from dfdc_lib.run_folder import Run
+
+# Names of well-known data sets: what the people are called, and the pattern of a name (target, and donor of a fake).
+NAMES = {
+    "youtube": r"(\d{3})(?:_(\d{3}))?",  # FaceForensics++: 183, 183_253
+    "actors": r"(\d{2})(?:_(\d{2}))?__.+",  # DeepFakeDetection: 01__exit_phone_room, 01_02__exit_phone_room__YVGY8LOK
+    "celeb": r"(id\d+)(?:_(id\d+))?_\d{4}",  # Celeb-DF: id0_0000, id0_id1_0000
+}
+FOLDERS = r"(?:.*[/\\]|.*-(?:raw|c\d+)-|Celeb-(?:real|synthesis)-)?"  # also as the kit's ids join them
+SUFFIX = r"(?:\.[A-Za-z]\w{1,3})?"
+
+
+def groups_of_run(run: Run, video_ids: pd.Index) -> pd.Series:
+    """Return the identity group of each video: that of folds.csv, or if any video has none, by `identity_groups`."""
+    if (run.root / "folds.csv").exists():
+        groups = run.read_table("folds.csv").set_index("video_id")["group"].reindex(video_ids)
+        if groups.notna().all():
+            return groups
+    return pd.Series(identity_groups(run.read_videos()), dtype=object).reindex(video_ids)
+
+
+def groups_of_file(videos: pd.DataFrame) -> pd.Series:
+    """Return the group of each video of a score file (index: video_id).
+
+    A column `group` decides alone. Otherwise videos are connected by `original_id`, also if that original is not in
+    the file, by the column `identities` (a JSON list of names, as in videos.csv), and by the people in names like
+    those of `NAMES`. Raises ValueError if `identities` has another form, or if only some videos have a `group`.
+    """
+    if "group" in videos:
+        lacking = videos.index[videos["group"].isna()]
+        if len(lacking):
+            raise ValueError(f"the column group must name a group for every video, got none for {lacking[0]}")
+        return videos["group"]
+    named = {video_id: _people(video_id) for video_id in map(str, videos.index)}
+    # A number alone says nothing (clip 001 of two folders) unless fakes of the same kind name two people.
+    kinds = {people[0].partition("/")[0] for people in named.values() if len(people) == 2}
+    absent = pd.Series(None, index=videos.index, dtype=object)
+    columns = [videos.get(name, absent) for name in ("original_id", "identities")]
+    records = []
+    for video_id, original, listed in zip(named, *columns, strict=True):
+        known = [name for name in named[video_id] if name.partition("/")[0] in kinds]
+        identities = (*known, *_listed(video_id, listed))
+        original_id = original if isinstance(original, str) else None
+        records.append(Video(video_id=video_id, path=Path(video_id), original_id=original_id, identities=identities))
+    return pd.Series(identity_groups(records), dtype=object).reindex(videos.index)
+
+
+def _people(name: str) -> tuple[str, ...]:
+    """Return the people in a video's name: ("youtube/183", "youtube/253"); () if it is not like those of `NAMES`."""
+    for kind, pattern in NAMES.items():
+        if match := re.fullmatch(FOLDERS + pattern + SUFFIX, name):
+            return tuple(f"{kind}/{person}" for person in match.groups() if person)
+    return ()
+
+
+def _listed(video_id: str, value: object) -> list[str]:
+    """Return the names in a cell of the column `identities`; an empty cell has none."""
+    if not isinstance(value, str):
+        return []
+    try:
+        names = json.loads(value)
+    except ValueError:
+        names = None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f'identities must be a JSON list such as ["id0", "id1"], got {value!r} for video {video_id}')
+    return names
