@@ -46,8 +46,9 @@ class FaceExample(NamedTuple):
     """One face as the augmentation sees it."""
 
     crop: np.ndarray  # (H, W, 3) uint8 RGB
-    mask: np.ndarray  # (H, W) uint8 SSIM mask; all 0 for an untouched face
+    mask: np.ndarray  # (H, W) uint8 SSIM mask; all 0 for a real face, and for a fake whose mask is unknown
     landmarks: np.ndarray  # (5, 2) float32 x, y in pixels of the crop
+    label: int  # REAL or FAKE
 
 
 class Resampling(NamedTuple):

@@ -7,7 +7,8 @@ Source: the winner's published solution (S. Seferbekov, 2020). Departs from the 
   ellipse of that extent through the five stored landmarks, which needs no further detector.
 - quadrants: there every pixel with a mask above 0 counted as forged, which is most of a compressed video; here pixels
   above `FORGED_LEVEL`. There five shapes were tried at random; here one of all suitable shapes is drawn, and nothing is
-  cut if there is none. There the horizontal cut lay at half the width; here it lies at half the height.
+  cut if there is none. There the horizontal cut lay at half the width; here it lies at half the height. As
+  there, nothing is cut of a fake without a mask.
 - the mask is cut with the image (there only for quadrants), so that it shows the forged pixels that are still visible.
 """
 
@@ -16,7 +17,7 @@ import math
 import cv2
 import numpy as np
 
-from dfdc_lib.records import FaceExample
+from dfdc_lib.records import FAKE, FaceExample
 
 LANDMARK_CHANCE = 0.7  # winner: eyes, mouth or nose,
 HULL_CHANCE = 0.2  # else half of the face,
@@ -53,7 +54,7 @@ def apply_cutout(name: str, face: FaceExample, rng: np.random.Generator) -> Face
     """Return a copy of a crop and its mask with one region set to 0; see `cutout_region`."""
     region = cutout_region(name, face, rng)
     crop = np.where(region[..., None], np.uint8(0), face.crop)
-    return FaceExample(crop, np.where(region, np.uint8(0), face.mask), face.landmarks)
+    return face._replace(crop=crop, mask=np.where(region, np.uint8(0), face.mask))
 
 
 def cut_out(face: FaceExample, rng: np.random.Generator) -> FaceExample:
@@ -64,7 +65,8 @@ def cut_out(face: FaceExample, rng: np.random.Generator) -> FaceExample:
 def cutout_region(name: str, face: FaceExample, rng: np.random.Generator) -> np.ndarray:
     """Return the pixels that a cut-out, a key of `SHARES`, sets to 0: (H, W) bool; all False if nothing can be cut.
 
-    With an empty mask (a real face), any half or quadrants may be cut; landmarks may lie outside the crop.
+    Of a real face, any half or quadrants may be cut; of a fake, those that leave forged pixels, so none if its mask is
+    unknown. Landmarks may lie outside the crop.
     """
     shape, crop_shape = face.mask.shape, face.crop.shape[:2]
     points = np.asarray(face.landmarks, np.float64)
@@ -84,7 +86,7 @@ def cutout_region(name: str, face: FaceExample, rng: np.random.Generator) -> np.
         case "half face":
             return _half_face(face_region(shape, points), rng)
         case "quadrants":
-            return _quadrants(face.mask, rng)
+            return _quadrants(face, rng)
         case "none":
             return np.zeros(shape, bool)
     raise ValueError(f"cut-out must be one of {', '.join(SHARES)}; got {name!r}")
@@ -121,15 +123,15 @@ def _half_face(region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return region & _halves(region.shape, int(rows.mean()), int(columns.mean()))[rng.integers(4)]
 
 
-def _quadrants(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return half of the image or two opposite quadrants that do not cover all forged pixels."""
-    halves = _halves(mask.shape, mask.shape[0] // 2, mask.shape[1] // 2)
+def _quadrants(face: FaceExample, rng: np.random.Generator) -> np.ndarray:
+    """Return half of the image or two opposite quadrants that do not cover all forged pixels of a fake."""
+    shape, forged = face.mask.shape, face.mask > FORGED_LEVEL
+    halves = _halves(shape, shape[0] // 2, shape[1] // 2)
     diagonal = halves[0] ^ halves[2]  # upper right and lower left
     regions = [*halves, diagonal, ~diagonal]
-    forged = mask > FORGED_LEVEL
-    if forged.any():
+    if face.label == FAKE:
         regions = [region for region in regions if np.count_nonzero(forged & ~region) > MIN_FORGED_PIXELS]
-    return regions[rng.integers(len(regions))] if regions else np.zeros(mask.shape, bool)
+    return regions[rng.integers(len(regions))] if regions else np.zeros(shape, bool)
 
 
 def _halves(shape: tuple[int, ...], row: int, column: int) -> list[np.ndarray]:

@@ -146,7 +146,7 @@ def seed_transform(transform: A.Compose, *numbers: int) -> None:
 def transform_face(transform: A.Compose, face: FaceExample) -> FaceExample:
     """Return a transformed crop, (size, size, 3) uint8, with its mask, (size, size) uint8, and (5, 2) landmarks."""
     changed = transform(image=face.crop, mask=face.mask, keypoints=face.landmarks)
-    return FaceExample(changed["image"], changed["mask"], changed["keypoints"])
+    return FaceExample(changed["image"], changed["mask"], changed["keypoints"], face.label)
 
 
 def _pad_if_needed(size: int) -> A.PadIfNeeded:

@@ -115,7 +115,7 @@ class TrainingCrops(Dataset[Sample]):
         image = read_image(self._run.crop_path(face_key))
         has_mask = crop["has_mask"]
         mask = read_image(self._run.mask_path(face_key)) if has_mask else np.zeros(image.shape[:2], np.uint8)
-        face = FaceExample(image, mask, self._landmarks[row])
+        face = FaceExample(image, mask, self._landmarks[row], int(crop["label"]))
         if self._hard:
             face = cutouts.cut_out(face, np.random.default_rng([self._seed, epoch, position]))
         transforms.seed_transform(self._transform, self._seed, epoch, position)

@@ -13,7 +13,7 @@ from dfdc_lib.data.video import VideoReader, read_frames
 from dfdc_lib.faces import masks
 from dfdc_lib.faces.crops import cut, cut_face, key_of
 from dfdc_lib.faces.mask_stage import crop_pair
-from dfdc_lib.records import KEY_COLUMNS, Face, FaceExample, FaceKey, Video
+from dfdc_lib.records import FAKE, KEY_COLUMNS, REAL, Face, FaceExample, FaceKey, Video
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 
 
@@ -77,7 +77,9 @@ def example_crop(run: Run) -> FaceExample:
     key = strongest[0] if strongest else FaceKey(*table.index[0])
     crop = read_crop(run, *key)
     mask = run.read_image(run.mask_path(key)) if strongest else np.zeros(crop.shape[:2], np.uint8)
-    return FaceExample(crop, mask, table.loc[key, LANDMARK_COLUMNS].to_numpy(np.float32).reshape(5, 2))
+    is_fake = any(video.video_id == key.video_id and video.label == FAKE for video in run.read_videos())
+    landmarks = table.loc[key, LANDMARK_COLUMNS].to_numpy(np.float32).reshape(5, 2)
+    return FaceExample(crop, mask, landmarks, FAKE if is_fake else REAL)
 
 
 def true_overlaps(run: Run) -> pd.DataFrame:

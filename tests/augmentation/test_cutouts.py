@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dfdc_lib.augmentation import cutouts
-from dfdc_lib.records import FaceExample
+from dfdc_lib.records import FAKE, REAL, FaceExample
 
 LANDMARKS = np.array([[60, 80], [100, 80], [80, 104], [64, 120], [96, 120]], np.float32)
 HEIGHT, WIDTH = 200, 160
@@ -16,9 +16,9 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def white_face(mask: np.ndarray | int = 0, landmarks: np.ndarray = LANDMARKS) -> FaceExample:
+def white_face(mask: np.ndarray | int = 0, landmarks: np.ndarray = LANDMARKS, label: int = FAKE) -> FaceExample:
     masks = np.broadcast_to(np.uint8(mask), (HEIGHT, WIDTH))
-    return FaceExample(np.full((HEIGHT, WIDTH, 3), 255, np.uint8), masks, landmarks)
+    return FaceExample(np.full((HEIGHT, WIDTH, 3), 255, np.uint8), masks, landmarks, label)
 
 
 def forged_mask(rows: slice, columns: slice) -> np.ndarray:
@@ -73,17 +73,19 @@ def test_face_region_follows_a_tilted_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mask", "shapes"),
+    ("label", "mask", "shapes"),
     [
-        (0, 6),  # a real face: all shapes
-        (forged_mask(slice(0, 100), slice(0, 80)), 3),  # upper left: lower, right, the two other quadrants
-        (forged_mask(slice(0, 100), slice(0, 160)), 5),  # the upper half: all but itself
-        (forged_mask(slice(0, 4), slice(0, 6)), 3),  # 24 pixels are enough
-        (np.maximum(forged_mask(slice(0, 4), slice(0, 6)), cutouts.FORGED_LEVEL), 3),  # weak pixels do not count
+        (REAL, 0, 6),  # all shapes
+        (FAKE, forged_mask(slice(0, 100), slice(0, 80)), 3),  # upper left: lower, right, the two other quadrants
+        (FAKE, forged_mask(slice(0, 100), slice(0, 160)), 5),  # the upper half: all but itself
+        (FAKE, forged_mask(slice(0, 4), slice(0, 6)), 3),  # 24 pixels are enough
+        (FAKE, np.maximum(forged_mask(slice(0, 4), slice(0, 6)), cutouts.FORGED_LEVEL), 3),  # weak pixels do not count
     ],
 )
-def test_quadrants_leave_forged_pixels(mask: np.ndarray | int, shapes: int, rng: np.random.Generator) -> None:
-    face = white_face(mask)
+def test_quadrants_leave_forged_pixels(
+    label: int, mask: np.ndarray | int, shapes: int, rng: np.random.Generator
+) -> None:
+    face = white_face(mask, label=label)
     regions = [cutouts.cutout_region("quadrants", face, rng) for _ in range(100)]
     assert len({region.tobytes() for region in regions}) == shapes
     assert all(region.mean() == 0.5 for region in regions)
@@ -95,6 +97,7 @@ def test_quadrants_leave_forged_pixels(mask: np.ndarray | int, shapes: int, rng:
     ("name", "face"),
     [
         *((name, white_face(landmarks=LANDMARKS + 1000)) for name in ("eyes", "mouth", "nose", "half face", "none")),
+        ("quadrants", white_face()),  # the mask is unknown
         ("quadrants", white_face(forged_mask(slice(0, 4), slice(0, 5)))),  # too few forged pixels
         ("quadrants", white_face(forged_mask(slice(99, 101), slice(75, 85)))),  # no shape leaves more than 20 of 20
     ],
@@ -108,7 +111,8 @@ def test_crop_and_mask_are_cut_alike_and_the_arguments_do_not_change(name: str, 
     face = white_face(255)
     cut = cutouts.apply_cutout(name, face, rng)
     assert (face.crop == 255).all() and (face.mask == 255).all()
-    assert [(array.shape, array.dtype) for array in cut] == [(array.shape, array.dtype) for array in face]
+    assert [(array.shape, array.dtype) for array in cut[:3]] == [(array.shape, array.dtype) for array in face[:3]]
+    assert cut.label == face.label
     assert np.array_equal(cut.crop == 0, np.repeat(cut.mask[..., None] == 0, 3, axis=2))
     assert (cut.mask == 0).any() == (name != "none")
 

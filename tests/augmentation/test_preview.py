@@ -5,13 +5,13 @@ from skimage.data import astronaut
 
 from dfdc_lib.augmentation import cutouts, preview, transforms
 from dfdc_lib.classifier.preprocess import fit_to_square
-from dfdc_lib.records import FaceExample, Recipe
+from dfdc_lib.records import FAKE, FaceExample, Recipe
 
 SIZE = 96  # pixels
 CROP = np.ascontiguousarray(astronaut()[50:210, 155:295])
 MASK = np.zeros(CROP.shape[:2], np.uint8)
 MASK[50:120, 30:90] = 200
-FACE = FaceExample(CROP, MASK, np.array([(50, 60), (90, 58), (70, 85), (53, 105), (90, 103)], np.float32))
+FACE = FaceExample(CROP, MASK, np.array([(50, 60), (90, 58), (70, 85), (53, 105), (90, 103)], np.float32), FAKE)
 STEPS = transforms.create_train_transforms(SIZE).transforms
 TRANSFORMS = [type(part).__name__ for step in STEPS for part in getattr(step, "transforms", [step])]
 

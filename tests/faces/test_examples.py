@@ -17,7 +17,7 @@ from dfdc_lib.faces import examples
 from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.detect_stage import detect_faces
 from dfdc_lib.faces.mask_stage import make_masks
-from dfdc_lib.records import KEY_COLUMNS, DetectorSettings, FaceKey, Video
+from dfdc_lib.records import FAKE, KEY_COLUMNS, REAL, DetectorSettings, FaceKey, Video
 from dfdc_lib.run_folder import Run, open_run
 
 NAMES = ("two_faces", "two_faces_fake_one_face", "plain", "plain_fake")  # of part 0; "two_faces" shows two people
@@ -114,7 +114,8 @@ def test_true_overlaps_are_of_the_forged_faces_of_the_sample(run: Run, tmp_path:
 
 
 def test_example_crop_is_the_one_that_differs_most_or_the_first(run: Run, tmp_path: Path) -> None:
-    crop, mask, landmarks = examples.example_crop(run)
+    crop, mask, landmarks, label = examples.example_crop(run)
+    assert label == FAKE
     row = run.read_table("masks.csv").sort_values("changed_share").iloc[-1]
     key = FaceKey(*row[KEY_COLUMNS])
     np.testing.assert_array_equal(crop, examples.read_crop(run, *key))
@@ -130,6 +131,9 @@ def test_example_crop_is_the_one_that_differs_most_or_the_first(run: Run, tmp_pa
     table = run.read_table("crops.parquet")
     other.write_table("crops.parquet", table)
     shutil.copytree(run.root / "crops", other.root / "crops")
-    crop, mask, _ = examples.example_crop(other)
-    np.testing.assert_array_equal(crop, examples.read_crop(run, *table.loc[0, KEY_COLUMNS]))
-    assert (mask.shape, mask.max()) == (crop.shape[:2], 0)
+    for label in (FAKE, REAL, None):  # without a mask, a fake's is unknown
+        video_id = str(table.loc[0, "video_id"])
+        other.write_videos([Video(video_id=video_id, path=Path("a.mp4"), label=label)], {})
+        crop, mask, _, example_label = examples.example_crop(other)
+        np.testing.assert_array_equal(crop, examples.read_crop(run, *table.loc[0, KEY_COLUMNS]))
+        assert (mask.shape, mask.max(), example_label) == (crop.shape[:2], 0, label or REAL)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dfdc_lib.records import FaceExample
+from dfdc_lib.records import FAKE, FaceExample
 from dfdc_lib.viz import plot_augmentation
 
 
@@ -15,7 +15,7 @@ def shown(figure: Figure) -> list[np.ndarray]:
 
 
 MASK = np.full((20, 30), 255, np.uint8)
-FACE = FaceExample(picture(20, 30), MASK, np.zeros((5, 2)))
+FACE = FaceExample(picture(20, 30), MASK, np.zeros((5, 2)), FAKE)
 
 
 def test_empty_figures_name_the_reason() -> None:
