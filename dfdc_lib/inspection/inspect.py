@@ -63,7 +63,8 @@ def inspect_video(
         raise ValueError(f"no face was found in the examined frames of {path.name}")
     people = verdict.describe_people(faces)
     loaded = [load_any(name, run) for name in models]
-    model, card = loaded[0]
+    tables = [run.read_table(f"scores/{predict.model_name(name)}.parquet") for name in models]
+    model, card = loaded[verdict.most_faces(tables)]  # its boxes are those in `faces`
     run.write_table("faces.csv", faces)
     pictures.write_crops(run, path, faces, card.recipe.margin)
     pictures.write_heat_maps(run, pictures.evidence_rows(faces, people[0]), model.to(choose_device(device)), card)

@@ -33,10 +33,10 @@ ANSWERS: dict[Answer, str] = {"fake": "looks forged", "real": "no sign of forger
 def join_models(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Average the scores that several models give to the same faces; one table per model, one row per face.
 
-    Return the table with the most faces (of equals, the first), without `logit`. Its `score` is the mean over the
-    models that found the face; the new column `models` is their number.
+    Return the table with the most faces (see `most_faces`), without `logit`. Its `score` is the mean over the models
+    that found the face; the new column `models` is their number.
     """
-    base = max(tables, key=len)
+    base = tables[most_faces(tables)]
     faces = base.drop(columns="logit", errors="ignore").reset_index(drop=True)
     scores = [[score] for score in faces["score"]]
     for table in (table for table in tables if table is not base):
@@ -46,6 +46,11 @@ def join_models(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
             if max(overlaps, default=0.0) >= SAME_FACE_IOU:
                 scores[row].append(float(candidates["score"].iloc[int(np.argmax(overlaps))]))
     return faces.assign(score=[float(np.mean(each)) for each in scores], models=[len(each) for each in scores])
+
+
+def most_faces(tables: Sequence[pd.DataFrame]) -> int:
+    """Return the position of the table with the most faces; of equals, of the first."""
+    return max(range(len(tables)), key=lambda position: len(tables[position]))
 
 
 def mean_interval(scores: np.ndarray) -> tuple[float, float]:

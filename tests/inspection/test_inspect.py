@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from dfdc_lib.faces.masks import compare_crops
 from dfdc_lib.inspection import inspect, perturbations, verdict
 from dfdc_lib.inspection.perturbations import VARIANTS
 from dfdc_lib.inspection.pictures import VIDEO_ID, evidence_rows, frame_path, image_path
-from dfdc_lib.records import Calibration, FaceKey, Inspection, ModelCard, Recipe, Video, box_of
+from dfdc_lib.records import Calibration, DetectorSettings, FaceKey, Inspection, ModelCard, Recipe, Video, box_of
 from dfdc_lib.run_folder import Run, open_run
 from dfdc_lib.staleness import file_fingerprint
 
@@ -30,13 +31,15 @@ MARGIN = 0.3
 CALIBRATION = Calibration(temperature=2.0, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
 
 
-def add_model(run: Run, name: str, bias: float = 4.0, size: int = 64) -> None:
+def add_model(run: Run, name: str, bias: float = 4.0, size: int = 64, **recipe: Any) -> None:
     """Write an untrained model whose every score is about sigmoid(bias)."""
     torch.manual_seed(0)
     model = create_model("resnet18", pretrained=False, drop_path=0, noise=True)
     torch.nn.init.constant_(model.fc.bias, bias)
     torch.nn.init.normal_(model.fc.weight, std=0.01)
-    card = ModelCard(name=name, encoder="resnet18", noise=True, recipe=Recipe(size=size, margin=MARGIN))
+    card = ModelCard(
+        name=name, encoder="resnet18", noise=True, recipe=Recipe(**{"size": size, "margin": MARGIN} | recipe)
+    )
     save_model(run.root / "models" / name, model, card)
 
 
@@ -192,6 +195,16 @@ def test_fake_against_its_original(copy: Run, fake: Path, examined: tuple[Run, I
     examine(copy, original, original)
     masks = copy.read_table("masks.csv")
     assert set(masks["changed_share"]) == {0} and masks["ssim"].tolist() == pytest.approx([1] * EXAMINED)
+
+
+def test_heat_maps_show_the_faces_of_the_model_they_explain(examined: tuple[Run, Inspection], fake: Path, copy: Run):
+    """Of two models, the first finds no face: boxes, margin and heat maps are those of the second."""
+    add_model(copy, "blind", margin=0.6, detector=DetectorSettings(thresholds=(0.85, 0.95, 1.0)))
+    examine(copy, fake, models=("blind", "m"))
+    for folder in ("crops", "heat"):
+        pictures = sorted(path.relative_to(copy.root) for path in (copy.root / folder).rglob("*.png"))
+        assert pictures
+        assert all((copy.root / path).read_bytes() == (examined[0].root / path).read_bytes() for path in pictures)
 
 
 @pytest.mark.parametrize(
