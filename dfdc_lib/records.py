@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-Coordinate = Annotated[float, Field(allow_inf_nan=False)]
-Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]  # x0, y0, x1, y1; x1 and y1 exclusive
-Point = tuple[Coordinate, Coordinate]  # x, y
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1; x1 and y1 exclusive
+Point = tuple[float, float]  # x, y
 Landmarks = tuple[Point, Point, Point, Point, Point]  # eyes, nose, mouth corners; left first
 
 BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]  # of a box in a table
@@ -60,9 +59,9 @@ class Resampling(NamedTuple):
 
 
 class Record(BaseModel):
-    """A frozen record that refuses unknown fields."""
+    """A frozen record that refuses unknown fields, and numbers that JSON lacks (NaN, infinity)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Video(Record):

@@ -101,6 +101,7 @@ def test_frozen_records_are_keys():
         (lambda: face(confidence=float("nan")), "confidence"),
         (lambda: face(box=(0, 0, float("nan"), 10)), "box.2"),
         (lambda: face(landmarks=((1, float("inf")), *LANDMARKS[1:])), "landmarks.0.1"),
+        (lambda: DetectorSettings(thresholds=(0.7, 0.8, float("nan"))), "thresholds.2"),  # any record, any field
         (lambda: face(box=(0, 0, 10)), "box.3"),
         (lambda: face(box=(0, 0, 10, 10, 0.9)), "box"),
         (lambda: face(landmarks=LANDMARKS[:4]), "landmarks.4"),

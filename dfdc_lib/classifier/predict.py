@@ -120,11 +120,16 @@ class _Scorer:
     def take(self, video_id: str) -> tuple[FaceScore, ...]:
         """Return the scores of a complete video and forget its crops."""
         scores = []
-        for face, logit in zip(self.faces.pop(video_id), self.logits.pop(video_id), strict=True):
+        for face, logit in zip(self.faces[video_id], self.logits[video_id], strict=True):
             fields = face._asdict()
             del fields["crop"]
             scores.append(FaceScore(**fields, logit=round(logit, 5), score=round(float(expit(logit)), 6)))
+        self.forget(video_id)
         return tuple(scores)
+
+    def forget(self, video_id: str) -> None:
+        """Forget a complete video."""
+        del self.faces[video_id], self.logits[video_id]
 
 
 def _jobs(run: Run, videos: Sequence[Video], scorers: Sequence[_Scorer], most_frames: int) -> list[Job]:
@@ -159,13 +164,19 @@ def _score(
 
 def _write_complete(
     run: Run, pending: dict[str, Job], scorers: Sequence[_Scorer], *, partial_batch: bool
-) -> Iterator[tuple[str, Outcome]]:
-    """Score the waiting crops; write and yield the pending videos that every model has scored."""
+) -> Iterator[tuple[str, Outcome | Failure]]:
+    """Score the waiting crops; write and yield the pending videos that every model has scored, or fails to score."""
     for scorer in scorers:
         scorer.score(partial_batch=partial_batch)
     for video_id in [name for name in scorers[0].faces if all(scorer.is_complete(name) for scorer in scorers)]:
-        records = []
-        for (path, expected), scorer in zip(pending.pop(video_id).fingerprints.items(), scorers, strict=True):
+        fingerprints, records = pending.pop(video_id).fingerprints, []
+        if broken := [scorer.name for scorer in scorers if not np.isfinite(scorer.logits[video_id]).all()]:
+            for scorer in scorers:
+                scorer.forget(video_id)
+            reason = "its weights are damaged, or its number format overflows"
+            yield video_id, Failure(f"model {broken[0]} returned a logit that is not a finite number: {reason}")
+            continue
+        for (path, expected), scorer in zip(fingerprints.items(), scorers, strict=True):
             records.append(VideoScores(video_id=video_id, faces=scorer.take(video_id), fingerprint=expected))
             run.write_record(path, records[-1])
         yield video_id, _outcome(*records)

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from dfdc_lib import workers
 from dfdc_lib.classifier import predict
-from dfdc_lib.classifier.checkpoints import save_model
+from dfdc_lib.classifier.checkpoints import load_model, save_model
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.data.video_stage import find_videos
@@ -193,6 +193,38 @@ def test_another_model_or_other_code_scores_again(
     after = copy.read_table("scores/a.parquet")
     assert ((before["logit"] - after["logit"]).abs().min() > 1e-4) == (change == "weights")
     assert before["box_x0"].tolist() == after["box_x0"].tolist()
+
+
+@pytest.mark.parametrize("logit", [float("nan"), float("inf")])
+def test_a_logit_that_is_no_number_fails_its_video_only(
+    logit: float, copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(copy.root / "scores")
+    logits_of, broken = predict.logits_of, iter([True])
+
+    def damaged(*args: Any) -> np.ndarray:
+        logits = logits_of(*args)
+        logits[0] = logit if next(broken, False) else logits[0]  # the first face of the first video
+        return logits
+
+    monkeypatch.setattr(predict, "logits_of", damaged)
+    outcomes = score(copy, "a", "b")
+    [failed] = [outcome for outcome in outcomes.values() if outcome.status == "failed" and "model a" in outcome.note]
+    done = set(FACES) - {failed.video_id}
+    assert {name for name, outcome in outcomes.items() if outcome.status == "done"} == done
+    assert not copy.scores_record_path("a", failed.video_id).exists()
+    assert set(copy.read_table("scores/b.parquet")["video_id"]) == done
+    assert labels_of(copy)[f"{failed.video_id}.mp4"] == 0.5
+
+
+def test_a_model_with_broken_weights_scores_no_video(copy: Run) -> None:
+    only(copy, "small_256x192")
+    folder = copy.root / "models" / "a"
+    model, card = load_model(folder)
+    torch.nn.init.constant_(model.fc.bias, float("nan"))
+    save_model(folder, model, card)
+    with pytest.raises(RuntimeError, match="weights"):
+        score(copy, "a")
 
 
 def test_an_invalid_record_is_written_again(scored: Scored, copy: Run, batches: list[int]) -> None:
