@@ -68,7 +68,7 @@ class Video(Record):
     """One file of a data set and its description.
 
     `identities` names the people or source videos that appear in it: an original names itself, a fake names its
-    original and, if the file name tells, its donor. Videos that share a name must be in one fold.
+    target, whose video it is, first, and its donor if the file name tells. Videos that share a name must be in one fold.
     """
 
     video_id: str  # unique in a run, valid as a file name
@@ -79,7 +79,7 @@ class Video(Record):
     method: str = ""  # how a fake was made, if known
     compression: str = ""  # FaceForensics++: c0, c23, c40
     part: int | None = None  # DFDC: N of dfdc_train_part_N
-    split: str = ""  # "train" or "test", if the data set fixes it
+    split: str = ""  # "train", "validation" or "test", if the data set fixes it
 
 
 class VideoInfo(Record):

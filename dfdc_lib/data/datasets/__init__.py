@@ -18,7 +18,7 @@ DATASETS = (dfdc, ffpp, celebdf, folder)
 KINDS = ("auto", *(dataset.NAME for dataset in DATASETS))
 MAX_ID_BYTES = 240  # most file systems allow names of 255 bytes; ids are extended by suffixes such as `.json`
 NOT_UTF8 = re.compile(r"[\ud800-\udfff]")  # Python decodes bytes that are not valid UTF-8 to these surrogates
-LIST_FILES = {dfdc.METADATA, celebdf.TEST_LIST, "labels.csv", "sample.json"}  # labels.csv: DFDC's test set
+LIST_FILES = {dfdc.METADATA, celebdf.TEST_LIST, *ffpp.SPLIT_LISTS, "labels.csv", "sample.json"}  # labels.csv: DFDC's
 
 
 def list_videos(root: Path, kind: str = "auto") -> list[Video]:

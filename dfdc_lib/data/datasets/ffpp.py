@@ -1,9 +1,10 @@
 """FaceForensics++ and its DeepFakeDetection part: originals and fakes by source or method, and by compression.
 
-Input: the folder with `original_sequences/` and `manipulated_sequences/`. Output: `Video` records.
-Source: Rössler et al. 2019, arXiv:1901.08971.
+Input: the folder with `original_sequences/` and `manipulated_sequences/`, and the published split lists if they are
+there. Output: `Video` records. Source: Rössler et al. 2019, arXiv:1901.08971.
 """
 
+import json
 from pathlib import Path
 
 from dfdc_lib.data.datasets.files import make_video_id, match_name, videos_in
@@ -15,11 +16,19 @@ SIGNS = (f"{ORIGINALS}/", f"{FAKES}/")
 LOOKED_FOR = f"{ORIGINALS}/<source>/<compression>/videos/* and {FAKES}/<method>/<compression>/videos/*"
 ORIGINAL_NAME = r"(\d+)(__.+)?"  # 183, or actor and scene: 01__exit_phone_room
 FAKE_NAME = r"(\d+)_(\d+)(?:(__.+)__[^_]+)?"  # target_donor: 183_253, 01_02__exit_phone_room__YVGY8LOK
+SPLIT_LISTS = {"train.json": "train", "val.json": "validation", "test.json": "test"}  # in the root or in splits/
 
 
 def list_videos(root: Path) -> list[Video]:
-    """List originals and fakes; the identities of a fake are its target and its donor."""
-    return [_original(path) for path in _files(root / ORIGINALS)] + [_fake(path) for path in _files(root / FAKES)]
+    """List originals and fakes; the identities of a fake are its target and its donor.
+
+    A video's split is that of the published lists, "" if they are missing or do not put all its identities into one.
+    """
+    videos = [_original(path) for path in _files(root / ORIGINALS)] + [_fake(path) for path in _files(root / FAKES)]
+    split_of = _read_split_lists(root)
+    splits = [{split_of.get(name, "") for name in video.identities} for video in videos]
+    chosen = [split.pop() if len(split) == 1 else "" for split in splits]
+    return [video.model_copy(update={"split": split}) for video, split in zip(videos, chosen, strict=True)]
 
 
 def _files(sequences: Path) -> list[Path]:
@@ -48,3 +57,27 @@ def _fake(path: Path) -> Video:
         method=method,
         compression=compression,
     )
+
+
+def _read_split_lists(root: Path) -> dict[str, str]:
+    """Return the split of every listed identity; {} without lists."""
+    split_of: dict[str, str] = {}
+    for name, split in SPLIT_LISTS.items():
+        for path in (path for path in (root / name, root / "splits" / name) if path.exists()):
+            for number in _read_pairs(path):
+                other = split_of.setdefault(f"youtube/{number}", split)
+                if other != split:
+                    raise ValueError(f"{path}: {number!r} is also in the {other} list; download the lists again")
+    return split_of
+
+
+def _read_pairs(path: Path) -> list[str]:
+    """Return the numbers in a list of pairs, e.g. `[["071", "054"], ...]`."""
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # invalid JSON or invalid UTF-8
+        raise ValueError(f"{path} is not valid JSON ({error}): download it again") from error
+    texts = [number for pair in pairs for number in pair] if isinstance(pairs, list) else [pairs]
+    if not all(isinstance(number, str) and number.isdecimal() for number in texts):
+        raise ValueError(f'{path} must be a list of pairs such as ["071", "054"]: download it again')
+    return texts

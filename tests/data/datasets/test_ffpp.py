@@ -1,6 +1,9 @@
 """FaceForensics++: labels, originals, identities and compressions, on a tree of empty files and on the real pairs."""
 
 import csv
+import json
+
+import pytest
 
 from dfdc_lib.data.datasets import left_out_files, list_videos
 
@@ -39,3 +42,31 @@ def test_the_real_pairs(test_videos):
     assert (len(videos), sum(video.label == 0 for video in videos)) == (68, 13)
     assert sum(video.original_id is not None for video in videos) == 55
     assert left_out_files(test_videos / "ffpp") == []
+
+
+LISTS = {"train.json": [["000", "003"]], "splits/val.json": [["071", "054"]], "splits/test.json": [["953", "974"]]}
+
+
+def test_split_lists(make_files):
+    names = ["original_sequences/youtube/c23/videos/000", "original_sequences/youtube/c23/videos/183"]
+    names += [f"manipulated_sequences/Deepfakes/c23/videos/{n}" for n in ("003_000", "071_054", "953_974", "071_953")]
+    names += [f"manipulated_sequences/DeepFakeDetection/c23/videos/{ACTORS}"]
+    root = make_files(*(f"{name}.mp4" for name in names), "splits/val.json")
+    for name, pairs in LISTS.items():
+        (root / name).write_text(json.dumps(pairs))
+    splits = {video.path.stem: video.split for video in list_videos(root)}
+    in_a_split = {"000": "train", "003_000": "train", "071_054": "validation", "953_974": "test"}
+    assert splits == in_a_split | {"183": "", "071_953": "", ACTORS: ""}  # unlisted, of two splits, without lists
+    assert left_out_files(root) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "keyword"),
+    [('[["000", 3]]', "pairs"), ('{"a": 1}', "pairs"), ("[[", "JSON"), ('[["953", "1"]]', "953")],
+)
+def test_split_lists_that_are_refused(content, keyword, make_files):
+    root = make_files("original_sequences/youtube/c23/videos/000.mp4")
+    (root / "train.json").write_text('[["953", "974"]]')
+    (root / "test.json").write_text(content)
+    with pytest.raises(ValueError, match=keyword):
+        list_videos(root)
