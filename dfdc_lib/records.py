@@ -67,8 +67,8 @@ class Record(BaseModel):
 class Video(Record):
     """One file of a data set and its description.
 
-    `identities` names the people or source videos that appear in it: an original names itself, a fake names its
-    target, whose video it is, first, and its donor if the file name tells. Videos that share a name must be in one fold.
+    `identities` names the people or source videos that appear in it: an original names itself; a fake names its target
+    (whose video it is) first, then its donor if the file name tells. Videos that share a name must be in one fold.
     """
 
     video_id: str  # unique in a run, valid as a file name
