@@ -184,18 +184,23 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def end_after(parent_has_ended: Callable[[], object]) -> None:
+    """End this process at once when a function returns that waits for the end of the parent process."""
+
+    def end_with_parent() -> None:
+        parent_has_ended()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
 def _begin_worker(threads: int) -> None:
     """Limit the threads of a worker, and end it at once with its parent: an orphan would go on writing."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is first imported
     cv2.setNumThreads(threads)
     parent = multiprocessing.parent_process()
     assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_after(parent.join)
 
 
 def _attempt(task: Callable[[], Result]) -> Result | Failure:

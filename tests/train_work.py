@@ -1,4 +1,4 @@
-"""For the tests of training: a run folder, settings that train on it in a second, and a training that kills itself."""
+"""For the tests of training: a run folder, settings that train on it in a second, and trainings that are killed."""
 
 import os
 import signal
@@ -86,7 +86,9 @@ def _image(rng: np.random.Generator, label: int) -> np.ndarray:
     return np.clip(np.rint(colours + noise), 0, 255).astype(np.uint8)
 
 
-if __name__ == "__main__":  # train, and die in the given iteration
+if __name__ == "__main__" and sys.argv[2] == "two processes":  # train until the test kills this process
+    train.train(open_run(sys.argv[1]), SETTINGS.model_copy(update={"iterations": 10**6}), processes=2)
+elif __name__ == "__main__":  # train, and die in the given iteration
     fatal, iterations, original = int(sys.argv[2]), iter(range(10**6)), train.balanced_loss
 
     def loss_or_death(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:

@@ -54,9 +54,12 @@ def create_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.O
 
 
 def create_scheduler(optimizer: torch.optim.Optimizer, settings: TrainSettings) -> LRScheduler:
-    """Return a schedule that falls to 0 over all iterations by a polynomial, after a linear warm-up if there is one."""
+    """Return a schedule that falls to 0 over all iterations by a polynomial, after a linear warm-up if there is one.
+
+    A training that is no longer than its warm-up ends before the rate falls.
+    """
     total, warmup = settings.epochs * settings.iterations, settings.warmup_iterations
-    falling = PolynomialLR(optimizer, total - warmup, power=POLY_POWER)
+    falling = PolynomialLR(optimizer, max(1, total - warmup), power=POLY_POWER)
     if not warmup:
         return falling
     return SequentialLR(optimizer, [LinearLR(optimizer, 1 / warmup, total_iters=warmup), falling], [warmup])

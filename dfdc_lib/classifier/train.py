@@ -7,8 +7,11 @@ Source: the slides (2,500 iterations per epoch); the winner's code (gradient cli
 Departs from the winner's code: the seed determines everything; a test fold, which chose no checkpoint, is measured.
 """
 
+import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +31,26 @@ from dfdc_lib.classifier.model import create_model
 from dfdc_lib.classifier.objective import balanced_loss, sum_over_processes
 from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.classifier.presets import TrainSettings
-from dfdc_lib.classifier.training_plan import TRAINING_CODE, Plan, card_metrics, is_finished, make_card, make_plan
+from dfdc_lib.classifier.training_plan import (
+    ALONE,
+    TRAINING_CODE,
+    Plan,
+    Process,
+    card_metrics,
+    is_finished,
+    join_processes,
+    make_card,
+    make_plan,
+)
 from dfdc_lib.classifier.training_state import TrainingState
 from dfdc_lib.classifier.validate import judge
 from dfdc_lib.faces.device import choose_device
 from dfdc_lib.records import FaceKey, ModelCard
 from dfdc_lib.run_folder import Run, open_run, project_path
 from dfdc_lib.staleness import code_fingerprint
+from dfdc_lib.workers import end_after
 
+OWNER = "notebook 06_train"  # of the run folder's lock
 GRADIENT_NORM = 1.0  # winner
 
 
@@ -44,39 +59,29 @@ def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 
 
     `processes`: 1 = this process; more = started by torchrun. `workers`: crop-loading processes of each; 0 = none.
     Return models/<name>/: weights.safetensors, model.json, history.csv (one row per epoch), losses.csv (per iteration).
-    Raise RuntimeError if a process fails, there is too little memory, or the loss becomes NaN.
+    Raise ValueError if that folder was trained with other settings. Raise RuntimeError if another process works in this
+    run folder, a process fails, there is too little memory, or the loss becomes NaN.
     """
     if processes == 1:
         return fit(run, settings, workers)
+    with run.lock("stage", OWNER):  # an error is clearer here than from torchrun
+        plan = make_plan(run, settings, workers, Process(count=processes))
+        if is_finished(plan):
+            return plan.folder
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     arguments = ["-m", TRAINING_CODE, str(run.root), settings.model_dump_json(), str(workers)]
-    if code := subprocess.run([*torchrun, *arguments], check=False).returncode:
-        raise RuntimeError(f"torchrun failed with exit code {code}: see its message above")
-    return run.root / "models" / settings.name
+    with subprocess.Popen([*torchrun, *arguments], stdin=subprocess.PIPE) as launcher:  # the pipe closes with this one
+        if code := launcher.wait():
+            raise RuntimeError(f"torchrun failed with exit code {code}: see its message above")
+    return plan.folder
 
 
-def fit(run: Run, settings: TrainSettings, workers: int = 0) -> Path:
+def fit(run: Run, settings: TrainSettings, workers: int = 0, process: Process = ALONE) -> Path:
     """Train in this process, which may be one of several; see `train`."""
-    plan = make_plan(run, settings, workers)
-    if is_finished(plan):
-        return plan.folder
-    crops = TrainingCrops(run, plan.index, plan.recipe, hard=settings.hard, seed=settings.seed)
-    state, is_first = _create_state(plan), plan.rank == 0
-    if not state.load() and is_first:
-        (plan.folder / "history.csv").unlink(missing_ok=True)  # of another training
-    while state.epoch < settings.epochs:
-        try:
-            _train_epoch(plan, state, crops)
-        except torch.OutOfMemoryError as error:
-            batch = f"batches of {settings.batch} crops of {settings.size} pixels"
-            raise RuntimeError(f"out of memory with {batch}: lower BATCH or SIZE, or use more processes") from error
-        if is_first:
-            _validate(plan, state)
-        state.epoch, state.iteration = state.epoch + 1, 0
-        if is_first:
-            state.save(run)
-        if plan.processes > 1:
-            dist.barrier()
+    plan = make_plan(run, settings, workers, process)
+    with run.lock("stage", OWNER) if plan.rank == 0 else nullcontext():
+        if not is_finished(plan):
+            _fit(plan)
     return plan.folder
 
 
@@ -97,6 +102,28 @@ def code_note(card: ModelCard) -> str:
     return f"trained by older code (kit {card.kit_version or 'unknown'}, commit {card.commit or 'unknown'})"
 
 
+def _fit(plan: Plan) -> None:
+    """Train from the last saved state to the last epoch."""
+    settings, is_first = plan.settings, plan.rank == 0
+    crops = TrainingCrops(plan.run, plan.index, plan.recipe, hard=settings.hard, seed=settings.seed)
+    state = _create_state(plan)
+    if not state.load() and is_first:
+        (plan.folder / "history.csv").unlink(missing_ok=True)  # of another training
+    while state.epoch < settings.epochs:
+        try:
+            _train_epoch(plan, state, crops)
+        except torch.OutOfMemoryError as error:
+            batch = f"batches of {settings.batch} crops of {settings.size} pixels"
+            raise RuntimeError(f"out of memory with {batch}: lower BATCH or SIZE, or use more processes") from error
+        if is_first:
+            _validate(plan, state)
+        state.epoch, state.iteration = state.epoch + 1, 0
+        if is_first:
+            state.save(plan.run)
+        if plan.processes > 1:
+            dist.barrier()
+
+
 def _create_state(plan: Plan) -> TrainingState:
     settings, device = plan.settings, plan.device
     torch.manual_seed(settings.seed)
@@ -107,8 +134,7 @@ def _create_state(plan: Plan) -> TrainingState:
         model = convert_sync_batchnorm(model)  # torch's function drops the activation in an EfficientNet's BatchNorm
     model = model.to(device)
     network = DistributedDataParallel(model) if plan.processes > 1 else model
-    scaler = torch.amp.GradScaler(device.type, enabled=plan.dtype == torch.float16)
-    return TrainingState(plan.folder / "state.pt", plan.fingerprint, network, settings, scaler)
+    return TrainingState(plan, network)
 
 
 def _train_epoch(plan: Plan, state: TrainingState, crops: TrainingCrops) -> None:
@@ -121,12 +147,13 @@ def _train_epoch(plan: Plan, state: TrainingState, crops: TrainingCrops) -> None
         for images, labels, rows in _loader(plan, state, crops):
             seed = np.random.SeedSequence([settings.seed, state.epoch, state.iteration]).generate_state(1)[0]
             torch.manual_seed(int(seed))  # for drop-path: a resumed run draws what an uninterrupted one draws
-            loss = _step(plan, state, normalize(images, plan.recipe, device), labels.to(device, torch.float32))
-            if not np.isfinite(loss):
+            loss, norm = _step(plan, state, normalize(images, plan.recipe, device), labels.to(device, torch.float32))
+            if not np.isfinite([loss, norm]).all():
                 keys = plan.index.loc[rows.tolist(), list(FaceKey._fields)].itertuples(index=False, name=None)
                 files = ", ".join(f"{key.video_id}/{key.name}.png" for key in map(FaceKey._make, keys))
                 where = f"epoch {state.epoch}, iteration {state.iteration}, on {files}"
-                raise RuntimeError(f"the loss is {loss} in {where}: try a lower LEARNING_RATE")
+                remedy = "try a lower LEARNING_RATE, with another NAME or with --force"
+                raise RuntimeError(f"loss {loss}, gradient {norm} in {where}: {remedy}")
             state.iteration += 1
             rate = state.scheduler.get_last_lr()[0]
             progress.set_postfix(loss=f"{np.mean(state.losses[-20:]):.4f}", rate=f"{rate:.1e}")
@@ -136,20 +163,23 @@ def _train_epoch(plan: Plan, state: TrainingState, crops: TrainingCrops) -> None
                 state.save(plan.run)
 
 
-def _step(plan: Plan, state: TrainingState, images: torch.Tensor, targets: torch.Tensor) -> float:
-    """Update the weights once; return the loss of the whole batch."""
+def _step(plan: Plan, state: TrainingState, images: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+    """Update the weights once; return the loss of the whole batch and the norm of the gradient.
+
+    In float16, the scaler skips a step whose gradient overflows; its norm counts as 0.
+    """
     with torch.autocast(plan.device.type, plan.dtype, enabled=plan.dtype != torch.float32):
         logits = state.network(images)  # (batch / processes,)
         loss = balanced_loss(logits.float(), targets, plan.processes)
         state.scaler.scale(loss).backward()
     state.scaler.unscale_(state.optimizer)
-    torch.nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_NORM)
+    norm = float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_NORM))
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
     state.scheduler.step()
     state.losses.append(sum_over_processes(loss.detach(), plan.processes) / plan.processes)
-    return state.losses[-1]
+    return state.losses[-1], 0.0 if state.scaler.is_enabled() and not np.isfinite(norm) else norm
 
 
 def _loader(plan: Plan, state: TrainingState, crops: TrainingCrops) -> DataLoader:
@@ -183,7 +213,7 @@ def _write_history(plan: Plan, state: TrainingState) -> None:
     plan.run.write_table(f"models/{plan.settings.name}/history.csv", pd.DataFrame(state.history))
 
 
-if __name__ == "__main__":
-    fit(open_run(sys.argv[1]), TrainSettings.model_validate_json(sys.argv[2]), int(sys.argv[3]))
-    if dist.is_initialized():
-        dist.destroy_process_group()
+if __name__ == "__main__":  # one of the processes that `train` has started through torchrun
+    end_after(partial(os.read, 0, 1))  # they share a pipe as stdin, which closes when the process of `train` ends
+    fit(open_run(sys.argv[1]), TrainSettings.model_validate_json(sys.argv[2]), int(sys.argv[3]), join_processes())
+    dist.destroy_process_group()

@@ -1,7 +1,7 @@
 """The plan of a training run: what is trained, on which crops, in which process; and the card of its result.
 
-The fingerprint of a plan depends on its settings and crops, not on the code. It is stored in the card, so a finished
-training is recognised.
+The fingerprint of a plan depends on its settings and crops, not on the code or the number of processes. It is stored
+in the card, so a finished training is recognised.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,20 @@ from dfdc_lib.run_folder import Run, project_path
 from dfdc_lib.staleness import code_fingerprint, content_fingerprint, fingerprint
 
 TRAINING_CODE = "dfdc_lib.classifier.train"
+STATE_FILE = "state.pt"
 LONGEST_WAIT = timedelta(hours=2)  # for the first process, which validates alone; NCCL's default is 10 minutes
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that share a training."""
+
+    rank: int = 0
+    count: int = 1
+    gpu: int = 0  # of this process, if there are several
+
+
+ALONE = Process()
 
 
 @dataclass(frozen=True)
@@ -52,11 +66,10 @@ class Plan:
         return self.run.root / "models" / self.settings.name
 
 
-def make_plan(run: Run, settings: TrainSettings, workers: int) -> Plan:
-    """Return the plan of this process, after connecting to the others if torchrun has started several."""
-    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if settings.batch % processes:
-        raise ValueError(f"the batch must be a multiple of the {processes} processes, got {settings.batch}")
+def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process = ALONE) -> Plan:
+    """Return the plan of a process."""
+    if settings.batch % process.count:
+        raise ValueError(f"the batch must be a multiple of the {process.count} processes, got {settings.batch}")
     index = read_index(run)
     folds, held_out = set(index["fold"]), {settings.validation_fold, settings.test_fold}
     if len(held_out) < 2 or not held_out < folds:
@@ -66,14 +79,35 @@ def make_plan(run: Run, settings: TrainSettings, workers: int) -> Plan:
     detector = run.read_faces(crops.boxes_from).settings
     recipe = Recipe(detector=detector, margin=crops.margin, size=settings.size)
     weights = content_fingerprint(project_path(settings.weights_file)) if settings.weights_file else ""
-    inputs = fingerprint(settings, recipe, _crops_fingerprint(run, index), weights)
-    train_folds, device = tuple(sorted(folds - held_out)), _join_processes(processes)
+    # Without defaults: a field that a later version of the kit adds does not make a trained model out of date.
+    records = [record.model_dump_json(exclude_defaults=True) for record in (settings, recipe)]
+    inputs = fingerprint(*records, _crops_fingerprint(run, index), weights)
+    train_folds, device = tuple(sorted(folds - held_out)), _device_of(process)
     dtype = autocast_dtype(settings.precision, device)
-    return Plan(run, settings, index, recipe, train_folds, inputs, workers, rank, processes, device, dtype)
+    return Plan(run, settings, index, recipe, train_folds, inputs, workers, process.rank, process.count, device, dtype)
+
+
+def join_processes() -> Process:
+    """Connect to the other processes that torchrun has started, and return which of them this one is."""
+    process = Process(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+    device = _device_of(process)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    return process
 
 
 def is_finished(plan: Plan) -> bool:
-    """Return whether the model folder has the result of this plan, with all epochs."""
+    """Return whether the model folder has the result of this plan, with all epochs.
+
+    Raise ValueError if it has a model, or an unfinished training, with other settings: it would be lost.
+    """
+    stored, settings = _stored_settings(plan.folder), plan.settings.model_dump()
+    different = [name for name, value in settings.items() if stored.get(name, value) != value]
+    if different:
+        faults = ", ".join(f"{name} = {stored[name]!r}, not {settings[name]!r}" for name in different)
+        remedy = "choose another NAME, or replace that model with `dfdc run --from 06 --to 06 --force`"
+        raise ValueError(f"{plan.folder} was trained with {faults}: {remedy}, or delete its folder")
     card, history = plan.folder / CARD_FILE, plan.folder / "history.csv"
     if not (card.is_file() and history.is_file()) or len(pd.read_csv(history)) < plan.settings.epochs:
         return False
@@ -105,11 +139,15 @@ def _crops_fingerprint(run: Run, index: pd.DataFrame) -> str:
     return fingerprint(index.to_csv(), *pixels)
 
 
-def _join_processes(processes: int) -> torch.device:
+def _stored_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of the model in a folder, or of the unfinished training; {} if there is neither."""
+    if (folder / CARD_FILE).is_file():
+        return read_card(folder / CARD_FILE).training
+    if (folder / STATE_FILE).is_file():
+        return torch.load(folder / STATE_FILE, mmap=True, weights_only=True).get("settings", {})
+    return {}
+
+
+def _device_of(process: Process) -> torch.device:
     device = choose_device()
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-    if processes > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
-    return device
+    return torch.device("cuda", process.gpu) if device.type == "cuda" and process.count > 1 else device

@@ -1,7 +1,6 @@
 """The state of a training run, and the file models/<name>/state.pt from which an interrupted run resumes."""
 
 import io
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -10,11 +9,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dfdc_lib.classifier.model import Classifier
 from dfdc_lib.classifier.objective import create_optimizer, create_scheduler
-from dfdc_lib.classifier.presets import TrainSettings
+from dfdc_lib.classifier.training_plan import STATE_FILE, Plan
 from dfdc_lib.run_folder import Run
 
 PARTS = ("model", "optimizer", "scheduler", "scaler")
-PROGRESS = ("fingerprint", "epoch", "iteration", "losses", "history")
+PROGRESS = ("epoch", "iteration", "losses", "history")
 
 
 class TrainingState:
@@ -23,31 +22,39 @@ class TrainingState:
     The network is the classifier on its device, or its DistributedDataParallel wrapper.
     """
 
-    def __init__(
-        self, path: Path, fingerprint: str, network: nn.Module, settings: TrainSettings, scaler: torch.amp.GradScaler
-    ) -> None:
-        self.path, self.fingerprint, self.network, self.scaler = path, fingerprint, network, scaler
+    def __init__(self, plan: Plan, network: nn.Module) -> None:
+        self.path, self.network = plan.folder / STATE_FILE, network
+        self.origin = {"fingerprint": plan.fingerprint, "settings": plan.settings.model_dump()}
+        self.number_format = str(plan.dtype)
         wrapped = isinstance(network, DistributedDataParallel)
         self.model = cast(Classifier, network.module if wrapped else network)
-        self.optimizer = create_optimizer(self.model, settings)
-        self.scheduler = create_scheduler(self.optimizer, settings)
+        self.optimizer = create_optimizer(self.model, plan.settings)
+        self.scheduler = create_scheduler(self.optimizer, plan.settings)
+        self.scaler = torch.amp.GradScaler(plan.device.type, enabled=plan.dtype == torch.float16)
         self.epoch, self.iteration = 0, 0
         self.losses: list[float] = []  # of every iteration
         self.history: list[dict[str, float]] = []  # one entry per epoch
 
     def save(self, run: Run) -> None:
         """Write the state atomically."""
-        content = {name: getattr(self, name).state_dict() for name in PARTS}
+        content = self.origin | {"number format": self.number_format}
+        content |= {name: getattr(self, name).state_dict() for name in PARTS}
         content |= {name: getattr(self, name) for name in PROGRESS}
         buffer = io.BytesIO()
         torch.save(content, buffer)
         run.write_bytes(self.path, buffer.getvalue())
 
     def load(self) -> bool:
-        """Restore the saved state; return False if there is none with this fingerprint."""
+        """Restore the saved state; return False if there is none with this fingerprint.
+
+        Raise ValueError if it was computed in another number format, which PRECISION "auto" chooses by the device.
+        """
         content = torch.load(self.path, map_location="cpu", weights_only=True) if self.path.exists() else {}
-        if content.get("fingerprint") != self.fingerprint:
+        if content.get("fingerprint") != self.origin["fingerprint"]:
             return False
+        if content["number format"] != self.number_format:
+            formats = f"was computed in {content['number format']}, and this device computes in {self.number_format}"
+            raise ValueError(f"{self.path} {formats}: resume on such a device, or start again with --force")
         for name in PARTS:
             getattr(self, name).load_state_dict(content[name])
         for name in PROGRESS:

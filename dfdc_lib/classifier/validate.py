@@ -26,11 +26,15 @@ def judge(
     """Return the metrics of a model on crops (rows of `crop_dataset.read_index`) and set it to eval mode.
 
     They are "log loss" (mean of the fakes' and the reals') and "AUC" (NaN for a single class) of the videos' mean
-    scores; the same of the frames as "frame log loss" and "frame AUC"; and "videos", their number.
+    scores; the same of the frames as "frame log loss" and "frame AUC"; and "videos", their number. Raise RuntimeError
+    for a logit that is not a finite number.
     """
     loader = DataLoader(PlainCrops(run, crops, recipe), JUDGE_BATCH, num_workers=workers)
     model.eval()
     logits = np.concatenate([logits_of(model, images, recipe, dtype) for images, _, _ in loader])
+    if broken := crops["video_id"][~np.isfinite(logits)].unique().tolist():
+        reason = f"the model returned logits that are not finite numbers for {len(broken)} videos, first {broken[0]}"
+        raise RuntimeError(f"{reason}: its weights are damaged, or {dtype} overflows; see LEARNING_RATE and PRECISION")
     frames = crops[["video_id", "label"]].assign(score=expit(logits))
     frames["score"] = frames["score"].clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
     videos = frames.groupby("video_id", observed=True).mean()

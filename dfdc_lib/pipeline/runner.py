@@ -4,6 +4,7 @@
 the run folder.
 """
 
+import glob
 import json
 import os
 import platform
@@ -27,7 +28,8 @@ from dfdc_lib.records import BUILT_IN_SAMPLE
 from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 from dfdc_lib.staleness import Dependencies, changes, code_of, content_fingerprint, fingerprint, source_fingerprint
 
-OTHER_PARAMETERS = {"RUN", "WORKERS", "DEVICE"}  # say where and how fast a result is computed, and do not change it
+# They say where and how fast a result is computed, and do not change it.
+OTHER_PARAMETERS = {"RUN", "WORKERS", "DEVICE", "LOADERS", "PROCESSES"}
 TRAINING = "06_train"
 NOT_RUN = "not run yet"
 REPORTED_PACKAGES = "torch torchvision facenet-pytorch albumentations av opencv-python scikit-image numpy papermill"
@@ -255,7 +257,7 @@ def _execute(run: Run, stage: Stage, request: Request, manifest: dict[str, Any])
 
 def _delete_state(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> None:
     """Delete the files from which a stage would continue."""
-    model = parameters.get("NAME") or parameters.get("PRESET")
+    model = glob.escape(str(parameters.get("NAME") or parameters.get("PRESET")))
     for pattern in stage.state:
         for path in run.root.glob(pattern.format(model=model)):
             path.unlink()

@@ -57,7 +57,7 @@ def _stage(name: str, makes: str, code: str, needs: str = "", state: str = "", *
     return Stage(name, **lists | modules, keeps=keeps)
 
 
-TRAINING_STATE = "models/{model}/state.pt models/{model}/history.csv"
+TRAINING_STATE = "models/{model}/state.pt models/{model}/history.csv models/{model}/model.json"
 KEEPS_MODEL = "the trained model is kept: --force retrains it"
 HASHING = "data.leak_audit data.video"
 STUDY = "evaluation.strategy_study evaluation.load_scores"

@@ -71,6 +71,10 @@ def test_the_rate_falls_to_0_by_a_polynomial_after_the_warmup() -> None:
     rates = learning_rates(SETTINGS.model_copy(update={"warmup_iterations": 4}))
     assert rates[:5] == pytest.approx([0.0025, 0.0043750, 0.00625, 0.008125, 0.01])
     assert rates[4:] == pytest.approx([0.01 * (1 - step / 6) ** 0.9 for step in range(7)], abs=1e-12)
+    for warmup in (ITERATIONS, 2 * ITERATIONS):  # a training that is no longer than its warm-up
+        rates = learning_rates(SETTINGS.model_copy(update={"warmup_iterations": warmup}))
+        expected = [0.01 * (1 + (warmup - 1) * step / warmup) / warmup for step in range(ITERATIONS)]
+        assert rates[:ITERATIONS] == pytest.approx(expected)
 
 
 def test_optimizers_skip_frozen_weights() -> None:

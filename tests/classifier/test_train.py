@@ -2,16 +2,20 @@
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -70,6 +74,12 @@ def iterations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def changed(**changes: Any) -> TrainSettings:
     return TrainSettings.model_validate(SETTINGS.model_dump() | changes)
+
+
+def relabelled(run: Run) -> Run:
+    """Exchange the labels, so that a model is out of date."""
+    run.write_table("folds.csv", run.read_table("folds.csv").assign(label=lambda folds: 1 - folds["label"]))
+    return run
 
 
 def in_call(number: int, action: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -177,7 +187,7 @@ def test_the_test_changes_neither_weights_nor_card_file(run: Run) -> None:
     assert load_model(folder)[1].metrics == before.metrics | {f"test {name}": v for name, v in measured.items()}
     assert list(measured) == ["log loss", "AUC", "frame log loss", "frame AUC", "videos"]
     assert [path.read_bytes() for path in files] == contents
-    train.fit(run, changed(epochs=1, seed=1))
+    train.fit(relabelled(run), changed(epochs=1))
     assert not [name for name in load_model(folder)[1].metrics if name.startswith("test")]  # those of other weights
 
 
@@ -240,17 +250,101 @@ def test_a_resumed_run_does_not_start_again(run: Run, iterations: list[int], mon
     assert len(iterations) == 3  # finished, also without its state
 
 
-@pytest.mark.parametrize("change", ["settings", "labels", "pixels"])
-def test_other_settings_or_crops_start_again(change: str, run: Run, iterations: list[int]) -> None:
+@pytest.mark.parametrize("change", ["labels", "pixels"])
+def test_other_crops_start_again(change: str, run: Run, iterations: list[int]) -> None:
     train.fit(run, changed(epochs=1))
     if change == "labels":
-        run.write_table("folds.csv", run.read_table("folds.csv").assign(label=lambda folds: 1 - folds["label"]))
-    if change == "pixels":
+        relabelled(run)
+    else:
         outcomes = [outcome.model_copy(update={"fingerprint": "d"}) for outcome in run.read_status("02_crop_faces")]
         rows = pd.DataFrame([outcome.model_dump() for outcome in outcomes], columns=list(Outcome.model_fields))
         run.write_table("status/02_crop_faces.csv", rows)
-    train.fit(run, changed(epochs=1, seed=int(change == "settings")))
+    train.fit(run, changed(epochs=1))
     assert len(iterations) == 2 * SETTINGS.iterations
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_other_settings_under_the_name_of_a_model_are_refused(
+    unfinished: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        if unfinished:
+            patch.setattr(train, "_validate", stop)
+        with pytest.raises(StopHereError) if unfinished else nullcontext():
+            train.fit(run, changed(epochs=1))
+    folder = run.root / "models" / "tiny"
+    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    for processes in (1, 2):
+        with pytest.raises(ValueError, match=r"batch = 4, not 2, seed = 0, not 1: .*NAME.*--force"):
+            train.train(run, changed(epochs=1, seed=1, batch=2), processes)
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
+    train.fit(run, changed(epochs=1, seed=1, name="another"))
+
+
+def test_a_field_that_a_later_kit_adds_keeps_the_model(
+    run: Run, iterations: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LaterSettings(TrainSettings):
+        forge: bool = False
+
+    train.fit(run, changed(epochs=1))
+    train.fit(run, LaterSettings.model_validate(changed(epochs=1).model_dump()))
+    assert len(iterations) == SETTINGS.iterations
+
+
+@pytest.mark.parametrize(("before", "now"), [("bfloat16", "float16"), ("bfloat16", "float32"), ("float16", "bfloat16")])
+def test_a_state_of_another_number_format_is_not_resumed(
+    before: str, now: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The precision "auto" depends on the device."""
+    settings = changed(precision="auto")
+    for name in (before, now):
+        monkeypatch.setattr(training_plan, "autocast_dtype", lambda *_, name=name: getattr(torch, name))
+        state = train._create_state(training_plan.make_plan(run, settings, 0))
+        if name == before:
+            state.save(run)
+            assert state.load()
+    with pytest.raises(ValueError, match=f"{before}.*{now}"):
+        state.load()
+
+
+def test_a_run_folder_in_use_is_refused(run: Run) -> None:
+    with run.lock("stage", "another"):
+        for processes in (1, 2):
+            with pytest.raises(RuntimeError, match="06_train"):
+                train.train(run, SETTINGS, processes)
+    assert not (run.root / "models").exists()
+
+
+def test_variables_of_another_launcher_do_not_make_one_process_wait(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    plan = training_plan.make_plan(run, SETTINGS, 0)
+    assert (plan.rank, plan.processes) == (0, 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+@pytest.mark.slow
+def test_torchrun_and_its_processes_end_with_the_killed_parent(run: Run) -> None:
+    command = [sys.executable, str(SCRIPT), str(run.root), "two processes"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
+        wait_until((run.root / "models" / "tiny" / "state.pt").exists)
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert len(children) >= 3  # torchrun and its two
+        with pytest.raises(RuntimeError, match="06_train"):
+            train.fit(run, SETTINGS)
+        os.kill(parent.pid, signal.SIGKILL)
+    wait_until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), seconds=10)
+    with run.lock("stage", "the next"):
+        pass
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
+    """Return when a condition holds; fail after so many seconds, on a busy machine."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
 
 
 def test_a_new_training_is_not_finished_by_the_history_of_another(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,9 +352,9 @@ def test_a_new_training_is_not_finished_by_the_history_of_another(run: Run, monk
     with monkeypatch.context() as patch:
         patch.setattr(train, "_write_history", stop)  # the first checkpoint has been written
         with pytest.raises(StopHereError):
-            train.fit(run, changed(seed=1))
-    folder = train.fit(run, changed(seed=1))
-    assert load_model(folder)[1].training["seed"] == 1
+            train.fit(relabelled(run), SETTINGS)
+    folder = train.fit(run, SETTINGS)
+    assert load_model(folder)[1].data_fingerprint == training_plan.make_plan(run, SETTINGS, 0).fingerprint
     assert len(table(folder, "history.csv")) == SETTINGS.epochs
 
 
@@ -275,9 +369,15 @@ def test_workers_do_not_change_the_result(run: Run, uninterrupted: Path) -> None
     assert_equal_models(train.fit(run, SETTINGS, workers=2), uninterrupted)
 
 
-def test_a_loss_that_is_nan_stops_and_names_the_files(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = in_call(3, lambda logits, *_: logits.sum() * float("nan"), train.balanced_loss)
-    monkeypatch.setattr(train, "balanced_loss", broken)
+def with_a_gradient_of_infinity(logits: torch.Tensor, *_: Any) -> torch.Tensor:
+    return (logits - logits.detach()).abs().sqrt().sum()  # the loss is 0
+
+
+@pytest.mark.parametrize("loss", [lambda logits, *_: logits.sum() * float("nan"), with_a_gradient_of_infinity])
+def test_a_loss_or_gradient_that_is_no_number_stops_and_names_the_files(
+    loss: Callable, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "balanced_loss", in_call(3, loss, train.balanced_loss))
     with pytest.raises(RuntimeError, match="epoch 0, iteration 3, on ") as caught:
         train.fit(run, SETTINGS)
     names = str(caught.value).split(", on ")[1].split(": ")[0].split(", ")
@@ -288,15 +388,21 @@ def test_a_loss_that_is_nan_stops_and_names_the_files(run: Run, monkeypatch: pyt
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
 
 
-def test_missing_folds_and_a_batch_that_cannot_be_shared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_folds_and_a_batch_that_cannot_be_shared(run: Run) -> None:
     folds = run.read_table("folds.csv")
     for validation, test, fold_count in ((0, 0, 4), (0, 4, 4), (7, 1, 4), (0, 1, 2)):
         run.write_table("folds.csv", folds.assign(fold=folds["fold"] % fold_count))
         with pytest.raises(ValueError, match="FOLD_COUNT"):
             train.fit(run, changed(validation_fold=validation, test_fold=test))
-    monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ValueError, match="multiple"):
+        train.train(run, SETTINGS, processes=3)
+
+
+def test_a_validation_without_numbers_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "logits_of", lambda model, images, *_: np.full(len(images), np.nan))
+    with pytest.raises(RuntimeError, match="4 videos.*PRECISION"):
         train.fit(run, SETTINGS)
+    assert not (run.root / "models" / "tiny" / "model.json").exists()
 
 
 def test_out_of_memory_names_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,8 +439,10 @@ def test_two_processes_train_what_one_does(run: Run) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_fails_is_an_error(run: Run) -> None:
+    for path in (run.root / "crops").rglob("*.png"):
+        path.unlink()
     with pytest.raises(RuntimeError, match="torchrun"):
-        train.train(run, changed(batch=3), processes=2)
+        train.train(run, SETTINGS, processes=2)
 
 
 @pytest.mark.slow

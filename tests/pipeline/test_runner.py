@@ -187,7 +187,8 @@ def test_changed_parameters_and_data(pipeline: Pipeline, tmp_path: Path) -> None
     reasons = pipeline.plan(parameters=pipeline.request.parameters | {"MARGIN": 0.3})
     assert reasons["02"] == "MARGIN changed from 0.2 to 0.3"
     assert "02_crop_faces" in reasons["03"] and "01" not in reasons
-    assert pipeline.plan(parameters=pipeline.request.parameters | {"WORKERS": 7, "DEVICE": "cpu"}) == {}
+    others = {"WORKERS": 7, "DEVICE": "cpu", "LOADERS": 2, "PROCESSES": 2}
+    assert pipeline.plan(parameters=pipeline.request.parameters | others) == {}
     (tmp_path / "videos" / "b.mp4").write_text("another video")
     assert pipeline.plan()["00"] == "input changed (data)"
 
@@ -208,6 +209,20 @@ def test_force_redoes_exactly_the_named_stages(pipeline: Pipeline) -> None:
     assert pipeline.run(stages=stages, force=True) == ["02"]
     assert (record.exists(), other.exists()) == (False, True)
     assert pipeline.plan() == {}
+
+
+def test_force_forgets_the_named_model_alone(pipeline: Pipeline) -> None:
+    models = {name: pipeline.folder / "models" / name for name in ("a", "b", "[ab]")}
+    files = ("state.pt", "history.csv", "model.json")
+    stages = [stage for stage in STAGES if stage.number == "06"]
+    for name, folder in models.items():
+        for path in (other / file for other in models.values() for file in files):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        parameters = pipeline.request.parameters | {"NAME": name}
+        assert pipeline.run(stages=stages, force=True, parameters=parameters) == ["06"]
+        assert not any((folder / file).exists() for file in files)
+        assert all((other / file).exists() for other in models.values() for file in files if other != folder)
 
 
 def test_a_failed_stage_stops_the_run_and_is_repeated(pipeline: Pipeline) -> None:
