@@ -83,12 +83,12 @@ class Video(Record):
 
 
 class VideoInfo(Record):
-    """A video file's header: `info/<video_id>.json`. Sizes are those of the upright frame."""
+    """A video file's header: `info/<video_id>.json`. Sizes are those of the upright frame with square pixels."""
 
     height: int
     width: int
     fps: float
-    frame_count: int  # as declared; 0 = not declared
+    frame_count: int  # as declared, without those that an edit list hides; 0 = not declared
     duration_seconds: float  # 0 = not declared
     rotation_degrees: int  # clockwise rotation that players apply: 0, 90, 180 or 270
     fingerprint: str = ""
@@ -127,7 +127,8 @@ class VideoFaces(Record):
     width: int
     fps: float
     frame_count: int  # frames that decoded
-    missing_frame_count: int  # declared in the header, but missing or damaged
+    missing_frame_count: int  # declared or stored, but missing or damaged
+    rescaled_frame_count: int = 0  # stored in another size than the first frame
     detector_scale: float  # applied before detection; boxes are in full-resolution pixels
     settings: DetectorSettings
     frames: tuple[FrameFaces, ...]  # every examined frame

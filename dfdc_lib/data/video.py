@@ -1,15 +1,15 @@
 """Read and write video files.
 
-Input: a video file. Output: its frames, upright and in order; only the requested ones become RGB arrays. `VideoReader`
+Input: a video file. Output: the frames that a player shows, in order; only the requested ones become RGB arrays.
+`decoding` chooses stream and frames, `display` makes them upright, with square pixels and of one size. `VideoReader`
 decodes without seeking: key frames are about ten seconds apart, so seeking is not faster, and it is not always exact.
 Frames between a damaged packet and the next key frame show artefacts; they are dropped and counted as missing.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
-from heapq import heappop, heappush
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import NamedTuple
@@ -17,16 +17,22 @@ from typing import NamedTuple
 import av
 import av.error
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
+from dfdc_lib.data.decoding import clock_can_restart, count_visible, declared_frame_count, decode, film_stream
+from dfdc_lib.data.display import Clock, screen_of, show, turn
 from dfdc_lib.records import VideoInfo
+
+LONGEST_PAUSE = 10.0  # seconds between two frames if the file's clock can restart; FFmpeg's `dts_delta_threshold`
 
 
 class Frame(NamedTuple):
     """One decoded frame."""
 
     frame_index: int
-    time_seconds: float
-    image: np.ndarray  # (H, W, 3) uint8 RGB, upright
+    time_seconds: float  # from the first frame
+    image: np.ndarray  # (H, W, 3) uint8 RGB, upright, with square pixels
 
 
 class VideoReader:
@@ -39,18 +45,24 @@ class VideoReader:
     def __init__(self, path: Path, threads: int = 0) -> None:
         self.path = path
         self.frame_count = 0  # intact frames decoded so far
+        self.rescaled_frame_count = 0  # those of them that are stored in another size than the first
+        self._lost = 0  # missing or damaged frames so far
+        self._container = _open(path)
         try:
-            self._container = av.open(str(path))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no such video: {path}") from None
-        except av.error.FFmpegError as error:
-            reason = f"{error.strerror}; does it play in a media player?"
-            raise ValueError(f"{path.name} is not readable as a video: {reason}") from error
-        try:
-            self._frames, self.info = self._open_stream(threads)
-        except ValueError:
+            stream = film_stream(self._container)
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = threads
+            frames = decode(self._container)
+            missing, first = _first_frame(frames)
+        except ValueError as error:
             self._container.close()
-            raise
+            raise ValueError(f"{path.name} {error}") from None
+        self._frames = chain(repeat(None, missing), [first], frames)
+        self._stored_size = first.height, first.width
+        self._screen = screen_of(stream, first)
+        self._longest_pause = LONGEST_PAUSE if clock_can_restart(self._container) else math.inf
+        self._start = None if missing else first.pts
+        self.info = self._read_info(stream)
 
     def __enter__(self) -> "VideoReader":
         return self
@@ -60,42 +72,40 @@ class VideoReader:
 
     @property
     def missing_frame_count(self) -> int:
-        """Frames declared in the header but not decoded; valid once `frames` is exhausted."""
-        return max(0, self.info.frame_count - self.frame_count)
+        """Frames that are declared in the header or stored, but did not decode; valid once `frames` is exhausted."""
+        return max(self._lost, self.info.frame_count - self.frame_count)
 
     def frames(self, wanted: Callable[[int], bool] = lambda frame_index: True) -> Iterator[Frame]:
-        """Decode to the end and yield the frames whose index is wanted; indices include missing frames."""
+        """Decode to the end and yield the frames whose index is wanted; indices include missing frames.
+
+        All have the size in `info`. Times strictly increase from 0; see `Clock`.
+        """
+        clock = Clock(self.info.fps, self._longest_pause)
         for frame_index, frame in enumerate(self._frames):
             if frame is None:
+                self._lost += 1
                 continue
             self.frame_count += 1
+            self.rescaled_frame_count += (frame.height, frame.width) != self._stored_size
+            seconds = clock.seconds(frame_index, frame.time)
             if wanted(frame_index):
-                seconds = frame.time if frame.time is not None else frame_index / (self.info.fps or math.inf)
-                image = _turn(frame.to_ndarray(format="rgb24"), -self.info.rotation_degrees)
-                yield Frame(frame_index, round(seconds, 4), image)
+                yield Frame(frame_index, round(seconds, 4), show(frame, self._screen))
 
-    def _open_stream(self, threads: int) -> tuple[Iterator[av.VideoFrame | None], VideoInfo]:
-        if not self._container.streams.video:
-            kinds = [stream.type for stream in self._container.streams]
-            raise ValueError(f"{self.path.name} has no video stream, only {kinds}")
-        stream = self._container.streams.video[0]
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads
-        frames = _decode(self._container)
-        for missing, frame in enumerate(frames):
-            if frame is not None:
-                return chain(repeat(None, missing), [frame], frames), self._read_info(stream, frame)
-        raise ValueError(f"{self.path.name} has a video stream, but no frame decodes; is the file complete?")
-
-    def _read_info(self, stream: "av.video.VideoStream", first: av.VideoFrame) -> VideoInfo:
-        clockwise = round(-first.rotation / 90) * 90 % 360  # FFmpeg counts counter-clockwise
-        height, width = (first.height, first.width) if clockwise % 180 == 0 else (first.width, first.height)
-        seconds = round((self._container.duration or 0) / av.time_base, 3)
-        if stream.duration and stream.time_base:
-            seconds = round(float(stream.duration * stream.time_base), 3)
+    def _read_info(self, stream: VideoStream) -> VideoInfo:
         fps = round(float(stream.average_rate or stream.guessed_rate or 0), 3)
-        times = {"fps": fps, "frame_count": stream.frames, "duration_seconds": seconds}
-        return VideoInfo(height=height, width=width, rotation_degrees=clockwise, **times)
+        frame_count, seconds = declared_frame_count(stream), (self._container.duration or 0) / av.time_base
+        if stream.duration and stream.time_base:
+            seconds = float(stream.duration * stream.time_base)
+        if clock_can_restart(self._container) and fps:  # FFmpeg guesses the length from the first and last time stamp
+            frame_count = self._count_frames()
+            seconds = frame_count / fps
+        times = {"fps": fps, "frame_count": frame_count, "duration_seconds": round(seconds, 3)}
+        height, width, rotation, _ = self._screen
+        return VideoInfo(height=height, width=width, rotation_degrees=rotation, **times)
+
+    def _count_frames(self) -> int:
+        with _open(self.path) as container:
+            return count_visible(container, self._start)
 
 
 def read_info(path: Path) -> VideoInfo:
@@ -111,10 +121,9 @@ def read_frames(path: Path, frame_indices: set[int], threads: int = 0) -> list[F
 
 
 def count_frames(path: Path) -> int:
-    """Count a file's frames without decoding them, damaged ones included; raises like `VideoReader`."""
-    read_info(path)  # raises a clear error if the file is not a video
-    with av.open(str(path)) as container:
-        return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+    """Count the frames that a player shows without decoding them, damaged ones included; raises like `VideoReader`."""
+    with VideoReader(path, threads=1) as reader:
+        return reader._count_frames()
 
 
 @contextmanager
@@ -136,50 +145,25 @@ def video_writer(
             stream.set_display_rotation(-rotation_degrees)  # PyAV counts counter-clockwise
 
         def write(frame: np.ndarray) -> None:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(_turn(frame, rotation_degrees), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(turn(frame, rotation_degrees), format="rgb24")))
 
         yield write
         container.mux(stream.encode())
 
 
-def _turn(image: np.ndarray, degrees: int) -> np.ndarray:
-    """Turn an image counter-clockwise."""
-    return np.ascontiguousarray(np.rot90(image, degrees // 90))
+def _open(path: Path) -> InputContainer:
+    try:
+        return av.open(str(path))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such video: {path}") from None
+    except av.error.FFmpegError as error:
+        reason = f"{error.strerror}; does it play in a media player?"
+        raise ValueError(f"{path.name} is not readable as a video: {reason}") from error
 
 
-def _decode(container: "av.container.InputContainer") -> Iterator[av.VideoFrame | None]:
-    """Yield every frame in order, and None for each missing or damaged one.
-
-    After damage, a decoder can drop frames silently; from then on the packets' time stamps reveal how many are missing.
-    """
-    awaited: list[int] = []  # heap of the time stamps of packets whose frame has not been decoded yet
-    failed = damaged = False
-    failed_at: int | None = None  # time stamp; frames leave the decoder in another order than their packets enter
-    for packet in _packets(container):
-        if packet.pts is not None and not packet.is_discard:
-            heappush(awaited, packet.pts)
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError:
-            failed = damaged = True
-            failed_at = packet.pts
-            if packet.pts is None:
-                yield None
-            continue
-        for frame in frames:
-            passed = 0
-            while awaited and frame.pts is not None and awaited[0] <= frame.pts:
-                heappop(awaited)
-                passed += 1
-            if failed and frame.pts is not None:
-                if not passed:  # the frame is late and has already been counted as missing
-                    continue
-                yield from repeat(None, passed - 1)
-            if frame.key_frame and (failed_at is None or frame.pts is None or frame.pts > failed_at):
-                damaged = False
-            yield None if damaged or frame.is_corrupt else frame
-
-
-def _packets(container: "av.container.InputContainer") -> Iterator[av.Packet]:
-    with suppress(av.error.FFmpegError):  # the file ends inside a packet
-        yield from container.demux(container.streams.video[0])
+def _first_frame(frames: Iterator[av.VideoFrame | None]) -> tuple[int, av.VideoFrame]:
+    """Return the first intact frame and how many before it are missing or damaged."""
+    for missing, frame in enumerate(frames):
+        if frame is not None:
+            return missing, frame
+    raise ValueError("has a video stream, but no frame decodes; is the file complete?")

@@ -90,6 +90,7 @@ def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint:
             video_id=video_id,
             frame_count=reader.frame_count,
             missing_frame_count=reader.missing_frame_count,
+            rescaled_frame_count=reader.rescaled_frame_count,
             detector_scale=detector_scale(info.height, info.width, settings.resize),
             settings=settings,
             frames=tuple(frames),

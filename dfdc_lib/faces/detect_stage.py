@@ -47,4 +47,7 @@ def _boxes_outcome(reason: str, faces: VideoFaces) -> Outcome:
     if faces.missing_frame_count:
         declared = faces.frame_count + faces.missing_frame_count
         notes.append(f"{faces.missing_frame_count} of {declared} frames missing or damaged")
+    if faces.rescaled_frame_count:
+        size = f"{faces.width} x {faces.height}"
+        notes.append(f"{faces.rescaled_frame_count} of {faces.frame_count} frames had another size, scaled to {size}")
     return result_outcome(faces, count, notes)

@@ -347,3 +347,12 @@ def test_odd_real_files_have_one_outcome_each(test_videos: Path, tmp_path: Path)
     assert (table["area_x0"] >= 0).all()
     assert len(table) == sum(outcome.count for outcome in detected.values())
     assert run.read_crops("many_people").margin == 0.2
+
+
+def test_the_note_says_that_frames_were_rescaled(test_videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{test_videos / 'odd2' / 'res_change.webm'}\n")
+    run = open_run(tmp_path / "run")
+    find_videos(run, str(tmp_path / "list.txt"), workers=1)
+    [outcome] = detect_faces(run, DetectorSettings(frame_stride=5), workers=1)
+    assert (outcome.status, outcome.count) == ("done", 12)
+    assert "30 of 60 frames" in outcome.note

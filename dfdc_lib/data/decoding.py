@@ -1,0 +1,114 @@
+"""Choose what a player shows of a video file: its film among several streams, and the visible packets and frames.
+
+Input: an open file. Output: decoded frames in order, with None for each that is missing or damaged.
+A file may hold more than a player shows: cover pictures and previews, frames that an edit list hides, VP8 frames that
+only other frames refer to, and leading frames whose references were cut off.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from heapq import heappop, heappush
+from itertools import repeat
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # streams that are not films
+STILL_CODECS = {"mjpeg", "png", "bmp", "gif", "tiff", "webp"}  # of covers that are not marked as such
+CLOCK_JUMPS = 0x0200  # FFmpeg's AVFMT_TS_DISCONT
+VP8_SHOW_FRAME = 0x10  # bit of the first byte; RFC 6386, section 9.1
+
+
+def film_stream(container: InputContainer) -> VideoStream:
+    """Return the moving video stream with the most pixels; of equal ones the default stream, then the first.
+
+    Covers and thumbnails are skipped. Raise ValueError if no video stream is left.
+    """
+    films = [stream for stream in container.streams.video if stream.codec_context and not _is_picture(stream)]
+    if not films:
+        kinds = ["picture" if stream.type == "video" else stream.type for stream in container.streams]
+        raise ValueError(f"has no video stream, only {kinds}")
+    return max(films, key=_suitability)
+
+
+def clock_can_restart(container: InputContainer) -> bool:
+    """Return whether the time stamps of a file may jump, as in MPEG streams, which can be joined end to end."""
+    return bool(container.format.flags & CLOCK_JUMPS)
+
+
+def declared_frame_count(stream: VideoStream) -> int:
+    """Return the number of frames that the header declares, without those that an edit list hides; 0 = not declared."""
+    entries = stream.index_entries
+    if not stream.frames or len(entries) < stream.frames:
+        return stream.frames
+    return sum(not entry.is_discard for entry in entries)
+
+
+def count_visible(container: InputContainer, start: int | None) -> int:
+    """Count the packets that a player shows; `start` is the time stamp of the first intact frame, None = unknown.
+
+    Packets at the beginning with an earlier time stamp refer to frames that the file lacks, so no player shows them.
+    """
+    count, leading = 0, start is not None
+    for packet in _packets(container):
+        if start is None or packet.pts is None or packet.pts > start:
+            leading = False
+        count += _is_visible(packet) and (not leading or packet.pts == start)
+    return count
+
+
+def decode(container: InputContainer) -> Iterator[av.VideoFrame | None]:
+    """Yield every visible frame in order, and None for each missing or damaged one.
+
+    After damage, a decoder can drop frames silently; from then on the packets' time stamps reveal how many are missing.
+    """
+    awaited: list[int] = []  # heap of the time stamps of packets whose frame has not been decoded yet
+    failed = damaged = False
+    failed_at: int | None = None  # time stamp; frames leave the decoder in another order than their packets enter
+    for packet in _packets(container):
+        if packet.pts is not None and _is_visible(packet):
+            heappush(awaited, packet.pts)
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            failed = damaged = True
+            failed_at = packet.pts
+            if packet.pts is None and packet.size:
+                yield None
+            continue
+        for frame in frames:
+            passed = 0
+            while awaited and frame.pts is not None and awaited[0] <= frame.pts:
+                heappop(awaited)
+                passed += 1
+            if failed and frame.pts is not None:
+                if not passed:  # the frame is late and has already been counted as missing
+                    continue
+                yield from repeat(None, passed - 1)
+            if frame.key_frame and (failed_at is None or frame.pts is None or frame.pts > failed_at):
+                damaged = False
+            yield None if damaged or frame.is_corrupt else frame
+    yield from repeat(None, len(awaited))
+
+
+def _is_picture(stream: VideoStream) -> bool:
+    return bool(stream.disposition & PICTURES)
+
+
+def _suitability(stream: VideoStream) -> tuple[bool, int, bool, int]:
+    moving = stream.codec_context.name not in STILL_CODECS and not stream.disposition & Disposition.still_image
+    return moving, stream.width * stream.height, bool(stream.disposition & Disposition.default), -stream.index
+
+
+def _is_visible(packet: av.Packet) -> bool:
+    if not packet.size or packet.is_discard:
+        return False
+    return packet.stream.codec_context.name != "vp8" or bool(memoryview(packet)[0] & VP8_SHOW_FRAME)
+
+
+def _packets(container: InputContainer) -> Iterator[av.Packet]:
+    with suppress(av.error.FFmpegError):  # the file ends inside a packet
+        yield from container.demux(film_stream(container))

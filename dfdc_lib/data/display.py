@@ -1,0 +1,101 @@
+"""Show decoded frames as a player does: upright, with square pixels, all of one size, on a clock that starts at 0.
+
+Input: frames as they are stored. Output: RGB arrays and times.
+"""
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+
+# A pixel or a frame whose shape differs by less than this share is left alone: nobody sees the difference, but
+# resampling blurs what a detector looks for. Departs from a player, which resamples always.
+UNSEEN_STRETCH = 0.01
+DEFAULT_RATE = 25  # frames per second, if the file does not contain a rate
+
+
+class Screen(NamedTuple):
+    """How the frames of a film are shown; the size is that of the first frame, upright."""
+
+    height: int
+    width: int
+    rotation_degrees: int  # clockwise: 0, 90, 180 or 270
+    pixel_aspect: Fraction  # width of a stored pixel divided by its height
+
+
+def screen_of(stream: VideoStream, first: av.VideoFrame) -> Screen:
+    """Return how a stream's frames are shown; pixels that are not square are stretched to the larger resolution."""
+    pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
+    if abs(pixel_aspect - 1) < UNSEEN_STRETCH:
+        pixel_aspect = Fraction(1)
+    clockwise = round(-first.rotation / 90) * 90 % 360  # FFmpeg counts counter-clockwise
+    height, width = _square_size(first, pixel_aspect)
+    if clockwise % 180:
+        height, width = width, height
+    return Screen(height, width, clockwise, pixel_aspect)
+
+
+def show(frame: av.VideoFrame, screen: Screen) -> np.ndarray:
+    """Return a frame as (H, W, 3) uint8 RGB of the screen's size.
+
+    A frame of another size than the first is scaled to fit, and centred on black if its shape differs.
+    """
+    size = (screen.height, screen.width) if screen.rotation_degrees % 180 == 0 else (screen.width, screen.height)
+    if (frame.height, frame.width) == size:
+        image = frame.to_ndarray(format="rgb24")
+    else:
+        height, width = _fit(_square_size(frame, screen.pixel_aspect), size)
+        image = frame.to_ndarray(format="rgb24", height=height, width=width, interpolation="BICUBIC")
+        if (height, width) != size:
+            top, left = (size[0] - height) // 2, (size[1] - width) // 2
+            centred = np.zeros((*size, 3), np.uint8)
+            centred[top : top + height, left : left + width] = image
+            image = centred
+    return turn(image, -screen.rotation_degrees)
+
+
+def turn(image: np.ndarray, degrees: int) -> np.ndarray:
+    """Turn an image counter-clockwise by a multiple of 90 degrees."""
+    return np.ascontiguousarray(np.rot90(image, degrees // 90))
+
+
+class Clock:
+    """The clock of a player: it starts at 0 with the first frame and always goes on.
+
+    A file's own clock may start later, and start again where files were joined. A pause of more than `longest_pause`
+    seconds is taken for a clock that was set.
+    """
+
+    def __init__(self, fps: float, longest_pause: float) -> None:
+        self._step = 1 / (fps or DEFAULT_RATE)
+        self._longest_pause = longest_pause
+        self._shift = 0.0
+        self._last: float | None = None
+
+    def seconds(self, frame_index: int, time: float | None) -> float:
+        """Return when a frame is shown; `time` is the file's time in seconds, None = the file has no clock."""
+        if time is None:
+            return frame_index * self._step
+        if self._last is None:
+            self._shift = frame_index * self._step - time  # frames before it are missing
+        elif not 0 < time + self._shift - self._last <= self._longest_pause:
+            self._shift = self._last + self._step - time
+        self._last = time + self._shift
+        return self._last
+
+
+def _square_size(frame: av.VideoFrame, pixel_aspect: Fraction) -> tuple[int, int]:
+    """Return the (height, width) of a stored frame with square pixels."""
+    if pixel_aspect >= 1:
+        return frame.height, round(frame.width * pixel_aspect)
+    return round(frame.height / pixel_aspect), frame.width
+
+
+def _fit(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest size of the same shape within `into`, or `into` if the shapes are the same to the eye."""
+    scale = min(into[0] / size[0], into[1] / size[1])
+    height, width = round(size[0] * scale), round(size[1] * scale)
+    alike = into[0] - height < UNSEEN_STRETCH * into[0] and into[1] - width < UNSEEN_STRETCH * into[1]
+    return into if alike else (height, width)
