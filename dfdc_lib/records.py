@@ -115,7 +115,7 @@ class DetectorSettings(Record):
 
     thresholds: tuple[float, float, float] = (0.85, 0.95, 0.95)  # P-, R-, O-Net; the winner's, for training data
     min_face_pixels: int = 20  # smallest face, in pixels of the resized frame
-    resize: Literal["slides", "half"] = "slides"  # the slides' rule, or always 0.5 (winner)
+    resize: Literal["slides", "winner"] = "slides"  # before detection: the slides' rule, or halved as by the winner
     frame_stride: Annotated[int, Field(ge=1)] = 10  # every n-th frame; the winner cropped every 10th
 
 
@@ -195,6 +195,10 @@ class Recipe(Record):
 
     detector: DetectorSettings = DetectorSettings()
     margin: float = 0.2
+    edges: Literal["nearest", "winner"] = "nearest"  # of crops, in whole pixels; see crops.crop_area
+    frames: Literal["counted", "declared"] = (
+        "counted"  # the number over which frames are spaced; see extract.find_faces
+    )
     size: int  # pixels: the longer side is resized to it, then padded with black to a square
     interpolation_down: Literal["area", "linear"] = "area"
     interpolation_up: Literal["cubic", "linear"] = "cubic"

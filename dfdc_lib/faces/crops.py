@@ -2,34 +2,46 @@
 
 Input: boxes and landmarks in pixels of the frame. Output: areas, crops, and landmarks in pixels of the crop.
 Source: the slides (margin of about 20 %). Departs from the winner's code: the margin is a parameter (there always one
-third), and boxes are never cut again for the landmarks.
+third), edges are rounded to the nearest pixel unless a recipe asks for his way, and boxes are never cut again for the
+landmarks.
 """
 
 import math
+from typing import Literal
 
 import numpy as np
 
 from dfdc_lib.records import Box, Crop, FaceKey, Landmarks
 
 DEFAULT_MARGIN = 0.2  # slides: about 20 % of the face box
+Edges = Literal["nearest", "winner"]  # how edges become whole pixels
 Area = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels; x1 and y1 exclusive
 
 
-def crop_area(box: Box, margin: float, frame_height: int, frame_width: int) -> Area:
+def crop_area(box: Box, margin: float, frame_height: int, frame_width: int, edges: Edges = "nearest") -> Area:
     """Return the pixels to cut for a face: its box plus the margin, clamped to the frame.
 
     The margin is the fraction of the box's width (left, right) and height (top, bottom) added on each side. The area is
     empty (x1 <= x0 or y1 <= y0) if the box lies outside the frame.
 
+    With `edges="nearest"` the box grows first and its edges are then rounded to the nearest pixel. With "winner" the
+    corners are first truncated, and the margin is the truncated fraction of the whole pixels between them.
+
     >>> crop_area((100.0, 100.0, 200.0, 300.0), 0.2, 720, 1280)
     (80, 60, 220, 340)
+    >>> crop_area((100.9, 100.9, 200.9, 300.9), 1 / 3, 720, 1280, "winner")
+    (67, 34, 233, 366)
     """
     if margin < 0:
         raise ValueError(f"margin must be 0 or more (0.2 adds a fifth of the box on each side), got {margin}")
     x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0:
         raise ValueError(f"box must have x0 < x1 and y0 < y1, got {box}")
-    grow_x, grow_y = margin * (x1 - x0), margin * (y1 - y0)
+    if edges == "winner":
+        x0, y0, x1, y1 = (int(side) for side in box)  # towards 0, also at the left of the frame
+        grow_x, grow_y = float(int(margin * (x1 - x0))), float(int(margin * (y1 - y0)))
+    else:
+        grow_x, grow_y = margin * (x1 - x0), margin * (y1 - y0)
     left, right = _whole_pixel(x0 - grow_x), _whole_pixel(x1 + grow_x)
     top, bottom = _whole_pixel(y0 - grow_y), _whole_pixel(y1 + grow_y)
     return max(0, left), max(0, top), min(frame_width, right), min(frame_height, bottom)
@@ -46,9 +58,9 @@ def cut(image: np.ndarray, area: Area) -> np.ndarray:
     return image[y0:y1, x0:x1]
 
 
-def cut_face(image: np.ndarray, box: Box, margin: float) -> np.ndarray:
+def cut_face(image: np.ndarray, box: Box, margin: float, edges: Edges = "nearest") -> np.ndarray:
     """Return the crop of a face, as a view of the frame."""
-    return cut(image, crop_area(box, margin, *image.shape[:2]))
+    return cut(image, crop_area(box, margin, *image.shape[:2], edges))
 
 
 def key_of(crop: Crop) -> FaceKey:

@@ -1,9 +1,11 @@
 """Find the faces in frames with facenet-pytorch's MTCNN.
 
 Input: frames, or a video file. Output: boxes, landmarks and confidences in pixels of the full-resolution frame.
-Frames are resized by the slides' rule before detection and searched in batches.
-Source: Zhang et al. 2016, doi:10.1109/LSP.2016.2603342; the slides for the resize rule.
-Departs from the winner's code: there every frame is halved, and boxes are stored without their scale.
+Frames are resized before detection, by the slides' rule or as the winner's inference does, and searched in batches.
+Source: Zhang et al. 2016, doi:10.1109/LSP.2016.2603342; the slides for the resize rule; the winner's inference.
+Departs from the winner's code: boxes are stored with their scale. By the slides' rule, which is the kit's own way,
+OpenCV resizes frames (there Pillow, by bicubic interpolation), several are searched at once (there one at a time), and
+boxes are rounded to hundredths of a pixel.
 """
 
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from facenet_pytorch import MTCNN
+from PIL import Image
 
 from dfdc_lib.data.video import VideoReader
 from dfdc_lib.faces.device import choose_device
@@ -21,12 +24,14 @@ from dfdc_lib.records import DetectorSettings, Face, FrameFaces, VideoFaces
 
 # Slides, "MT-CNN Resizing": (the wider side is greater than this, scale), widest first.
 SCALE_RULE = ((1900, 0.33), (1000, 0.5), (299, 1.0), (0, 2.0))
+DIGITS = 2  # of boxes and landmarks, in pixels
+WINNER_DIGITS = 8  # he truncates boxes, which must not be rounded up to a whole pixel before
 FRAMES_PER_BATCH = {"cpu": 8, "cuda": 32}  # by device type; on a CPU a larger batch only costs memory
 
 
 def detector_scale(height: int, width: int, resize: str = "slides") -> float:
-    """Return the factor by which a frame is resized before detection: `SCALE_RULE`, or 0.5 if `resize` is "half"."""
-    if resize == "half":  # as the winner's code does for every video
+    """Return the factor by which a frame is resized before detection: `SCALE_RULE`, or 0.5 as by the winner."""
+    if resize == "winner":
         return 0.5
     return next(scale for side, scale in SCALE_RULE if max(height, width) > side)
 
@@ -36,6 +41,14 @@ def resize_for_detector(image: np.ndarray, scale: float) -> np.ndarray:
     height, width = image.shape[:2]
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=interpolation)
+
+
+def halve(image: np.ndarray) -> np.ndarray:
+    """Return an (H, W, 3) frame as (H // 2, W // 2, 3), resized like the winner's: Pillow's bicubic interpolation."""
+    height, width = image.shape[:2]
+    return np.asarray(
+        Image.fromarray(image).resize((max(1, width // 2), max(1, height // 2)), Image.Resampling.BICUBIC)
+    )
 
 
 class FaceDetector:
@@ -51,21 +64,33 @@ class FaceDetector:
         """Return each frame's faces, largest first; frames are (H, W, 3) uint8 RGB, full-resolution, of one shape."""
         if not images:
             return []
+        if self.settings.resize == "winner" and len(images) > 1:
+            # In a batch, NMS shifts boxes by float32 offsets, which can choose another one of two that nearly tie.
+            return [self.find_faces([image])[0] for image in images]
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
             raise ValueError(f"frames of one batch must have one shape, got {sorted(shapes)}")
-        height, width = images[0].shape[:2]
-        scale = detector_scale(height, width, self.settings.resize)
-        resized = np.stack([resize_for_detector(image, scale) for image in images])
+        resized = np.stack([self._resize(image) for image in images])
         if min(resized.shape[1:3]) < self.settings.min_face_pixels:  # MTCNN fails on frames smaller than a face
             return [() for _ in images]
         boxes, confidences, landmarks = self._mtcnn.detect(resized, landmarks=True)
-        # The size is rounded to whole pixels, so the factors back to full resolution differ slightly in x and y.
-        back = np.array([width / resized.shape[2], height / resized.shape[1]])
+        back, digits = self._way_back(images[0], resized[0])
         return [
-            () if arrays[0] is None else tuple(_face(*values, back) for values in zip(*arrays, strict=True))
+            () if arrays[0] is None else tuple(_face(*values, back, digits) for values in zip(*arrays, strict=True))
             for arrays in zip(boxes, landmarks, confidences, strict=True)
         ]
+
+    def _resize(self, image: np.ndarray) -> np.ndarray:
+        if self.settings.resize == "winner":
+            return halve(image)
+        return resize_for_detector(image, detector_scale(*image.shape[:2], self.settings.resize))
+
+    def _way_back(self, image: np.ndarray, resized: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return the factors (x, y) to full resolution, and the decimal places that boxes keep."""
+        if self.settings.resize == "winner":  # he doubles boxes, also of frames with an odd side
+            return np.array([2.0, 2.0]), WINNER_DIGITS
+        # The size is rounded to whole pixels, so the factors differ slightly in x and y.
+        return np.array(image.shape[1::-1]) / resized.shape[1::-1], DIGITS
 
 
 @lru_cache(maxsize=4)
@@ -98,8 +123,8 @@ def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint:
         )
 
 
-def _face(box: np.ndarray, landmarks: np.ndarray, confidence: float, back: np.ndarray) -> Face:
+def _face(box: np.ndarray, landmarks: np.ndarray, confidence: float, back: np.ndarray, digits: int) -> Face:
     """Scale MTCNN's arrays back; they may have dtype object, which NumPy does not round."""
-    full_box = (box.astype(float) * np.tile(back, 2)).round(2)
-    points = tuple(map(tuple, (landmarks.astype(float) * back).round(2)))
+    full_box = (box.astype(float) * np.tile(back, 2)).round(digits)
+    points = tuple(map(tuple, (landmarks.astype(float) * back).round(digits)))
     return Face(box=tuple(full_box), landmarks=points, confidence=round(float(confidence), 6))

@@ -1,21 +1,25 @@
 """Find the faces of a video and cut them out for the models.
 
-Input: a video file, and views (detector settings and margin). Output: the faces of each view; all share one decode. The
-module imports no classifier, so worker processes start fast. Source: the slides (32 evenly spaced frames).
-Departs from the winner's code: a single face in a video counts, and faces are linked to people.
+Input: a video file, and views (the part of a recipe that determines the crops). Output: the faces of each view; all
+share one decode. The module imports no classifier, so worker processes start fast.
+Source: the slides (32 evenly spaced frames); the winner's inference.
+Departs from the winner's code: a single face in a video counts, every frame of a video with fewer than 32 is examined
+(there only the first), faces beyond the 127th count, and faces are linked to people. By the slides' recipe, which is
+the kit's own way, frames are spaced over those that the file holds (there over those that OpenCV expects).
 """
 
+import math
 from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.faces import quality, tracks
-from dfdc_lib.faces.crops import cut_face
+from dfdc_lib.faces.crops import Edges, cut_face
 from dfdc_lib.faces.detect import load_detector
 from dfdc_lib.records import Box, DetectorSettings, Face, Recipe
 
@@ -42,11 +46,14 @@ class View(NamedTuple):
 
     detector: DetectorSettings
     margin: float
+    edges: Edges = "nearest"
+    frames: Literal["counted", "declared"] = "counted"
 
 
 def view_of(recipe: Recipe) -> View:
     """Return the view of a recipe; the frame stride is reset, because prediction does not use it."""
-    return View(recipe.detector.model_copy(update={"frame_stride": 1}), recipe.margin)
+    detector = recipe.detector.model_copy(update={"frame_stride": 1})
+    return View(detector, recipe.margin, recipe.edges, recipe.frames)
 
 
 def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str) -> list[list[FoundFace]]:
@@ -54,25 +61,41 @@ def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str)
 
     The detector's `device` is "auto", "cpu" or "cuda". Raises like `VideoReader`.
     """
-    examined = set(evenly_spaced(video.count_frames(path), most_frames))
+    counts = {rule: _frame_count(path, rule) for rule in {view.frames for view in views}}
+    examined = [set(evenly_spaced(counts[view.frames], most_frames)) for view in views]
     faces: list[list[list[FoundFace]]] = [[] for _ in views]  # view, frame, face
     with video.VideoReader(path, threads=1) as reader:
-        frames = reader.frames(examined.__contains__)
+        frames = reader.frames(set[int]().union(*examined).__contains__)
         while batch := list(islice(frames, FRAMES_AT_ONCE)):
-            for view, faces_of_view in zip(views, faces, strict=True):
-                detected = load_detector(view.detector, device).find_faces([frame.image for frame in batch])
-                faces_of_view += [_cut_faces(*pair, view.margin) for pair in zip(batch, detected, strict=True)]
+            for view, indices, faces_of_view in zip(views, examined, faces, strict=True):
+                shown = [frame for frame in batch if frame.frame_index in indices]
+                detected = load_detector(view.detector, device).find_faces([frame.image for frame in shown])
+                faces_of_view += [_cut_faces(*pair, view) for pair in zip(shown, detected, strict=True)]
     return [_with_tracks(faces_of_view) for faces_of_view in faces]
 
 
-def _cut_faces(frame: video.Frame, faces: Sequence[Face], margin: float) -> list[FoundFace]:
+def _frame_count(path: Path, rule: Literal["counted", "declared"]) -> int:
+    """Return how many frames a video has: those in the file, or those that OpenCV expects by the file's header.
+
+    Without a number in the header (MKV, WebM) OpenCV expects duration times frame rate, which can be one too many. An
+    expectation that is further off is not used: most of the winner's frames would then lie behind the end.
+    """
+    counted = video.count_frames(path)
+    if rule == "counted":
+        return counted
+    info = video.read_info(path)
+    declared = info.frame_count or math.floor(info.duration_seconds * info.fps + 0.5)
+    return declared if abs(declared - counted) <= 1 else counted
+
+
+def _cut_faces(frame: video.Frame, faces: Sequence[Face], view: View) -> list[FoundFace]:
     """Return the faces of one frame, all with track 0."""
     cut = []
     for face_index, face in enumerate(faces):
         place = (frame.frame_index, frame.time_seconds, face_index)
         sharpness = round(quality.sharpness(cut_face(frame.image, face.box, 0)), 2)
         turn = round(quality.turn(face.landmarks), 3)
-        crop = cut_face(frame.image, face.box, margin).copy()
+        crop = cut_face(frame.image, face.box, view.margin, view.edges).copy()
         cut.append(FoundFace(*place, 0, face.box, face.confidence, sharpness, turn, crop))
     return cut
 

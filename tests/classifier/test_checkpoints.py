@@ -196,9 +196,10 @@ def test_released_form(zipped: bool, best: object, prefix: str, tmp_path: Path, 
     assert torch.equal(logits(loaded), logits(model)) and not loaded.training
     assert (card.name, card.encoder, card.noise) == (NAME, SMALL, False)
     assert (card.validation_fold, card.training) == (3, {"epoch": 7})
-    detector = DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="half", min_face_pixels=20)
-    expected = Recipe(detector=detector, margin=1 / 3, size=380, interpolation_down="area", interpolation_up="cubic")
-    assert card.recipe == expected
+    detector = DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="winner", min_face_pixels=20)
+    crops = {"margin": 1 / 3, "edges": "winner", "frames": "declared", "size": 380}
+    fed = {"interpolation_down": "area", "interpolation_up": "cubic"}
+    assert card.recipe == Recipe.model_validate({"detector": detector} | crops | fed)
     assert (card.recipe.mean, card.recipe.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 

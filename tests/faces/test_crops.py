@@ -20,6 +20,20 @@ def test_margin_is_a_share_of_the_side_on_each_side(margin, area):
 
 
 @pytest.mark.parametrize(
+    ("box", "nearest", "winner"),
+    [
+        ((100.0, 100.0, 200.0, 300.0), (67, 33, 233, 367), (67, 34, 233, 366)),
+        ((100.9, 100.9, 200.9, 300.9), (68, 34, 234, 368), (67, 34, 233, 366)),  # corners are truncated first
+        ((99.9, 100.1, 201.9, 301.9), (66, 33, 236, 369), (65, 33, 235, 368)),  # 102 and 201 pixels: 34 and 67
+        ((-0.9, -5.5, 29.9, 24.5), (0, 0, 40, 35), (0, 0, 38, 33)),  # towards 0, then clamped
+    ],
+)
+def test_edges_are_rounded_or_truncated_like_the_winners(box, nearest, winner):
+    assert crop_area(box, 1 / 3, 720, 1280) == nearest
+    assert crop_area(box, 1 / 3, 720, 1280, "winner") == winner
+
+
+@pytest.mark.parametrize(
     ("box", "margin", "area"),  # area None: empty
     [
         *[((-30, 40, 20, 90), 0, (0, 40, 20, 90)), ((40, -30, 90, 20), 0, (40, 0, 90, 20))],

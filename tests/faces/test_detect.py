@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 import torch
 from facenet_pytorch import MTCNN
+from PIL import Image
 from skimage import data
 
 from dfdc_lib.data.video import read_frames, video_writer
-from dfdc_lib.faces.detect import FRAMES_PER_BATCH, detect_video, detector_scale, load_detector, resize_for_detector
+from dfdc_lib.faces.detect import (
+    FRAMES_PER_BATCH,
+    detect_video,
+    detector_scale,
+    halve,
+    load_detector,
+    resize_for_detector,
+)
 from dfdc_lib.records import DetectorSettings, Face, VideoFaces
 
 PORTRAIT = data.astronaut()
@@ -47,7 +55,7 @@ def write_video(path: Path, images: list[np.ndarray]) -> Path:
 def test_detector_scale_goes_by_the_wider_side(wider, scale):
     narrower = min(wider, 200)
     assert detector_scale(height=narrower, width=wider) == detector_scale(height=wider, width=narrower) == scale
-    assert detector_scale(height=narrower, width=wider, resize="half") == 0.5  # the winner's
+    assert detector_scale(height=narrower, width=wider, resize="winner") == 0.5  # the winner's
 
 
 def test_resize_keeps_the_shape_and_the_level_and_shrinks_by_area():
@@ -57,6 +65,21 @@ def test_resize_keeps_the_shape_and_the_level_and_shrinks_by_area():
     stripes = np.zeros((8, 8, 3), np.uint8)
     stripes[:, ::2] = 200
     assert (resize_for_detector(stripes, 0.5) == 100).all()
+
+
+@pytest.mark.parametrize(("size", "half"), [((48, 64), (24, 32)), ((49, 65), (24, 32)), ((1, 3), (1, 1))])
+def test_a_frame_is_halved_like_the_winners(size, half):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    theirs = Image.fromarray(image).resize(half[::-1])  # Pillow's default is bicubic
+    assert halve(image).shape == (*half, 3) and np.array_equal(halve(image), np.asarray(theirs))
+
+
+def test_the_winners_boxes_are_doubled_and_found_frame_by_frame():
+    odd, settings = PORTRAIT[:511, :509], {"resize": "winner", "thresholds": (0.7, 0.8, 0.8)}
+    batch = find_faces([odd, BLACK, odd], **settings)
+    boxes, _ = MTCNN(keep_all=True, thresholds=[0.7, 0.8, 0.8], device="cpu").eval().detect(halve(odd))
+    assert [len(faces) for faces in batch] == [1, 0, 1] and batch[0] == batch[2]
+    assert batch[0][0].box == pytest.approx(2 * boxes[0], abs=1e-6)  # to be truncated: not rounded
 
 
 def test_the_same_settings_share_a_detector():
@@ -189,7 +212,7 @@ def test_a_video_longer_than_a_batch_has_every_examined_frame(tmp_path):
     assert (faces.frame_count, faces.detector_scale) == (count, 2)
 
 
-@pytest.mark.parametrize(("resize", "scale"), [("slides", 1), ("half", 0.5)])
+@pytest.mark.parametrize(("resize", "scale"), [("slides", 1), ("winner", 0.5)])
 def test_the_record_has_the_scale_and_frames_without_a_face(tmp_path, resize, scale):
     path = write_video(tmp_path / "v.mp4", [PORTRAIT, BLACK, PORTRAIT, BLACK])
     faces = detect(path, frame_stride=1, resize=resize)

@@ -22,7 +22,7 @@ def test_recipes_share_a_view_if_their_crops_are_equal() -> None:
     assert view == View(DetectorSettings(frame_stride=1), 0.2)
     assert view == view_of(Recipe(size=380, interpolation_up="linear"))
     assert view != view_of(Recipe(size=64, margin=0.3))
-    assert view != view_of(Recipe(size=64, detector=DetectorSettings(resize="half")))
+    assert view != view_of(Recipe(size=64, detector=DetectorSettings(resize="winner")))
 
 
 def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +46,23 @@ def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypa
         assert narrow.time_seconds == pytest.approx(narrow.frame_index / 25, abs=0.001)
         assert narrow.sharpness == broad.sharpness == pytest.approx(quality.sharpness(narrow.crop), abs=0.01)
         assert 0 <= narrow.turn < 0.2  # a frontal face
+
+
+def test_the_winners_frames_are_spaced_over_those_that_the_header_declares(test_videos: Path) -> None:
+    """book.mkv has 109 frames and no number in its header; duration times frame rate is 110."""
+    views = [View(DetectorSettings(), 0.2), View(DetectorSettings(), 0.2, frames="declared")]
+    counted, declared = find_faces(test_videos / "clips" / "book.mkv", views, 3, "cpu")
+    assert [face.frame_index for face in counted] == evenly_spaced(109, 3) == [0, 54, 108]
+    assert [face.frame_index for face in declared] == [0, 54]  # and 109, which is not there
+
+
+def test_a_header_that_is_far_off_is_not_used(one_face: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view, info = View(DetectorSettings(), 0.2, frames="declared"), video.read_info(one_face)
+    for declared, last in ((22, 21), (21, 20), (60, 21)):
+        wrong = info.model_copy(update={"frame_count": declared})
+        monkeypatch.setattr(video, "read_info", lambda path, wrong=wrong: wrong)
+        [faces] = find_faces(one_face, [view], 2, "cpu")
+        assert [face.frame_index for face in faces] == [0, last]
 
 
 def test_no_view_no_face_one_face_and_no_video(one_face: Path, sample_root: Path, tmp_path: Path) -> None:
