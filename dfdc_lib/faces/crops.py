@@ -60,7 +60,8 @@ def cut(image: np.ndarray, area: Area) -> np.ndarray:
 
 def cut_face(image: np.ndarray, box: Box, margin: float, edges: Edges = "nearest") -> np.ndarray:
     """Return the crop of a face, as a view of the frame."""
-    return cut(image, crop_area(box, margin, *image.shape[:2], edges))
+    height, width = image.shape[:2]
+    return cut(image, crop_area(box, margin, height, width, edges))
 
 
 def key_of(crop: Crop) -> FaceKey:

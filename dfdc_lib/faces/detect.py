@@ -83,7 +83,8 @@ class FaceDetector:
     def _resize(self, image: np.ndarray) -> np.ndarray:
         if self.settings.resize == "winner":
             return halve(image)
-        return resize_for_detector(image, detector_scale(*image.shape[:2], self.settings.resize))
+        height, width = image.shape[:2]
+        return resize_for_detector(image, detector_scale(height, width))
 
     def _way_back(self, image: np.ndarray, resized: np.ndarray) -> tuple[np.ndarray, int]:
         """Return the factors (x, y) to full resolution, and the decimal places that boxes keep."""
