@@ -61,6 +61,7 @@ def run(
     """Run the numbered notebooks that are out of date, and write a report."""
     from dfdc_lib.data.datasets import require_kind
     from dfdc_lib.pipeline import parameters, runner, stage_table
+    from dfdc_lib.pipeline.source import Source, choose_scores_source
 
     stages = stage_table.choose_stages(first, last)
     require_kind(kind)
@@ -69,7 +70,10 @@ def run(
         raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which {_what_is_there(data)}")
     folder = run_folder or stage_table.PROJECT / "outputs" / (data.resolve().name if data else "sample")
     values = {"KIND": kind, "WORKERS": workers} | chosen
-    request = runner.Request(folder.resolve(), data.resolve() if data else None, stages, values, force, _command_line())
+    source = Source(folder.resolve(), data.resolve() if data else None, kind, tuple(stages))
+    if chosen.get("SCORES"):
+        source = choose_scores_source(chosen["SCORES"], source, named=run_folder is not None)
+    request = runner.Request(source.run_folder, source.data, source.stages, values, force, _command_line())
     if dry_run:
         typer.echo("\n".join(map(str, runner.plan(request))) or "everything is up to date")
     else:

@@ -16,8 +16,10 @@ from dfdc_lib.cli import app
 from dfdc_lib.data import sample
 from dfdc_lib.data.video import video_writer
 from dfdc_lib.doctor import Finding
+from dfdc_lib.evaluation import load_scores
 from dfdc_lib.pipeline import parameters, runner, source, stage_table
 from dfdc_lib.pipeline.runner import Request, StageError
+from dfdc_lib.records import Video
 from dfdc_lib.run_folder import open_run
 
 RELEASED = "final_111_DeepFakeClassifier_tf_efficientnet_b7_ns_0_36"
@@ -172,6 +174,26 @@ def test_run_requests_what_was_typed(
     assert [stage.number for stage in request.stages] == stages
     assert (request.parameters, request.force) == (values, "--force" in arguments)
     assert request.command.startswith("dfdc")
+
+
+def test_scores_of_other_videos_never_replace_the_numbers_of_a_run(
+    requests: list[Request], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_scores, "PROJECT", tmp_path / "project")
+    scores = tmp_path / "other.csv"
+    scores.write_text("video_id,label,m\na,0,0.2\nb,1,0.9\n")
+    for folder, ids in (("project/outputs/sample", ["x", "y"]), ("project/outputs/videos", ["a", "b", "c"])):
+        open_run(tmp_path / folder).write_videos([Video(video_id=name, path=Path(name)) for name in ids], {})
+    arguments = ["--from", "08", "-p", f"SCORES={scores}"]
+    invoke("run", *arguments)
+    invoke("run", "--run", "new", *arguments)
+    invoke("run", "--data", "videos", *arguments)  # all its videos are videos of that run
+    expected = [("project/outputs/scores_other", scores), ("new", scores), ("project/outputs/videos", "videos")]
+    made = [(request.run_folder, request.data) for request in requests]
+    assert made == [(tmp_path / folder, tmp_path / data) for folder, data in expected]
+    assert "--run" in refusal("run", "--run", "project/outputs/sample", *arguments)
+    assert "--from 08" in refusal("run", *arguments[2:])
+    assert "absent.csv" in refusal("run", "--from", "08", "-p", "SCORES=absent.csv")
 
 
 def test_dry_run_prints_the_plan_and_runs_nothing(requests: list[Request], monkeypatch: pytest.MonkeyPatch) -> None:

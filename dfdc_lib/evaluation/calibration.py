@@ -12,7 +12,8 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit
 
 from dfdc_lib.evaluation.metrics import losses
-from dfdc_lib.evaluation.strategies import BASELINE, STRATEGIES, ScoreTable, clipped_logit, video_scores
+from dfdc_lib.evaluation.score_table import ScoreTable
+from dfdc_lib.evaluation.strategies import BASELINE, STRATEGIES, clipped_logit, video_scores
 from dfdc_lib.records import Calibration, Resampling
 from dfdc_lib.run_folder import Run
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from dfdc_lib.evaluation.coverage import Coverage
 from dfdc_lib.evaluation.score_groups import groups_of_file, groups_of_run
-from dfdc_lib.evaluation.strategies import ScoreTable
+from dfdc_lib.evaluation.score_table import UNSEEN_VIDEOS, ScoreTable
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, UNKNOWN, UNSEEN, roles
 from dfdc_lib.records import FAKE, REAL, ModelCard
 from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
@@ -35,10 +35,14 @@ def run_of_scores(run: Run, file: str = "") -> Run:
     That is `run` if all videos of the file are its videos, or if it has no videos.csv. Else it is `scores_<name of the
     file>` in outputs/, because numbers about other people's videos would replace those of the run.
     """
-    path = project_path(file)
-    if not file or not (run.root / "videos.csv").exists() or _are_videos_of(run, _read_file(path)["video_id"]):
+    if not file or not (run.root / "videos.csv").exists() or are_of_run(project_path(file), run):
         return run
-    return open_run(scores_folder(path))
+    return open_run(scores_folder(project_path(file)))
+
+
+def are_of_run(path: Path, run: Run) -> bool:
+    """Return whether all videos in a score file are videos of a run; False if the run has no videos.csv."""
+    return _are_videos_of(run, _read_file(path)["video_id"])
 
 
 def scores_folder(path: Path) -> Path:
@@ -94,7 +98,8 @@ def read_run_scores(run: Run) -> ScoreTable:
     videos = videos.assign(group=groups_of_run(run, videos.index))
     notes = [f"{len(videos)} of {len(listed)} videos are labelled"]
     paths = [run.root / "models" / name / "model.json" for name in frames]
-    role = roles(run, [run.read_record(path, ModelCard) for path in paths if path.exists()])[videos.index]
+    cards = [run.read_record(path, ModelCard) for path in paths if path.exists()]
+    role = roles(run, cards)[videos.index]
     videos = videos[role == UNSEEN]
     scored = _has_every_score(videos.index, frames)
     coverage = Coverage(len(videos), tuple(videos.index[~scored]))
@@ -102,7 +107,17 @@ def read_run_scores(run: Run) -> ScoreTable:
     if videos["label"].nunique() == 1:
         notes.append("all remaining videos have the same label, so most metrics are undefined")
     frames = {name: table[table["video_id"].isin(videos.index)] for name, table in frames.items()}
-    return ScoreTable(run.root.name, videos, frames, (*notes, *coverage.notes, *_role_notes(role)), coverage)
+    notes += [*coverage.notes, *_role_notes(role)]
+    recipes = tuple(_recipe_text(card) for card in cards)
+    return ScoreTable(run.root.name, videos, frames, tuple(notes), coverage, UNSEEN_VIDEOS, recipes)
+
+
+def _recipe_text(card: ModelCard) -> str:
+    recipe, detector = card.recipe, card.recipe.detector
+    thresholds = "/".join(f"{threshold:g}" for threshold in detector.thresholds)
+    resizing = f"interpolation {recipe.interpolation_down}/{recipe.interpolation_up}"
+    crops = f"margin {recipe.margin:g}, {recipe.size} pixels, {resizing}"
+    return f"{card.name}: MTCNN {thresholds}, resize {detector.resize}, {crops}"
 
 
 def _role_notes(role: pd.Series) -> list[str]:
@@ -129,13 +144,15 @@ def _read_file(path: Path) -> pd.DataFrame:
 
 
 def _are_videos_of(run: Run, video_ids: pd.Series) -> bool:
+    if not (run.root / "videos.csv").exists():
+        return False
     return set(video_ids) <= set(run.read_table("videos.csv")["video_id"])
 
 
 def _listed_videos(run: Run | None, table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the videos that should have a score: those of the file, and all labelled ones of the run if it is its."""
     videos = _video_table(table, source)
-    if run is None or not (run.root / "videos.csv").exists() or not _are_videos_of(run, table["video_id"]):
+    if run is None or not _are_videos_of(run, table["video_id"]):
         return videos.assign(group=groups_of_file(videos))
     known = run.read_table("videos.csv").set_index("video_id")
     labels = known["label"].reindex(videos.index)

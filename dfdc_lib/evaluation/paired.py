@@ -8,7 +8,8 @@ import pandas as pd
 
 from dfdc_lib.evaluation.bootstrap import bootstrap, caution, differences
 from dfdc_lib.evaluation.metrics import LOWER_IS_BETTER
-from dfdc_lib.evaluation.strategies import STRATEGIES, ScoreTable, over_models
+from dfdc_lib.evaluation.score_table import ScoreTable
+from dfdc_lib.evaluation.strategies import STRATEGIES, over_models
 from dfdc_lib.evaluation.strategy_study import COMPARED
 from dfdc_lib.records import Resampling
 

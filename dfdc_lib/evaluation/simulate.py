@@ -16,7 +16,8 @@ from scipy.special import expit
 
 from dfdc_lib.evaluation.bootstrap import bootstrap, intervals
 from dfdc_lib.evaluation.metrics import losses
-from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, STRATEGIES, ScoreTable, model_scores, over_models
+from dfdc_lib.evaluation.score_table import SIMULATED, ScoreTable
+from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, STRATEGIES, model_scores, over_models
 from dfdc_lib.records import Resampling
 
 TITLE = "SIMULATED scores"
@@ -49,7 +50,8 @@ def simulate(original_count: int, separation: float, missed_share: float = MISSE
     second = _person(names, 1, second_logits, generator)
     accompanied = np.repeat(generator.random(len(labels)) < TWO_PEOPLE_SHARE, FRAME_COUNT)
     videos = pd.DataFrame({"label": labels, "group": groups}, index=pd.Index(names, name="video_id"))
-    return ScoreTable(TITLE, videos, {"simulated": pd.concat([first, second[accompanied]], ignore_index=True)})
+    frames = {"simulated": pd.concat([first, second[accompanied]], ignore_index=True)}
+    return ScoreTable(TITLE, videos, frames, role=SIMULATED)
 
 
 def simulate_at(

@@ -5,15 +5,13 @@ Source: the slides, "Averaging Predictions", for the confident strategy; the oth
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import trim_mean
 
-from dfdc_lib.evaluation.bootstrap import caution
-from dfdc_lib.evaluation.coverage import Coverage
+from dfdc_lib.evaluation.score_table import ScoreTable
 
 FAKE_THRESHOLD, REAL_THRESHOLD = 0.8, 0.2  # slides, confident_strategy: frames above are surely fake, below surely real
 FAKE_DIVISOR, FAKE_COUNT = 2.5, 11  # slides: more than n // 2.5 frames must be surely fake, and more than 11
@@ -23,33 +21,6 @@ TRIMMED_SHARE = 0.1  # of the frames, removed at each end
 TOP_COUNT = 8  # frames: a quarter of the slides' 32
 
 Strategy = Callable[[np.ndarray, np.ndarray], float]
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """The frame scores of one or several models, and the labels of the videos."""
-
-    title: str
-    # One row per video (index: video_id): label 0 or 1, identity group (see `score_groups`), and if known method,
-    # compression, height, width.
-    videos: pd.DataFrame
-    # Per model one row per face: video_id, frame_index, track, score, and confidence if known. Each has all `videos`.
-    frames: dict[str, pd.DataFrame]
-    notes: tuple[str, ...] = ()  # what was left out, and why
-    coverage: Coverage = Coverage()
-
-    @property
-    def averages(self) -> bool:
-        """Whether any video has more than one score, so that there is something to average."""
-        return any(table["video_id"].duplicated().any() for table in self.frames.values())
-
-    @property
-    def heading(self) -> str:
-        """Title of figures: the source of the scores, the number of videos, and warnings if few or incomplete."""
-        if self.videos.empty:
-            return f"{self.title}: no labelled videos, nothing to judge"
-        text = f"{self.title}: {len(self.videos):,} videos in {self.videos['group'].nunique():,} identity groups"
-        return "\n".join(filter(None, [text, self.coverage.mark, caution(self.videos)]))
 
 
 def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:

@@ -12,8 +12,10 @@ import pandas as pd
 
 from dfdc_lib.evaluation import bootstrap, calibration, metrics, strategies
 from dfdc_lib.evaluation.bootstrap import interval_texts
-from dfdc_lib.evaluation.simulate import CLAIMED_BEFORE, TITLE, simulate_at
-from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, ScoreTable, over_models
+from dfdc_lib.evaluation.results import VIDEO_LEVEL, results
+from dfdc_lib.evaluation.score_table import ScoreTable
+from dfdc_lib.evaluation.simulate import CLAIMED_BEFORE, simulate_at
+from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, over_models
 from dfdc_lib.records import Resampling
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -32,6 +34,7 @@ class Study(NamedTuple):
     scores: pd.DataFrame  # `strategies.strategy_scores`
     tuned: pd.DataFrame  # `tuned_scores`
     result: bootstrap.Bootstrap  # of `scores`, by all metrics
+    parts: pd.DataFrame  # `results.results`: both levels, each method and compression
 
 
 def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
@@ -44,7 +47,8 @@ def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
     for judged in tables:
         scores = strategies.strategy_scores(judged)
         result = bootstrap.bootstrap(judged.videos, scores, resampling)
-        studies.append(Study(judged, scores, tuned_scores(judged, scores, resampling), result))
+        tuned = tuned_scores(judged, scores, resampling)
+        studies.append(Study(judged, scores, tuned, result, results(judged, scores, resampling)))
     return studies
 
 
@@ -54,9 +58,10 @@ def baseline_of(scores: pd.DataFrame) -> str:
 
 
 def metric_table(result: bootstrap.Bootstrap) -> pd.DataFrame:
-    """Return "value [low, high]" of each score (rows) by each metric (columns)."""
+    """Return "value [low, high]" of each score (rows) by each video-level metric (columns)."""
     texts = interval_texts(bootstrap.intervals(result)).to_numpy()
-    return pd.DataFrame(texts.reshape(result.values.shape), result.values.index, result.values.columns)
+    columns = result.values.columns.rename(VIDEO_LEVEL)
+    return pd.DataFrame(texts.reshape(result.values.shape), result.values.index, columns)
 
 
 def sure_answers(table: ScoreTable, scores: pd.DataFrame) -> pd.DataFrame:
@@ -69,14 +74,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of differences for display: value, low and high as one text, and p with three decimals."""
     texts = table.assign(value=interval_texts(table)).drop(columns=["low", "high"])
     return texts.rename(columns={"value": "difference [95 % interval]"}).round(3)
-
-
-def summary(table: ScoreTable, result: bootstrap.Bootstrap) -> dict[str, str]:
-    """Return log loss and AUC of each score with its interval, and the number of videos if there are few."""
-    rows = bootstrap.intervals(result).query("metric in ('log loss', 'AUC')")
-    few = f" (only {len(table.videos)} videos)" if bootstrap.caution(table.videos) else ""
-    prefix = f"{TITLE}: " if table.title == TITLE else ""
-    return dict(zip(prefix + rows["metric"] + ", " + rows["name"], interval_texts(rows) + few, strict=True))
 
 
 def confident_grid(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:

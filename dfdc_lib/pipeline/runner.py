@@ -23,7 +23,7 @@ from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
 from dfdc_lib.pipeline.execution import NotebookError, code_cells, execute_notebook
 from dfdc_lib.pipeline.parameters import read_parameters
 from dfdc_lib.pipeline.report import write_page, write_report
-from dfdc_lib.pipeline.stage_table import INSPECT, STAGES, Stage, files_of
+from dfdc_lib.pipeline.stage_table import STAGES, Stage, files_of
 from dfdc_lib.records import BUILT_IN_SAMPLE
 from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 from dfdc_lib.staleness import Dependencies, changes, code_of, content_fingerprint, fingerprint, source_fingerprint
@@ -88,7 +88,7 @@ def plan(request: Request) -> list[StaleStage]:
     stale: list[StaleStage] = []
     made: set[str] = set()  # by earlier stages of the plan
     for stage in request.stages:
-        _require_inputs(run, stage, made)
+        _require_inputs(run, stage, request.parameters_of(stage), made)
         made |= set(stage.makes)
         found = _staleness(run, stage, request, manifest)
         upstream = [s.stage.name for s in stale if _reads(run, stage, request.parameters_of(stage), s.stage)]
@@ -131,8 +131,10 @@ def run_stages(request: Request) -> Path:
         if executed or not index.exists():
             manifest["seconds"] = round(time.monotonic() - began, 1)
             run.write_json(run.root / "run.json", manifest)
-            one_page = list(request.stages) == [INSPECT]
-            index = write_page(run, INSPECT.name) if one_page else write_report(run, [stage.name for stage in STAGES])
+            # A run without videos has one notebook: the examination of a video, or the evaluation of a score file.
+            name = request.stages[0].name
+            one_page = name != STAGES[0].name and not (run.root / "videos.csv").exists()
+            index = write_page(run, name) if one_page else write_report(run, [stage.name for stage in STAGES])
         run.remove_partial()
     if error:
         raise error
@@ -173,8 +175,8 @@ def _staleness(run: Run, stage: Stage, request: Request, manifest: Mapping[str, 
     return StaleStage(stage, found.reasons + keeps, videos)
 
 
-def _require_inputs(run: Run, stage: Stage, made: set[str]) -> None:
-    for name in files_of(stage.needs):
+def _require_inputs(run: Run, stage: Stage, parameters: Mapping[str, Any], made: set[str]) -> None:
+    for name in files_of(stage.needs_with(parameters)):
         if name not in made and not (run.root / name).exists():
             remedy = "run the earlier stages first (omit --from)"
             raise FileNotFoundError(f"{stage.name} needs {name}, which is not in {run.root}: {remedy}")
@@ -184,12 +186,12 @@ def _reads(run: Run, stage: Stage, parameters: Mapping[str, Any], earlier: Stage
     """Return whether a stage reads what an earlier stage makes: its files, or the model it trains."""
     models = [run.root / "models" / name for name in parameters.get("MODELS", [])]
     reads_model = earlier.name == TRAINING and any(folder.is_dir() for folder in models)
-    return reads_model or earlier.number in (*stage.needs, *stage.uses)
+    return reads_model or earlier.number in (*stage.needs_with(parameters), *stage.uses)
 
 
 def _input_files(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> list[Path]:
     """Return the existing files that a stage reads: in the run folder, of its models, and those its parameters name."""
-    paths = [run.root / name for name in files_of((*stage.needs, *stage.uses))]
+    paths = [run.root / name for name in files_of((*stage.needs_with(parameters), *stage.uses))]
     for name in parameters.get("MODELS", []) if stage.model_files else ():
         given = project_path(name)
         folders = (run.root / "models" / name, given)  # a model of this run, or anybody's
@@ -235,7 +237,7 @@ def _environment(request: Request) -> dict[str, Any]:
 def _execute(run: Run, stage: Stage, request: Request, manifest: dict[str, Any]) -> None:
     """Run a notebook; run.json says "failed" until it has succeeded, so a killed run repeats it."""
     parameters = request.parameters_of(stage)
-    _require_inputs(run, stage, set())
+    _require_inputs(run, stage, parameters, set())
     depends_on = dependencies(run, stage, parameters, request.data).model_dump()
     entry: dict[str, Any] = {"title": stage.title, "started": _now(), "parameters": parameters}
     entry |= {"status": "failed", "error": "interrupted"}

@@ -1,23 +1,26 @@
-"""Whose videos `dfdc predict` scores. In: a folder, a list or a run folder. Out: run folder and stages."""
+"""Whose videos a command scores or evaluates. In: a folder, a list, a run folder or a file of scores. Out: run folder,
+data and stages.
+"""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
+from dfdc_lib.evaluation.load_scores import are_of_run, scores_folder
 from dfdc_lib.pipeline.stage_table import STAGES, Stage
 from dfdc_lib.records import BUILT_IN_SAMPLE
-from dfdc_lib.run_folder import PROJECT
+from dfdc_lib.run_folder import PROJECT, Run, project_path
 
 PREDICT = next(stage for stage in STAGES if stage.name == "07_predict")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The videos to score."""
+    """The videos of a command."""
 
     run_folder: Path
-    data: Path | None  # None = the built-in sample
+    data: Path | None  # folder or list of videos, or file of scores; None = the built-in sample
     kind: str
     stages: tuple[Stage, ...]
 
@@ -50,3 +53,28 @@ def choose_source(videos: Path, run_folder: Path | None) -> Source:
     name = videos.resolve().stem if videos.is_file() else videos.resolve().name
     target = (run_folder or PROJECT / "outputs" / f"predict_{name}").resolve()
     return Source(target, videos.resolve(), "auto", (STAGES[0], PREDICT))
+
+
+def choose_scores_source(scores: str, asked: Source, *, named: bool) -> Source:
+    """Return where the scores in a file are evaluated, so that they do not replace the numbers of other videos.
+
+    Args:
+        scores: path of the file (parameter SCORES of notebook 08).
+        asked: the run that the command would use without SCORES.
+        named: whether the user named its run folder.
+    Returns:
+        `asked` if the file's videos are videos of that run; else a run whose data is the file, in the run folder that
+        the user named or in `outputs/scores_<name>`.
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the videos are not those of the run, and the run folder belongs to other videos or stages other
+            than 08 are asked for.
+    """
+    file = project_path(scores)
+    if are_of_run(file, Run(asked.run_folder)):
+        return asked
+    if [stage.number for stage in asked.stages] != ["08"]:
+        raise ValueError(f"the videos of SCORES={scores} are not those of {asked.run_folder}: add --from 08")
+    if named and (asked.run_folder / "videos.csv").exists():
+        raise ValueError(f"{asked.run_folder} has other videos than SCORES={scores}: omit --run, or name a new folder")
+    return replace(asked, run_folder=asked.run_folder if named else scores_folder(file), data=file)

@@ -4,9 +4,10 @@ To add a stage, add its notebook and one row here.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dfdc_lib.pipeline.parameters import Parameter, read_parameters
 from dfdc_lib.run_folder import PROJECT
@@ -27,7 +28,12 @@ class Stage:
     uses: tuple[str, ...] = ()  # numbers of the stages whose files it reads if they exist
     state: tuple[str, ...] = ()  # files from which it continues; --force deletes them; {model} = name of the model
     model_files: tuple[str, ...] = ()  # files it reads of every model in MODELS, relative to the model's folder
+    instead: str = ""  # the parameter that, if it names a file, replaces the files of `needs`
     keeps: str = ""  # what a change in the code alone does not repeat
+
+    def needs_with(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the numbers of the stages whose files it reads with these parameters."""
+        return () if parameters.get(self.instead) else self.needs
 
     @property
     def number(self) -> str:
@@ -51,10 +57,11 @@ MODEL_FILES = "model.json weights.safetensors"
 
 def _stage(name: str, makes: str, code: str, needs: str = "", state: str = "", **others: str) -> Stage:
     """Return a stage from lists that are written as words; the modules of `code` and `job` are relative to dfdc_lib."""
-    keeps, words = others.pop("keeps", ""), {"makes": makes, "code": code, "needs": needs, "state": state} | others
+    keeps, instead = others.pop("keeps", ""), others.pop("instead", "")
+    words = {"makes": makes, "code": code, "needs": needs, "state": state} | others
     lists = {field: tuple(text.split()) for field, text in words.items()}
     modules = {field: tuple(f"dfdc_lib.{module}" for module in lists.get(field, ())) for field in ("code", "job")}
-    return Stage(name, **lists | modules, keeps=keeps)
+    return Stage(name, **lists | modules, keeps=keeps, instead=instead)
 
 
 TRAINING_STATE = "models/{model}/state.pt models/{model}/history.csv models/{model}/model.json"
@@ -88,7 +95,9 @@ STAGES = (
         job="faces.extract classifier.inference",
         model_files=MODEL_FILES,
     ),
-    _stage("08_averaging_strategies", "metrics/08_averaging_strategies.json", STUDY, "07"),
+    _stage(
+        "08_averaging_strategies", "metrics/08_averaging_strategies.json", STUDY, "07", uses="00 04", instead="SCORES"
+    ),
 )
 
 # Not a stage of a run: it examines one video, in a run folder of its own.

@@ -24,7 +24,7 @@ def interval_chart(intervals: pd.DataFrame, heading: str) -> Figure:
     metrics = list(dict.fromkeys(intervals["metric"]))
     rows = -(-len(metrics) // 3)
     height = 1.2 + rows * (0.9 + 0.24 * intervals["name"].nunique())
-    figure = style.figure(height, _title(heading, "value and 95 % interval"))
+    figure = style.figure(height, _title(heading, "video-level metrics, value and 95 % interval"))
     panels = figure.subplots(rows, 3, squeeze=False, sharey=True).ravel()
     for axis in panels[len(metrics) :]:
         axis.set_visible(False)
@@ -40,7 +40,7 @@ def difference_chart(differences: pd.DataFrame, baseline: str, heading: str) -> 
     require_columns(differences, (*INTERVAL_COLUMNS, "p_holm"), "difference_chart")
     if differences.empty:
         return style.in_words(heading, f"no score to compare with {baseline}")
-    title = _title(heading, f"difference from {baseline}, 95 % interval, p corrected by Holm's method")
+    title = _title(heading, f"video-level difference from {baseline}, 95 % interval, p corrected by Holm's method")
     figure = style.figure(1.9 + 0.28 * differences["name"].nunique(), title)
     panels = style.axes(figure, 2)
     for axis, metric, better in zip(panels, ("log loss", "AUC"), ("left", "right"), strict=True):
@@ -60,7 +60,7 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
     require_columns(grid, ("threshold", "fraction", *halves), "heat_map")
     if grid.empty:
         return style.in_words(heading, "the confident strategy needs several frames per video, and several groups")
-    figure = style.figure(3.9, _title(heading, "log loss of the confident strategy"))
+    figure = style.figure(3.9, _title(heading, "video-level log loss of the confident strategy"))
     panels = style.axes(figure, 2)
     low, high = grid[[*halves]].min().min(), grid[[*halves]].max().max()
     tables = [grid.pivot(index="threshold", columns="fraction", values=half) for half in halves]
@@ -85,7 +85,7 @@ def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame,
     """Draw `calibration.reliability` of each name (a larger dot has more videos), and `calibration.clip_sweep`."""
     if not reliability:
         return style.in_words(heading, "no scores")
-    figure = style.figure(5.2, _title(heading, "calibration"))
+    figure = style.figure(5.2, _title(heading, "calibration of the video scores"))
     diagram, losses = style.axes(figure, 2)
     diagram.plot([0, 1], [0, 1], color=NEUTRAL, linestyle=":", linewidth=1)
     for (name, table), colour, marker in zip(reliability.items(), SERIES, MARKERS, strict=False):
@@ -111,7 +111,7 @@ def frame_count_chart(table: pd.DataFrame, heading: str) -> Figure:
     require_columns(table, ("frame_count", "name", "value", "low", "high"), "frame_count_chart")
     if table.empty:
         return style.in_words(heading, "one score per video: there are no frames to leave out")
-    figure = style.figure(3.8, _title(heading, "log loss by number of frames, 95 % intervals"))
+    figure = style.figure(3.8, _title(heading, "video-level log loss by number of frames, 95 % intervals"))
     [axis] = style.axes(figure, 1)
     for place, (_, rows) in enumerate(table.groupby("name", sort=False)):
         shift = 1.04 ** (place - (table["name"].nunique() - 1) / 2)
@@ -130,7 +130,7 @@ def group_chart(table: pd.DataFrame, heading: str) -> Figure:
     if table.empty:
         return style.in_words(heading, "no videos")
     unknown = "" if table["question"].nunique() > 1 else "; resolution unknown"
-    figure = style.figure(3.8, _title(heading, f"log loss by group of videos, 95 % intervals{unknown}"))
+    figure = style.figure(3.8, _title(heading, f"video-level log loss by kind of video, 95 % intervals{unknown}"))
     panels = style.axes(figure, table["question"].nunique())
     for axis, (question, selected) in zip(panels, table.groupby("question", sort=False), strict=True):
         sizes = selected.drop_duplicates("group").set_index("group")["videos"]
@@ -157,7 +157,7 @@ def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> F
     matrix.set_yticks(range(len(names)), names)
     figure.colorbar(image, ax=matrix, location="bottom", label="rank correlation of the video scores")
     _dots(steps, gains.assign(name=gains["step"] + gains["loss"].map("\nlog loss {:.3f}".format)), 0)
-    steps.set_xlabel("change of the log loss (left of 0 is better)")
+    steps.set_xlabel("change of the video-level log loss (left of 0 is better)")
     return figure
 
 

@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 from dfdc_lib.evaluation import calibration
 from dfdc_lib.evaluation.calibration import FEW_VIDEOS
 from dfdc_lib.evaluation.metrics import losses
-from dfdc_lib.evaluation.strategies import ScoreTable
+from dfdc_lib.evaluation.score_table import ScoreTable
 from dfdc_lib.records import Calibration, Resampling
 from dfdc_lib.run_folder import Run, open_run
 

@@ -4,7 +4,7 @@ import pytest
 
 from dfdc_lib.evaluation import bootstrap, metrics
 from dfdc_lib.evaluation.paired import RESAMPLING, better, paired_differences, shared_videos
-from dfdc_lib.evaluation.strategies import ScoreTable
+from dfdc_lib.evaluation.score_table import ScoreTable
 
 FRAMES = 4
 KINDS = (("", 0), ("_fake", 1))

@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import trim_mean
 
 from dfdc_lib.evaluation import strategies
-from dfdc_lib.evaluation.strategies import STRATEGIES, ScoreTable
+from dfdc_lib.evaluation.score_table import ScoreTable
+from dfdc_lib.evaluation.strategies import STRATEGIES
 
 
 def slides_confident_strategy(pred, t=0.8):
@@ -114,7 +115,7 @@ def test_models_are_averaged_after_the_strategy_and_columns_depend_on_the_table(
 
 def test_heading_counts_and_warns() -> None:
     table = table_of(frames_of({"a": [0.1]}))
-    assert "1 videos in 1 identity groups" in table.heading and len(table.heading.splitlines()) == 2
+    assert "1 videos in 1 identity groups" in table.heading and len(table.heading.splitlines()) == 3
     assert "no labelled videos" in ScoreTable("none", table.videos.iloc[:0], table.frames).heading
 
 

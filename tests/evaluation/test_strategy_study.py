@@ -5,8 +5,17 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from dfdc_lib.evaluation import bootstrap, calibration, load_scores, metrics, simulate, strategies, strategy_study
-from dfdc_lib.evaluation.strategies import ScoreTable
+from dfdc_lib.evaluation import (
+    bootstrap,
+    calibration,
+    load_scores,
+    metrics,
+    results,
+    simulate,
+    strategies,
+    strategy_study,
+)
+from dfdc_lib.evaluation.score_table import ScoreTable
 from dfdc_lib.records import Resampling
 
 RESAMPLING = Resampling(1e-4, 60, 0)
@@ -47,10 +56,11 @@ def test_simulated_scores_join_few_videos(rows: slice, titles: list[str]) -> Non
         texts = strategy_study.metric_table(study.result)
         row = bootstrap.intervals(study.result).query("name == 'median' and metric == 'EER'")
         assert texts.loc["median", "EER"] == bootstrap.interval_texts(row).item()
-        numbers = strategy_study.summary(study.table, study.result)
+        numbers = results.result_numbers(study.table, study.result, study.parts)
         prefix = f"{simulate.TITLE}: " if study.table.title == simulate.TITLE else ""
-        assert numbers[f"{prefix}AUC, mean"].startswith(texts.loc["mean", "AUC"])
-        assert ("(only 6 videos)" in numbers[f"{prefix}AUC, mean"]) == (len(study.table.videos) == 6)
+        for name in ("mean", "maximum"):
+            assert numbers[f"{prefix}video-level AUC, {name}"].startswith(texts.loc[name, "AUC"])
+        assert numbers[f"{prefix}video-level AUC, mean"].endswith("rough)") == (len(study.table.videos) == 6)
 
 
 def test_sure_answers_are_counted_for_every_score() -> None:

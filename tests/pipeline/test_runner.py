@@ -364,3 +364,12 @@ def test_a_failed_examination_shows_its_reason(examination: Examination) -> None
     examination.run()
     assert examination.runs == 2
     assert "no face was found" not in page.read_text()
+
+
+def test_scores_from_a_file_need_no_run_before_them(tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text("video_id,label,m\n")
+    asked = Request(tmp_path / "run", file, STAGES[-1:], {"SCORES": str(file)})
+    assert [stale.reasons for stale in plan(asked)] == [["not run yet"]]
+    with pytest.raises(FileNotFoundError, match="submission.csv"):
+        plan(replace(asked, parameters={}))
