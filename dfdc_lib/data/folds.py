@@ -1,11 +1,11 @@
 """Folds in which no person is both trained on and tested on.
 
-Input: the videos of a data set. Output: a fold per video. `winner_folds` repeats the winner's split by DFDC part;
-`leak_free_folds` never splits videos that share people or sources. `leak_audit` checks both.
+Input: the videos of a data set, and what connects them. Output: a fold per video. `winner_folds` repeats the winner's
+split by DFDC part; `deal_folds` never splits connected videos. `fold_schemes` chooses, `leak_audit` checks.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from dfdc_lib.records import Video
 WINNER_FOLDS = 16  # winner's code, folds.py: --n_splits
 PARTS_PER_FOLD = 3  # winner's code: 50 // 16; the last fold gets the rest
 DFDC_PARTS = 50  # dfdc_train_part_0 to dfdc_train_part_49
+VALIDATION_FOLD, TEST_FOLD, FIRST_TRAIN_FOLD = 0, 1, 2  # the defaults of notebook 06; every other fold is trained on
 
 
 def winner_folds(videos: Sequence[Video]) -> dict[str, int]:
@@ -26,22 +27,37 @@ def winner_folds(videos: Sequence[Video]) -> dict[str, int]:
     """
     for video in videos:
         if video.part is None or not 0 <= video.part < DFDC_PARTS:
-            remedy = "the winner's folds need DFDC's parts; use leak_free_folds for other data sets"
+            remedy = "the winner's folds need DFDC's parts; choose SCHEME leak-free for other data sets"
             raise ValueError(f"part must be 0-{DFDC_PARTS - 1}, got {video.part} for video {video.video_id}: {remedy}")
     return {video.video_id: min((video.part or 0) // PARTS_PER_FOLD, WINNER_FOLDS - 1) for video in videos}
 
 
-def identity_groups(videos: Sequence[Video]) -> dict[str, int]:
-    """Group the videos that must be in one fold, because they share identities or are original and fake.
+def connected_groups(videos: Sequence[Video], links: Iterable[Sequence[str]]) -> dict[str, int]:
+    """Group the videos that links connect; a link is a sequence of video_ids.
 
     Returns video_id -> number of its group, from 0 in order of first appearance.
     """
     groups = DisjointSet(video.video_id for video in videos)
-    for first, *others in identity_links(videos).values():
+    for first, *others in links:
         for other in others:
             groups.merge(first, other)
     numbers, _ = pd.factorize(np.array([groups[video.video_id] for video in videos], object))
     return {video.video_id: int(number) for video, number in zip(videos, numbers, strict=True)}
+
+
+def identity_groups(videos: Sequence[Video]) -> dict[str, int]:
+    """Group the videos that share identities or are original and fake; see `connected_groups`."""
+    return connected_groups(videos, identity_links(videos).values())
+
+
+def links_within(folds: Mapping[str, int], links: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Split every link by fold, so that it connects only videos of one fold; videos without a fold are dropped."""
+    parts = defaultdict(list)
+    for number, members in enumerate(links):
+        for member in members:
+            if member in folds:
+                parts[number, folds[member]].append(member)
+    return list(parts.values())
 
 
 def identity_links(videos: Sequence[Video]) -> dict[str, list[str]]:
@@ -59,38 +75,62 @@ def identity_links(videos: Sequence[Video]) -> dict[str, list[str]]:
     return {name: members for name, members in links.items() if len(members) > 1}
 
 
-def leak_free_folds(videos: Sequence[Video], fold_count: int, seed: int = 0) -> dict[str, int]:
-    """Split videos so that no identity is in two folds and the folds have similar compositions.
+def without_donors(videos: Sequence[Video]) -> list[Video]:
+    """Return the videos with their first identity only: the person whose video it is, not who gave the face."""
+    return [video.model_copy(update={"identities": video.identities[:1]}) for video in videos]
+
+
+def part_links(videos: Sequence[Video]) -> dict[str, list[str]]:
+    """Return "part <number>" -> the video_ids of that DFDC part."""
+    links = defaultdict(list)
+    for video in videos:
+        if video.part is not None:
+            links[f"part {video.part}"].append(video.video_id)
+    return dict(links)
+
+
+def deal_folds(videos: Sequence[Video], groups: Mapping[str, int], fold_count: int, seed: int = 0) -> dict[str, int]:
+    """Split videos so that no group is in two folds and the folds have similar compositions.
 
     Groups are assigned one at a time, the largest first; the seed orders groups of equal size. With n(f, s) videos of
     stratum s (label, method, compression) in fold f, N(s) in total and c(s) in the group, the group goes to the fold of
     least cost(f) = sum over s of c(s) * n(f, s) / N(s)^2, and among equals to the smallest fold. This adds least to
     the sum of (n(f, s) / N(s))^2, which is minimal if every stratum is spread evenly. An empty fold costs 0 and is the
-    smallest, so none stays empty.
+    smallest, so none stays empty. Folds with both labels then get the first numbers, because 0 and 1 are validated and
+    tested on; a fold with a group larger than its share gets the last, so that such a group is trained on.
 
-    Returns video_id -> fold, 0 to fold_count - 1, independent of the order of the videos. Raises ValueError if
-    fold_count is below 2 or above the number of groups. Departs from the winner's code, which splits by DFDC part.
-    scikit-learn's StratifiedGroupKFold is similar, but scikit-learn is not a dependency of the kit.
+    `groups` maps every video_id to its group. Returns video_id -> fold, 0 to fold_count - 1, independent of the order
+    of the videos. Raises ValueError if fold_count is below 2 or above the number of groups. Departs from the winner's
+    code, which splits by DFDC part. scikit-learn's StratifiedGroupKFold is similar, but scikit-learn is not a
+    dependency of the kit.
     """
     videos = sorted(videos, key=lambda video: video.video_id)
-    groups = identity_groups(videos)
-    sizes = Counter(groups.values())
-    if not 2 <= fold_count <= len(sizes):
-        largest = max(sizes.values(), default=0)
-        example = [video_id for video_id, group in groups.items() if sizes[group] == largest][:1]
-        raise ValueError(
-            f"fold_count must be 2 to {len(sizes)}, got {fold_count}: identities and originals connect {len(groups)} "
-            f"videos into {len(sizes)} groups, the largest has {largest}, e.g. {example}; use fewer folds or add videos"
-        )
+    codes, _ = pd.factorize(np.array([groups[video.video_id] for video in videos], int))
+    group_count = len(set(codes.tolist()))
+    if not 2 <= fold_count <= group_count:
+        raise ValueError(f"fold_count must be 2 to {group_count}, got {fold_count}: there are {group_count} groups")
     strata, _ = pd.factorize(pd.Series([(video.label, video.method, video.compression) for video in videos]))
-    counts = pd.crosstab(np.array(list(groups.values())), strata).to_numpy()  # (groups, strata)
+    counts = pd.crosstab(codes, strata).to_numpy()  # (groups, strata)
     filled = np.zeros((fold_count, counts.shape[1]), int)  # (folds, strata)
     weights = counts / counts.sum(axis=0) ** 2
     order = np.random.default_rng(seed).permutation(len(counts))
-    fold_of_group = {}
+    fold_of_group = np.empty(len(counts), int)
     for group in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
         cost = (filled * weights[group]).sum(axis=1)
         fold = int(np.lexsort((filled.sum(axis=1), cost))[0])  # by cost, then by size, then by number
         filled[fold] += counts[group]
-        fold_of_group[int(group)] = fold
-    return {video_id: fold_of_group[group] for video_id, group in groups.items()}
+        fold_of_group[group] = fold
+    too_large = np.unique(fold_of_group[counts.sum(axis=1) * fold_count > len(videos)])
+    folds = {video.video_id: int(fold_of_group[code]) for video, code in zip(videos, codes, strict=True)}
+    labels = Counter(fold for fold, _ in {(folds[v.video_id], v.label) for v in videos if v.label is not None})
+    ranked = sorted(range(fold_count), key=lambda fold: (fold in too_large, -labels[fold]))
+    return {video_id: ranked.index(fold) for video_id, fold in folds.items()}
+
+
+def has_both_labels(videos: Sequence[Video], folds: Mapping[str, int]) -> bool:
+    """Return whether the validation fold, the test fold and the others together each have every label of the videos."""
+    held = defaultdict(set)
+    for video in videos:
+        held[min(folds[video.video_id], FIRST_TRAIN_FOLD)].add(video.label)
+    labels = {video.label for video in videos} - {None}
+    return all(labels <= present for present in held.values())

@@ -66,7 +66,7 @@ def _stage(name: str, makes: str, code: str, needs: str = "", state: str = "", *
 
 TRAINING_STATE = "models/{model}/state.pt models/{model}/history.csv models/{model}/model.json"
 KEEPS_MODEL = "the trained model is kept: --force retrains it"
-HASHING = "data.leak_audit data.video"
+HASHING = "data.look_alikes"
 STUDY = "evaluation.strategy_study evaluation.load_scores"
 EXAMINATION = "inspection.inspect inspection.text"
 

@@ -1,4 +1,4 @@
-"""Folds: the winner's parts, whole groups, even strata."""
+"""Folds: the winner's parts, whole groups, even strata, and which folds come first."""
 
 import random
 from collections import Counter
@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_lib.data.folds import identity_groups, leak_free_folds, winner_folds
+from dfdc_lib.data.folds import (
+    connected_groups,
+    deal_folds,
+    has_both_labels,
+    identity_groups,
+    links_within,
+    winner_folds,
+    without_donors,
+)
 from dfdc_lib.data.leak_audit import audit
 from dfdc_lib.records import FAKE, REAL, Video
 
@@ -21,6 +29,10 @@ def original_with_fakes(name: str, fake_count: int, methods: tuple[str, ...] = (
     common = {"label": FAKE, "original_id": name}
     fakes = [video(f"{name}_fake{n}", name, method=methods[n % len(methods)], **common) for n in range(fake_count)]
     return [video(name, name, label=REAL), *fakes]
+
+
+def leak_free_folds(videos: list[Video], fold_count: int, seed: int = 0) -> dict[str, int]:
+    return deal_folds(videos, identity_groups(videos), fold_count, seed)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +94,9 @@ def test_groups_are_whole_and_no_fold_is_empty(mixed_videos, fold_count, seed):
     assert set(folds) == {v.video_id for v in mixed_videos}
     assert set(folds.values()) == set(range(fold_count))
     assert len({(groups[name], fold) for name, fold in folds.items()}) == 40
-    assert audit(mixed_videos, folds, {}) == []
+    assert audit(mixed_videos, folds, []) == []
     folds["o07_fake0"] = (folds["o07"] + 1) % fold_count
-    [leak] = audit(mixed_videos, folds, {})
+    [leak] = audit(mixed_videos, folds, [])
     assert (set(leak.videos), set(leak.folds)) == ({"o07", "o07_fake0"}, {folds["o07"], folds["o07_fake0"]})
 
 
@@ -113,3 +125,29 @@ def test_folds_depend_on_the_seed_but_not_on_the_order(mixed_videos):
     shuffled = random.Random(1).sample(mixed_videos, len(mixed_videos))
     assert leak_free_folds(shuffled, 5, seed=3) == leak_free_folds(mixed_videos, 5, seed=3)
     assert leak_free_folds(mixed_videos, 5, seed=4) != leak_free_folds(mixed_videos, 5, seed=3)
+
+
+def test_links_connect_groups_and_can_be_cut_at_folds():
+    videos = [video(name) for name in "abcd"]
+    assert connected_groups(videos, [("a", "c"), ["b"], ("c", "d")]) == {"a": 0, "b": 1, "c": 0, "d": 0}
+    assert links_within({"a": 0, "b": 1, "c": 0}, [["a", "b", "c"], ["b", "d"]]) == [["a", "c"], ["b"], ["b"]]
+
+
+def test_without_donors_a_fake_belongs_to_its_target():
+    videos = [video("a", "x"), video("b", "y"), video("f", "x", "y"), video("g", original_id="b")]
+    assert identity_groups(without_donors(videos)) == {"a": 0, "b": 1, "f": 0, "g": 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_largest_group_and_folds_of_one_label_are_trained_on(seed):
+    people = [member for name in "abc" for member in original_with_fakes(name, 4)]
+    reals = [video(f"r{n}", label=REAL) for n in range(20)]
+    chained = original_with_fakes("z", 60)
+    videos = [*chained, *reals, *people]
+    folds = leak_free_folds(videos, 5, seed)
+    assert {folds[v.video_id] for v in chained} == {4}  # 61 of 96 videos, a share is 19
+    for fold in (0, 1):
+        assert {v.label for v in videos if folds[v.video_id] == fold} == {REAL, FAKE}
+    assert has_both_labels(videos, folds)
+    assert not has_both_labels(videos, folds | {v.video_id: 1 for v in people})  # fold 0 has reals only
+    assert has_both_labels(reals, leak_free_folds(reals, 5, seed))  # the other label does not exist

@@ -1,0 +1,96 @@
+"""Look-alikes: videos that show the same pictures, whatever their names say.
+
+Input: video files. Output: perceptual hashes of a few frames of each, and the pairs of videos whose hashes agree. Names
+do not connect everything: DFDC does not list the people in its videos, and a fake's original may be missing.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from dfdc_lib.data.video import read_frames
+
+HASH_SIDE = 8  # 8 x 8 coefficients are 64 bits; Zauner 2010
+HASH_INPUT_SIDE = 32  # pixels; Zauner 2010
+HASHED_FRAMES = frozenset(range(0, 121, 30))  # five frames in four seconds
+EDGE_LEVEL = 2  # grey levels between neighbouring pixels of the resized frame
+# Share of pixels at an edge: 0 in black frames, at most .20 in title cards of three lines; .36 or more in real scenes.
+TEXTURED_SHARE = 0.25
+FLAT_HASH = 0  # frames without texture resemble each other, so their hashes are not compared
+# Bits of 64, over 121 real videos. Nearest frames: 0-2 for one source in c23, in c40 and as a fake (246 pairs), 0-12
+# for one person in one room, 4-18 for two people in one room, 14 or more for different scenes (6,821 pairs).
+SIMILAR_DISTANCE = 12
+# Three quarters of the frames: 0-4 in 243 of those 246 pairs and in 6 of 34 pairs of one person in one room; 6 or more
+# for two people in one room.
+ALIKE_DISTANCE = 4
+ALIKE_SHARE = 0.75  # of the frames of either video
+ALIKE_FRAMES = 3  # fewer textured frames are no evidence
+
+
+class SimilarPair(NamedTuple):
+    """Two videos that seem to show one scene."""
+
+    video_a: str
+    video_b: str
+    distance: int  # bits of 64, between their nearest frames
+    common_distance: int  # at least ALIKE_SHARE of the frames of either have a frame within it in the other; at most 64
+
+    @property
+    def alike(self) -> bool:
+        """Whether so many frames agree that the two videos belong in one group."""
+        return self.common_distance <= ALIKE_DISTANCE
+
+
+def hash_video(path: Path) -> tuple[int, ...]:
+    """Return the `perceptual_hash` of the HASHED_FRAMES that a file has; raises like `VideoReader`."""
+    return tuple(perceptual_hash(frame.image) for frame in read_frames(path, set(HASHED_FRAMES), threads=1))
+
+
+def perceptual_hash(image: np.ndarray) -> int:
+    """Hash an (H, W, 3) uint8 RGB frame so that similar frames differ in few of 64 bits.
+
+    From the highest bit on, row by row, the bits tell which of the 8 x 8 lowest frequencies exceed their median; a
+    frame without texture (black, fading in, a title card) has FLAT_HASH. Source: Zauner 2010, "Implementation and
+    Benchmarking of Perceptual Image Hash Functions", DCT hash. Departs: INTER_AREA resizing replaces the mean filter,
+    and the constant term is one of the 64.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(gray, (HASH_INPUT_SIDE, HASH_INPUT_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    across, down = np.diff(small, axis=1)[:-1], np.diff(small, axis=0)[:, :-1]  # both (31, 31)
+    if np.mean(np.maximum(abs(across), abs(down)) > EDGE_LEVEL) < TEXTURED_SHARE:
+        return FLAT_HASH
+    low = cv2.dct(small)[:HASH_SIDE, :HASH_SIDE]
+    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+
+
+def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMILAR_DISTANCE) -> list[SimilarPair]:
+    """Compare every video with every other; return those that seem to show one scene, nearest first, video_a < video_b.
+
+    `hashes` maps a video_id to the `perceptual_hash` of a few of its frames, where FLAT_HASH is ignored; `max_distance`
+    is the largest distance in bits between the nearest frames of two videos.
+    """
+    textured = {name: [value for value in hashes[name] if value != FLAT_HASH] for name in sorted(hashes)}
+    bits = {name: np.array(values, np.uint64) for name, values in textured.items() if values}
+    names, most = list(bits), max(map(len, bits.values()), default=0)
+    table = np.array([np.resize(values, most) for values in bits.values()], np.uint64)  # repeats fill short rows
+    pairs = []
+    for row, name in enumerate(names[:-1]):
+        distances = np.bitwise_count(bits[name][:, None, None] ^ table[None, row + 1 :])  # (frames of a, videos, most)
+        nearest = distances.min(axis=(0, 2))  # (videos,)
+        for other in np.flatnonzero(nearest <= max_distance):
+            name_b = names[row + 1 + other]
+            pairs.append(SimilarPair(name, name_b, int(nearest[other]), _common_distance(bits[name], bits[name_b])))
+    return sorted(pairs, key=lambda pair: (pair.distance, *pair))
+
+
+def _common_distance(bits_a: np.ndarray, bits_b: np.ndarray) -> int:
+    if min(len(bits_a), len(bits_b)) < ALIKE_FRAMES:
+        return 64
+    distances = np.bitwise_count(bits_a[:, None] ^ bits_b[None])
+    nearest = (distances.min(axis=1), distances.min(axis=0))  # of each frame of a, of each frame of b
+    return max(int(np.quantile(values, ALIKE_SHARE, method="higher")) for values in nearest)
