@@ -264,6 +264,7 @@ class VideoScores(Record):
 class Person(Record):
     """One person in one video, summarised over frames."""
 
+    number: int  # from 1; the most suspicious person is number 1
     track: int
     frames: int  # examined frames that show the person
     models: int  # per frame, median
@@ -271,8 +272,8 @@ class Person(Record):
     last_seconds: float
     mean: float  # of the frame scores
     confident: float  # the confident strategy of the frame scores
-    low: float  # 95 % interval of the mean
-    high: float
+    low: float | None  # interval of the mean, see verdict.mean_interval; None for a single frame
+    high: float | None
     side_pixels: float  # of the face's shorter side, median
     sharpness: float  # median
     turn: float  # median
@@ -281,19 +282,19 @@ class Person(Record):
     doubts: tuple[str, ...]  # reasons not to judge this person
 
 
+Answer = Literal["fake", "real", "inconclusive"]
+
+
 class Trial(Record):
     """The score of a perturbed version of the video, or of fewer frames."""
 
     title: str
     changed: bool  # False for the references: all frames, or the unchanged excerpt
     frames: int  # that show the judged person
-    score: float | None  # None = the person was not detected again
+    score: float | None  # None = not tried, because the person was not detected again
     low: float | None
     high: float | None
-    flips: bool  # the answer differs from the reference's
-
-
-Answer = Literal["fake", "real", "inconclusive"]
+    answer: Answer | None  # by the rule that judges the whole video
 
 
 class Inspection(Record):

@@ -62,6 +62,7 @@ def inspect_video(
     if faces.empty:
         raise ValueError(f"no face was found in the examined frames of {path.name}")
     people = verdict.describe_people(faces)
+    faces["person"] = faces["track"].map({person.track: person.number for person in people})
     loaded = [load_any(name, run) for name in models]
     tables = [run.read_table(f"scores/{predict.model_name(name)}.parquet") for name in models]
     model, card = loaded[verdict.most_faces(tables)]  # its boxes are those in `faces`
@@ -122,10 +123,9 @@ def _score(
 def _try_fewer_frames(faces: pd.DataFrame, judged: Person) -> list[Trial]:
     """Judge a person by fewer, evenly spaced frames, and last by all of them."""
     rows = faces[faces["track"] == judged.track].sort_values("frame_index")
-    is_fake = judged.mean >= verdict.FAKE_SCORE
     samples = {count: rows.iloc[evenly_spaced(len(rows), count)] for count in FEWER_FRAMES if count < len(rows)}
-    trials = [verdict.try_version(f"{count} frames", sample, is_fake) for count, sample in samples.items()]
-    return [*trials, verdict.try_version(f"all {len(rows)} frames", rows, is_fake, changed=False)]
+    trials = [verdict.try_version(f"{count} frames", sample) for count, sample in samples.items()]
+    return [*trials, verdict.try_version(f"all {len(rows)} frames", rows, changed=False)]
 
 
 def _make_excerpt(run: Run, path: Path, faces: pd.DataFrame, judged: Person) -> Excerpt:
@@ -155,16 +155,13 @@ def _try_variants(scores: pd.DataFrame, excerpt: Excerpt, faces: pd.DataFrame, j
     """Judge a person by the scores of every version of the excerpt; the first is the unchanged one."""
     start, width = excerpt.first_frame, video.read_info(excerpt.video).width
     faces = faces[faces["frame_index"].between(start, start + perturbations.EXCERPT_FRAMES - 1)]
-    trials, reference = list[Trial](), judged.mean
+    trials = list[Trial]()
     for variant in perturbations.VARIANTS:
         rows = scores[scores["video_id"] == variant.name].copy()
         rows["frame_index"] += start
         rows[BOX_COLUMNS] *= width / video.read_info(excerpt.files[variant.name]).width
         rows = verdict.find_again(rows, faces, judged.track)
-        trial = verdict.try_version(variant.title, rows, reference >= verdict.FAKE_SCORE, changed=bool(trials))
-        if not trials and trial.score is not None:
-            reference = trial.score  # the changed versions are compared with the unchanged excerpt
-        trials.append(trial)
+        trials.append(verdict.try_version(variant.title, rows, changed=bool(trials)))
     return trials
 
 

@@ -26,7 +26,7 @@ from dfdc_lib.run_folder import Run
 
 VIDEO_ID = "video"  # of the only video in the run folder of an examination
 EVIDENCE_FRAMES = 4  # shown in full size
-MASK_COLUMNS = ["frame_index", "time_seconds", "face_index", "track", "score", "ssim", "changed_share"]
+MASK_COLUMNS = ["frame_index", "time_seconds", "face_index", "track", "person", "score", "ssim", "changed_share"]
 
 
 def frame_path(run: Run, frame_index: int) -> Path:
@@ -123,7 +123,7 @@ def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, tuple
     for key, row in _keyed(rows):
         original, crop = run.read_image(image_path(run, "originals", key)), run.read_image(run.crop_path(key))
         comparison = compare_crops(original, crop)
-        where = f"frame {key.frame_index}\n{row['time_seconds']:.2f} s\nperson {row['track']}"
+        where = f"frame {key.frame_index}\n{row['time_seconds']:.2f} s\nperson {row['person']}"
         panels[f"{where}\nchanged {row['changed_share']:.0%}"] = (original, crop, comparison.ssim_map, comparison.mask)
     return panels
 

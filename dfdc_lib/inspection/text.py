@@ -3,9 +3,12 @@
 Input: records. Output: HTML, in which text from files is escaped. Its readers may know nothing about this kit.
 """
 
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from html import escape
 
+import cv2
+import numpy as np
 import pandas as pd
 
 from dfdc_lib.inspection.verdict import ANSWERS, MIN_FRAMES, seen_often, stability
@@ -14,9 +17,14 @@ from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard, Person
 # Crops with margin of FaceForensics++ (c40): a fake and its original 0.83-0.91, a fake and another original 0.30-0.40.
 MIN_SSIM = 0.6
 SHOWN_METRICS = ("AUC", "log loss", "videos")
-INTERVAL = "The interval shows how much the frames of this video agree, not how often the model is right."
+THUMBNAIL_SIDE = 128  # pixels
+Thumbnails = Mapping[int, Sequence[np.ndarray]]  # track -> crops, (H, W, 3) uint8 RGB
+INTERVAL = (
+    "This range shows how much the frames agree, not how often the model is right. Frames of one video are alike, so "
+    "the range is too narrow if there are few of them."
+)
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
-NOT_APPLICABLE = "The score is not a probability: it is one only with one model, one person and a clear answer."
+NOT_APPLICABLE = "The score is not a probability. That would take a single model, a single person and a clear answer."
 SAMPLE_WARNING = (
     "Demonstration only. The model {} was trained on the built-in sample: one face, forged in one way. "
     "It shows how an examination works. Its score for any other video is meaningless."
@@ -35,21 +43,45 @@ def short_answer(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
     return ANSWERS[inspection.answer] + (" (demonstration model)" if _sample_models(cards) else "")
 
 
-def answer(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
-    """Return the answer and its basis, or why there is none, after the warnings about the models."""
-    person = next(person for person in inspection.people if person.track == inspection.judged_track)
-    score = f"Person {person.track} has a mean score of {person.mean:.2f} over {person.frames} frames"
-    scale = f"0 = real, 1 = fake; 95 % interval {person.low:.2f} to {person.high:.2f}"
+def answer(inspection: Inspection, cards: Sequence[ModelCard], thumbnails: Thumbnails) -> str:
+    """Return the opening of the page: warnings, the judged person and the answer, its basis, and what it cannot know.
+
+    `thumbnails` has the crops of every track, (H, W, 3) uint8 RGB.
+    """
+    judged = inspection.people[0]
+    heading = f"<h2>{escape(inspection.video)}: {short_answer(inspection, cards)}</h2>"
+    picture = _picture(thumbnails[judged.track][0], "the judged person")
     parts = [
         *(_red(SAMPLE_WARNING.format(escape(card.name))) for card in _sample_models(cards)),
-        f"<h2>{escape(inspection.video)}: {short_answer(inspection, cards)}</h2>",
-        f"<p>{score} ({scale}). {INTERVAL}</p>",
-        f"<p>{_probability(inspection, cards)}</p>",
-        f"<p>{escape(_stability(inspection))}</p>",
+        f'<div class="answer">{picture}<div>{heading}<p>{escape(_who(inspection))}</p></div></div>',
     ]
     if inspection.doubts:
         parts.append(f"<p><b>There is no clear answer, because:</b></p>{_list(inspection.doubts)}")
+    basis = [*_score(judged, cards), _probability(inspection, cards), _stability(inspection)]
+    parts += [f"<h3>What the answer rests on</h3>{_list(basis)}", f"<h3>What it cannot know</h3>{_list(LIMITS)}"]
     return "\n".join(parts)
+
+
+def _who(inspection: Inspection) -> str:
+    """Return a sentence that says whom the answer is about."""
+    count = len(seen_often(inspection.people))
+    if count == 1:
+        return "The answer is about the person in the picture."
+    return f"The answer is about the person in the picture, the most suspicious of {count} people in the video."
+
+
+def _score(person: Person, cards: Sequence[ModelCard]) -> list[str]:
+    """Return sentences about a person's score and its interval."""
+    models = " and ".join(card.name for card in cards)
+    seen = f"from {person.first_seconds:.1f} s to {person.last_seconds:.1f} s"
+    frames = f"{person.frames} frames {seen}" if person.frames > 1 else f"one frame at {person.first_seconds:.1f} s"
+    mean = f"The mean score is {person.mean:.2f} (0 = real, 1 = fake) over {frames}, by the model {models}."
+    if person.low is None or person.high is None:
+        return [mean, "A single frame does not show how much the score varies."]
+    return [
+        mean,
+        f"Other frames of this video would give a mean of about {person.low:.2f} to {person.high:.2f}. {INTERVAL}",
+    ]
 
 
 def _probability(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
@@ -62,38 +94,37 @@ def _probability(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
 
 
 def _stability(inspection: Inspection) -> str:
-    clause = stability(inspection.trials)
-    sentence = f"{clause[0].upper()}{clause[1:]}."
     if not any(trial.changed for trial in inspection.trials):
-        return sentence
+        return stability(inspection.trials)
     start, end = inspection.excerpt_seconds
     excerpt = f"an excerpt ({start:.1f} s to {end:.1f} s) that was re-encoded, shrunk, blurred, or made noisy"
-    return f"{sentence} A changed version uses fewer frames, or is {excerpt}."
+    return f"{stability(inspection.trials)} A changed version has fewer frames, or is {excerpt}."
 
 
-def people(inspection: Inspection) -> str:
+def people(inspection: Inspection, thumbnails: Thumbnails) -> str:
     """Return a table (a column per person), then why people cannot be judged; rarely seen people are folded away."""
     often = seen_often(inspection.people)
     others = [person for person in inspection.people if person not in often]
-    parts = [_people_table(often)]
-    doubts = [f"person {person.track}: {'; '.join(person.doubts)}" for person in often if person.doubts]
+    parts = [_people_table(often, thumbnails)]
+    doubts = [f"person {person.number}: {'; '.join(person.doubts)}" for person in often if person.doubts]
     if doubts:
         parts.append(f"<p><b>Cannot be judged reliably:</b></p>\n{_list(doubts)}")
     if others:
         summary = f"Other people, seen in fewer than {MIN_FRAMES} examined frames: {len(others)}"
-        parts.append(f"<details><summary>{summary}</summary>{_people_table(others)}</details>")
+        parts.append(f"<details><summary>{summary}</summary>{_people_table(others, thumbnails)}</details>")
     return "\n".join(parts)
 
 
-def _people_table(shown: Sequence[Person]) -> str:
+def _people_table(shown: Sequence[Person], thumbnails: Thumbnails) -> str:
     columns = {
-        person.track: {
+        person.number: {
+            "": _picture(thumbnails[person.track][0], f"person {person.number}"),
             "frames": person.frames,
             "models that found the face": person.models,
-            "seen (seconds)": f"{person.first_seconds:.2f} to {person.last_seconds:.2f}",
-            "mean score [95 % interval]": f"{person.mean:.3f} [{person.low:.3f}, {person.high:.3f}]",
-            "score by the DFDC winner's averaging rule": f"{person.confident:.3f}",
-            "looks forged (seconds)": ", ".join(f"{start:.2f} to {end:.2f}" for start, end in person.forged_spans)
+            "seen (seconds)": f"{person.first_seconds:.1f} to {person.last_seconds:.1f}",
+            "mean score [range]": _with_range(person),
+            "score by the DFDC winner's averaging rule": f"{person.confident:.2f}",
+            "looks forged (seconds)": ", ".join(f"{start:.1f} to {end:.1f}" for start, end in person.forged_spans)
             or "never",
             "face size (pixels)": round(person.side_pixels),
             "sharpness (0 = blurred)": round(person.sharpness),
@@ -101,7 +132,22 @@ def _people_table(shown: Sequence[Person]) -> str:
         }
         for person in shown
     }
-    return str(pd.DataFrame(columns, dtype=object).rename_axis(columns="person").to_html(classes="people"))
+    table = pd.DataFrame(columns, dtype=object).rename_axis(columns="person")
+    return str(table.to_html(classes="people", escape=False))  # all cells are made here, none comes from a file
+
+
+def _with_range(person: Person) -> str:
+    if person.low is None or person.high is None:
+        return f"{person.mean:.2f} [one frame]"
+    return f"{person.mean:.2f} [{person.low:.2f}, {person.high:.2f}]"
+
+
+def _picture(image: np.ndarray, alt: str) -> str:
+    """Return an image as an HTML element that carries its own pixels."""
+    scale = THUMBNAIL_SIDE / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+    return f'<img class="face" src="data:image/jpeg;base64,{b64encode(encoded.tobytes()).decode()}" alt="{alt}">'
 
 
 def against_original(masks: pd.DataFrame) -> str:
@@ -113,7 +159,7 @@ def against_original(masks: pd.DataFrame) -> str:
 
 
 def models(cards: Sequence[ModelCard]) -> str:
-    """Return a description of every model: its network, its results on other videos, and its limits."""
+    """Return a description of every model: its network, its training data and its results on other videos."""
     return "\n".join(map(_model, cards))
 
 
@@ -127,7 +173,7 @@ def _model(card: ModelCard) -> str:
         "calibration": _calibration(card),
     }
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in facts.items())
-    return f"<h3>{escape(card.name)}</h3>\n<table>{rows}</table>\n{_list(LIMITS)}"
+    return f"<h3>{escape(card.name)}</h3>\n<table>{rows}</table>"
 
 
 def _metrics(card: ModelCard, fold: str) -> str:

@@ -1,7 +1,8 @@
 """Turn the scored faces of one video into an answer, or into the reasons why there is none.
 
 Input: one row per face (track, time, score, size, sharpness, turn), and the scores of changed versions of the video.
-Output: a `Person` for everyone in the video, an answer, its doubts, and the sentences that explain them.
+Output: a `Person` for everyone in the video, an answer, its doubts, and the sentences that explain them. One rule,
+`answer_of`, judges the video and its changed versions.
 The limits below are the kit's own choice: they exclude faces that a human viewer would also refuse to judge.
 Source: block bootstrap: Künsch 1989, doi:10.1214/aos/1176347265 (neighbouring frames resemble each other).
 """
@@ -24,10 +25,16 @@ MAX_TURN = 0.5  # see quality.turn: about 40 degrees
 BLOCK_FRAMES, DRAWS, SEED = 4, 2000, 0  # of the bootstrap
 MIN_BLOCKS = 8  # blocks are shorter than BLOCK_FRAMES if there would be fewer than this
 INTERVAL_PERCENT = (2.5, 97.5)
+Interval = tuple[float | None, float | None]  # low, high; both None for a single frame
 MIN_SPAN_FRAMES = 2  # consecutive frames of a forged span; a single frame may be chance
 MIN_RUN_FRAMES = 4  # this many consecutive frames are unlikely by chance: a part of the video may be forged
 SAME_FACE_IOU = 0.5  # two models' boxes of one face overlap at least this much
 ANSWERS: dict[Answer, str] = {"fake": "looks forged", "real": "no sign of forgery", "inconclusive": "inconclusive"}
+VERSION_ANSWERS: dict[Answer, tuple[str, str]] = {  # of one version, of several
+    "fake": ("looks forged", "look forged"),
+    "real": ("shows no sign of forgery", "show no sign of forgery"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+}
 
 
 def join_models(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -53,21 +60,38 @@ def most_faces(tables: Sequence[pd.DataFrame]) -> int:
     return max(range(len(tables)), key=lambda position: len(tables[position]))
 
 
-def mean_interval(scores: np.ndarray) -> tuple[float, float]:
+def answer_of(frames: int, score: float, interval: Interval) -> Answer:
+    """Return the answer about one person from the mean score, its interval and the number of frames.
+
+    It is "inconclusive" with fewer than `MIN_FRAMES` frames, or if the interval includes `FAKE_SCORE`.
+    """
+    if frames < MIN_FRAMES or _is_undecided(interval):
+        return "inconclusive"
+    return "fake" if score >= FAKE_SCORE else "real"
+
+
+def _is_undecided(interval: Interval) -> bool:
+    low, high = interval
+    return low is not None and high is not None and low < FAKE_SCORE <= high
+
+
+def mean_interval(scores: np.ndarray) -> Interval:
     """Return the 95 % interval of the mean of scores: shape (n,) with n >= 1, values 0-1, in time order.
 
     The frames are resampled in circular blocks of `BLOCK_FRAMES` neighbours. The interval is then widened as Student's
     t distribution requires for few blocks, and clipped to 0-1. Measured coverage in 600 simulated series, for 8 / 64
     frames: independent frames 0.94 / 0.94; correlation of neighbours 0.3: 0.84 / 0.94; correlation 0.5: 0.72 / 0.90.
-    With few correlated frames the interval is too narrow.
+    With few correlated frames the interval is too narrow. A single frame has none: (None, None).
     """
     count, mean = len(scores), float(np.mean(scores))
+    if count < 2:
+        return None, None
     length = min(BLOCK_FRAMES, max(1, count // MIN_BLOCKS))
     starts = np.random.default_rng(SEED).integers(0, count, (DRAWS, -(-count // length), 1))
     drawn = ((starts + np.arange(length)) % count).reshape(DRAWS, -1)[:, :count]
     low, high = np.percentile(np.asarray(scores)[drawn].mean(axis=1), INTERVAL_PERCENT)
     blocks, level = count / length, INTERVAL_PERCENT[1] / 100
-    factor = t.ppf(level, blocks - 1) / norm.ppf(level) * np.sqrt(blocks / (blocks - 1)) if blocks > 1 else 1.0
+    factor = t.ppf(level, blocks - 1) / norm.ppf(level) * np.sqrt(blocks / (blocks - 1))
     return max(0.0, mean - factor * (mean - float(low))), min(1.0, mean + factor * (float(high) - mean))
 
 
@@ -89,7 +113,7 @@ def describe_people(faces: pd.DataFrame) -> tuple[Person, ...]:
     """
     people = [_describe(track, rows.sort_values("frame_index")) for track, rows in _by_track(faces).items()]
     people.sort(key=lambda each: (bool(each.doubts), each.frames < MIN_FRAMES, not looks_forged(each), -each.mean))
-    return tuple(people)
+    return tuple(person.model_copy(update={"number": number}) for number, person in enumerate(people, start=1))
 
 
 def looks_forged(person: Person) -> bool:
@@ -114,6 +138,7 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
         (turn > MAX_TURN, f"the face is turned too far to the side: {turn:.2f}, maximum {MAX_TURN}"),
     ]
     return Person(
+        number=0,  # not known yet
         track=track,
         frames=len(rows),
         models=int(rows["models"].median()),
@@ -156,58 +181,62 @@ def _closest_person(rows: pd.DataFrame, people: pd.DataFrame) -> int | None:
     return best if overlaps[best] > 0 else None
 
 
-def try_version(title: str, faces: pd.DataFrame, answer_is_fake: bool, changed: bool = True) -> Trial:
-    """Judge one person by the faces in a version of a video; without a face the trial counts as flipped.
+def try_version(title: str, faces: pd.DataFrame, changed: bool = True) -> Trial:
+    """Judge one person by the faces in a version of a video; without a face, the version counts as not tried.
 
-    `answer_is_fake` is the answer to compare with; `changed` is False for the version that others are compared with.
+    `changed` is False for a version that shows the video as it is.
     """
     if faces.empty:
-        return Trial(title=title, changed=changed, frames=0, score=None, low=None, high=None, flips=True)
+        return Trial(title=title, changed=changed, frames=0, score=None, low=None, high=None, answer=None)
     scores = faces.sort_values("frame_index")["score"].to_numpy(float)
-    score, (low, high) = float(scores.mean()), mean_interval(scores)
-    flips = (score >= FAKE_SCORE) != answer_is_fake
-    return Trial(title=title, changed=changed, frames=len(scores), score=score, low=low, high=high, flips=flips)
+    score, interval = float(scores.mean()), mean_interval(scores)
+    answer = answer_of(len(scores), score, interval)
+    measured = {"frames": len(scores), "score": score, "low": interval[0], "high": interval[1]}
+    return Trial(title=title, changed=changed, answer=answer, **measured)
 
 
 def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, tuple[str, ...]]:
     """Return the answer about people from `describe_people`, at least one, and the reasons for doubt.
 
     "fake" or "real" is the answer about the first person. It is "inconclusive" if that person cannot be judged, the
-    interval includes 0.5, a trial flips, or the mean is below 0.5 but somebody looks forged part of the time.
+    interval includes 0.5, a trial has the opposite answer, or the mean is below 0.5 but somebody looks forged part of
+    the time.
     """
     judged = people[0]
     doubts = list(judged.doubts)
-    if judged.low < FAKE_SCORE <= judged.high:
-        interval = f"the 95 % interval of the score, {judged.low:.2f} to {judged.high:.2f}, includes {FAKE_SCORE}"
-        doubts.append(f"the frames disagree: {interval}")
+    if _is_undecided((judged.low, judged.high)):
+        doubts.append(f"the frames disagree: the mean score may be anything from {judged.low:.2f} to {judged.high:.2f}")
     for person in seen_often(people) if judged.mean < FAKE_SCORE else ():
         if looks_forged(person):
             frames = f"longest run of frames that look forged: {person.longest_forged}"
-            doubts.append(f"person {person.track} may be forged: mean score {person.mean:.2f}, {frames}")
-    doubts += [_other_excerpt(trial, judged) for trial in trials if trial.flips and not trial.changed]
-    if any(trial.flips for trial in trials if trial.changed):
-        doubts.append(stability(trials))
+            doubts.append(f"person {person.number} may be forged: mean score {person.mean:.2f}, {frames}")
+    opposite: Answer = "real" if judged.mean >= FAKE_SCORE else "fake"
+    versions = [f"{trial.title} (mean score {trial.score:.2f})" for trial in trials if trial.answer == opposite]
+    if versions:
+        doubts.append(f"versions of the video that {VERSION_ANSWERS[opposite][1]}: {', '.join(versions)}")
     if doubts:
         return "inconclusive", tuple(doubts)
-    return ("fake" if judged.mean >= FAKE_SCORE else "real"), ()
-
-
-def _other_excerpt(trial: Trial, judged: Person) -> str:
-    if trial.score is None:
-        return f"the changed versions cannot be compared: person {judged.track} was not found in the {trial.title}"
-    return f"the frames disagree: the score is {judged.mean:.2f} for the video, {trial.score:.2f} for the {trial.title}"
+    return answer_of(judged.frames, judged.mean, (judged.low, judged.high)), ()
 
 
 def stability(trials: Sequence[Trial]) -> str:
-    """Return a clause that describes how the score behaves in the changed versions."""
+    """Return sentences that state the answers of the changed versions, and which of them were not tried."""
     changed = [trial for trial in trials if trial.changed]
-    flipped = [trial.title for trial in changed if trial.flips]
-    if not changed:
-        return "no changed versions were tested"
-    if not flipped:
-        return f"the score stays on the same side of {FAKE_SCORE} in all {len(changed)} changed versions"
-    event = f"the score crosses {FAKE_SCORE} or the face is not found"
-    return f"in {len(flipped)} of {len(changed)} changed versions {event}: {', '.join(flipped)}"
+    tried = [trial for trial in changed if trial.answer]
+    if not tried:
+        return "No changed version was tried." if not changed else "The face was not found in any changed version."
+    titles = {answer: [trial.title for trial in tried if trial.answer == answer] for answer in ANSWERS}
+    counts = {answer: len(names) for answer, names in titles.items() if names}
+    most = max(counts, key=lambda answer: counts[answer])
+    phrases = [f"{counts[most]} of {len(tried)} {VERSION_ANSWERS[most][counts[most] > 1]}"]
+    phrases += [
+        f"{count} {VERSION_ANSWERS[answer][count > 1]} ({', '.join(titles[answer])})"
+        for answer, count in counts.items()
+        if answer != most
+    ]
+    not_tried = [trial.title for trial in changed if not trial.answer]
+    missing = f" Not tried, because the face was not found: {', '.join(not_tried)}." if not_tried else ""
+    return f"Changed versions of the video: {', '.join(phrases)}.{missing}"
 
 
 def _boxes(table: pd.DataFrame) -> list[tuple[float, float, float, float]]:

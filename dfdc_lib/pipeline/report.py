@@ -82,7 +82,10 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
 
 
 def write_page(run: Run, name: str) -> Path:
-    """Write the page of one executed stage as the whole report of its run, and return the path of that page."""
+    """Write the page of one executed stage as the whole report of its run, and return the path of that page.
+
+    Its readers want the answer, so the code and the parameters come last.
+    """
     manifest = _read_manifest(run)
     return _write_notebook_page(run, manifest, _read_stage(run, name, manifest))
 
@@ -149,13 +152,18 @@ def _read_failures(run: Run) -> list[dict[str, str]]:
 
 def _write_notebook_page(run: Run, manifest: Manifest, stage: StageResult, pages: Sequence[StageResult] = ()) -> Path:
     """Write the page of one notebook, with links to the pages before and after it; without `pages`, as index page."""
-    body, headings = _notebook_body(run.notebook_path(stage.name), [page.name for page in pages])
+    cells = nbformat.read(run.notebook_path(stage.name), as_version=4).cells
+    code = "" if pages else _cells_html([cell for cell in cells if cell.cell_type == "code"], [], "output")
+    cells[1:] = sorted(cells[1:], key=lambda cell: LEAD not in cell.metadata.get("tags", []))  # after the title
+    html = _cells_html(cells, [page.name for page in pages], "" if pages else "input")
+    body, headings = _number_headings(html)
     around = [None, *pages, None]
     position = around.index(stage) if pages else 0
     files = [] if pages else [path.name for path in run.root.glob("*.*") if path.suffix in (".csv", ".json")]
     links: dict[str, object] = {"previous": around[position - 1], "following": around[position + 1]}
     links |= {"files": sorted(set(files) - {"run.json"}), "alone": not pages, "contents": headings}
-    page = render_page(run, "notebook.html.j2", manifest=manifest, stage=stage, body=Markup(body), **links)
+    content = {"body": Markup(body), "code": Markup(code)}
+    page = render_page(run, "notebook.html.j2", manifest=manifest, stage=stage, **content, **links)
     return _write_html(run, f"{stage.name}.html" if pages else "index.html", page)
 
 
@@ -165,11 +173,9 @@ def _write_html(run: Run, file_name: str, html: str) -> Path:
     return path
 
 
-def _notebook_body(path: Path, linked: Sequence[str]) -> tuple[str, list[Heading]]:
-    """Return a notebook's HTML and its headings. Cells tagged `lead` follow the title, before all others."""
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells[1:] = sorted(notebook.cells[1:], key=lambda cell: LEAD not in cell.metadata.get("tags", []))
-    for cell in notebook.cells:
+def _cells_html(cells: Sequence[nbformat.NotebookNode], linked: Sequence[str], without: str) -> str:
+    """Return the HTML of cells; `without` is "input" or "output" to leave that part out, else ""."""
+    for cell in cells:
         if cell.cell_type == "code":
             _merge_streams(cell)
     notebook_links = {f"{name}.ipynb" for name in linked}
@@ -180,11 +186,13 @@ def _notebook_body(path: Path, linked: Sequence[str]) -> tuple[str, list[Heading
         extra_loaders=[FileSystemLoader(TEMPLATES)],
         filters={"clean_html": partial(_clean_html, notebook_links=notebook_links)},
         exclude_anchor_links=True,
+        exclude_input=without == "input",
+        exclude_output=without == "output",
     )
-    body, _ = exporter.from_notebook_node(notebook)
+    body, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=list(cells)))
     for link in notebook_links:
         body = body.replace(f'<a href="{link}"', f'<a href="{link.removesuffix(".ipynb")}.html"')
-    return _number_headings(body)
+    return body
 
 
 def _merge_streams(cell: nbformat.NotebookNode) -> None:

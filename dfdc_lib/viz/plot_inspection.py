@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dfdc_lib.inspection.verdict import FAKE_SCORE, seen_often
+from dfdc_lib.inspection.verdict import ANSWERS, FAKE_SCORE, seen_often
 from dfdc_lib.records import Inspection, Person, Trial, box_of
 from dfdc_lib.viz import style
 from dfdc_lib.viz.draw import draw_score, fit, overlay_heat
@@ -50,9 +50,10 @@ def _draw_person(panel: Axes, person: Person, rows: pd.DataFrame) -> None:
     panel.scatter(rows["time_seconds"], rows["score"], c=colours, s=18, zorder=3)
     panel.axhline(FAKE_SCORE, color=NEUTRAL_LIGHT, linewidth=1)
     panel.axhline(person.mean, color=NEUTRAL_DARK, linewidth=1, linestyle="--")
-    mean = f"mean {person.mean:.2f} [{person.low:.2f}, {person.high:.2f}]"
+    interval = "" if person.low is None or person.high is None else f" [{person.low:.2f}, {person.high:.2f}]"
     doubt = "; cannot be judged, see below" if person.doubts else ""
-    panel.set_title(f"person {person.track}: {mean}, frames: {person.frames}{doubt}", fontsize=10, loc="left")
+    title = f"person {person.number}: mean {person.mean:.2f}{interval}, frames: {person.frames}{doubt}"
+    panel.set_title(title, fontsize=10, loc="left")
     _score_axis(panel, SCORE_AXIS)
 
 
@@ -77,7 +78,7 @@ def evidence(rows: pd.DataFrame, pictures: Sequence[tuple[np.ndarray, np.ndarray
 
 
 def trials(inspection: Inspection) -> Figure:
-    """Draw the score and its interval for the video and every changed version, with a cross if the answer differs."""
+    """Draw the score, its interval and the answer for the video and every changed version."""
     versions = inspection.trials
     title = "score of every version of the video"
     if not versions:
@@ -88,25 +89,29 @@ def trials(inspection: Inspection) -> Figure:
         _draw_trial(panel, place, trial)
     panel.axvline(FAKE_SCORE, color=NEUTRAL_LIGHT, linewidth=1)
     panel.axvline(inspection.score, color=NEUTRAL_DARK, linewidth=1, linestyle="--")
-    notes = [", answer differs" if trial.flips and trial.frames else "" for trial in versions]
-    labels = [f"{trial.title} (n = {trial.frames}){note}" for trial, note in zip(versions, notes, strict=True)]
+    labels = [f"{trial.title} (n = {trial.frames})" for trial in versions]
     panel.set_yticks(range(len(versions)), labels)
     panel.invert_yaxis()
-    label = f"score of person {inspection.judged_track} (1 = fake), 95 % interval; dashed: the whole video"
+    label = "mean score of the judged person (1 = fake) and its interval; dashed: the whole video"
     panel.set(xlim=(-0.02, 1.02), xlabel=label)
     return figure
 
 
 def _draw_trial(panel: Axes, place: int, trial: Trial) -> None:
-    if trial.score is None or trial.low is None or trial.high is None:
+    if trial.score is None:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # hides the line at 0.5
         look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "color": NEUTRAL_DARK, "bbox": box}
-        panel.text(FAKE_SCORE, place, "face not found", **look)
+        panel.text(FAKE_SCORE, place, "face not found: not tried", **look)
         return
-    colour = FAKE_COLOUR if trial.score >= FAKE_SCORE else REAL_COLOUR
-    panel.plot([trial.low, trial.high], [place, place], color=colour, linewidth=2)
-    marker, size = ("X", 9) if trial.flips else ("o", 7)
-    panel.plot(trial.score, place, marker=marker, color=colour, markersize=size)
+    colour, words = {
+        "fake": (FAKE_COLOUR, ANSWERS["fake"]),
+        "real": (REAL_COLOUR, ANSWERS["real"]),
+        "inconclusive": (NEUTRAL_DARK, ANSWERS["inconclusive"]),
+    }[trial.answer or "inconclusive"]
+    if trial.low is not None and trial.high is not None:
+        panel.plot([trial.low, trial.high], [place, place], color=colour, linewidth=2)
+    panel.plot(trial.score, place, marker="o", color=colour, markersize=7)
+    panel.text(1.04, place, words, va="center", fontsize=9, color=colour)
 
 
 def masks_over_time(table: pd.DataFrame) -> Figure:
@@ -114,15 +119,15 @@ def masks_over_time(table: pd.DataFrame) -> Figure:
     title = "difference from the original of every person"
     if table.empty:
         return style.in_words(title, "no frames in common")
-    people = table.groupby("track").size().sort_values(ascending=False).index[:MOST_PEOPLE]
-    figure = style.figure(2.3 * len(people) + 0.8, style.counted(title, len(people), table["track"].nunique()))
+    people = sorted(table["person"].unique())[:MOST_PEOPLE]
+    figure = style.figure(2.3 * len(people) + 0.8, style.counted(title, len(people), table["person"].nunique()))
     panels = figure.subplots(len(people), 1, squeeze=False, sharex=True)[:, 0]
-    for panel, track in zip(panels, people, strict=True):
-        rows = table[table["track"] == track].sort_values("time_seconds")
+    for panel, number in zip(panels, people, strict=True):
+        rows = table[table["person"] == number].sort_values("time_seconds")
         times, share = rows["time_seconds"], "share of changed pixels"
         panel.plot(times, rows["changed_share"], "s-", color=ACCENT, markersize=3, label=share)
         panel.plot(times, rows["score"], "o--", color=NEUTRAL_DARK, markersize=3, label=SCORE_AXIS)
-        _score_axis(panel, f"person {track}")
+        _score_axis(panel, f"person {number}")
     panels[0].legend(frameon=False, fontsize=9, ncols=2)
     panels[-1].set_xlabel("time (seconds)")
     return figure

@@ -33,7 +33,7 @@ def table(*boxes: tuple[int, tuple]) -> pd.DataFrame:
     """Faces as in faces.csv: frame_index, box."""
     rows = [(index, index / 25, place, place, 0.5, *box) for place, (index, box) in enumerate(boxes)]
     columns = ["frame_index", "time_seconds", "face_index", "track", "score", *BOX_COLUMNS]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(person=1)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def crop(frame_index: int, face_index: int = 0) -> np.ndarray:
 def places(*places: tuple[int, int, int]) -> pd.DataFrame:
     """Faces as in faces.csv: frame_index, face_index, track."""
     faces = pd.DataFrame(places, columns=["frame_index", "face_index", "track"])
-    return faces.assign(time_seconds=faces["frame_index"] / 10, score=0.5)
+    return faces.assign(time_seconds=faces["frame_index"] / 10, score=0.5, person=faces["track"] + 1)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from dfdc_lib.inspection import verdict
 from dfdc_lib.inspection.verdict import MAX_TURN, MIN_FRAMES, MIN_SHARPNESS, MIN_SIDE
-from dfdc_lib.records import Person, Trial
+from dfdc_lib.records import Answer, Person, Trial
 
 BOX = (100, 100, 200, 240)
 
@@ -37,9 +37,9 @@ def person(**facts: Any) -> Person:
     return verdict.describe_people(faces([0.9] * 20))[0].model_copy(update={"longest_forged": longest} | facts)
 
 
-def trial(title: str, flips: bool = False, **facts: Any) -> Trial:
+def trial(title: str, answer: Answer | None = "fake", **facts: Any) -> Trial:
     default = {"changed": True, "frames": 9, "score": 0.9, "low": 0.8, "high": 0.95}
-    return Trial(title=title, flips=flips, **(default | facts))
+    return Trial(title=title, answer=answer, **(default | facts))
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,37 @@ def test_faces_come_from_the_model_that_found_most() -> None:
         assert list(joined.columns) == [*scored().columns, "turn", "models"]  # the logit of one model is dropped
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 64])
+@pytest.mark.parametrize(
+    ("frames", "score", "interval", "answer"),
+    [
+        (1, 0.98, (None, None), "inconclusive"),
+        (MIN_FRAMES - 1, 0.98, (0.97, 0.99), "inconclusive"),
+        (MIN_FRAMES, 0.98, (0.97, 0.99), "fake"),
+        (32, 0.503, (0.431, 0.568), "inconclusive"),
+        (32, 0.5, (0.5, 0.5), "fake"),
+        (32, 0.6, (0.5, 0.7), "fake"),
+        (32, 0.4, (0.3, 0.5), "inconclusive"),
+        (32, 0.2, (0.1, 0.499), "real"),
+    ],
+)
+def test_one_rule_judges_the_video_and_its_versions(frames: int, score: float, interval: tuple, answer: Answer) -> None:
+    assert verdict.answer_of(frames, score, interval) == answer
+
+
+def test_a_single_frame_has_no_interval() -> None:
+    assert verdict.mean_interval(np.array([0.98])) == (None, None)
+    [person] = verdict.describe_people(faces([0.98]))
+    assert (person.low, person.high) == (None, None)
+    assert verdict.decide([person], []) == ("inconclusive", person.doubts)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 8, 9, 64])
 def test_interval_contains_the_mean(count: int) -> None:
     for score in (0.0, 0.3, 1.0):
         assert verdict.mean_interval(np.full(count, score)) == pytest.approx((score, score))
     scores = np.linspace(0.1, 0.9, count)
     low, high = verdict.mean_interval(scores)
-    assert count == 1 or 0 <= low < scores.mean() < high <= 1
+    assert 0 <= low < scores.mean() < high <= 1
     assert verdict.mean_interval(scores) == (low, high)  # the seed is fixed
 
 
@@ -168,18 +192,20 @@ PART_OF_THE_TIME = faces([0.03] * 20 + [0.98] * 16 + [0.03] * 28)  # forged, but
     ],
 )
 def test_order_of_people(tables: list[pd.DataFrame], order: list[int]) -> None:
-    assert [person.track for person in verdict.describe_people(pd.concat(tables))] == order
+    people = verdict.describe_people(pd.concat(tables))
+    assert [person.track for person in people] == order
+    assert [person.number for person in people] == list(range(1, len(order) + 1))
 
 
-@pytest.mark.parametrize("is_fake", [True, False])
-def test_version_is_judged_by_the_mean_of_its_frames(is_fake: bool) -> None:
-    empty = verdict.try_version("blurred", faces([]), is_fake)
-    assert empty == Trial(title="blurred", changed=True, frames=0, score=None, low=None, high=None, flips=True)
-    for score in (0.2, 0.5, 0.7):
-        trial = verdict.try_version("half size", faces([score] * 10), is_fake, changed=False)
-        assert (trial.title, trial.changed, trial.frames) == ("half size", False, 10)
-        assert trial.flips == ((score >= 0.5) != is_fake)
+def test_version_is_judged_by_the_mean_of_its_frames() -> None:
+    empty = verdict.try_version("blurred", faces([]))
+    assert empty == Trial(title="blurred", changed=True, frames=0, score=None, low=None, high=None, answer=None)
+    for score, answer in ((0.2, "real"), (0.5, "fake"), (0.7, "fake")):
+        trial = verdict.try_version("half size", faces([score] * 10), changed=False)
+        assert (trial.title, trial.changed, trial.frames, trial.answer) == ("half size", False, 10, answer)
         assert (trial.score, trial.low, trial.high) == pytest.approx((score, score, score))
+    few = verdict.try_version("noisy", faces([0.9] * 3))
+    assert (few.frames, few.answer) == (3, "inconclusive")
 
 
 def placed(track: int, x: float, frames: range) -> pd.DataFrame:
@@ -210,6 +236,7 @@ def test_moving_person_is_found_again_in_the_nearest_frame() -> None:
 
 
 STEADY = [trial("H.264, CRF 23"), trial("blurred")]
+CALM_VERSIONS = [trial("blurred", "real", score=0.2, low=0.1, high=0.3)]
 REAL = {"mean": 0.1, "low": 0.1, "high": 0.2}
 
 
@@ -219,9 +246,10 @@ REAL = {"mean": 0.1, "low": 0.1, "high": 0.2}
         ([person()], [], "fake"),
         ([person(mean=0.5, low=0.5, high=0.5)], STEADY, "fake"),
         ([person(mean=0.6, low=0.5, high=0.7)], [*STEADY, trial("all 20 frames", changed=False)], "fake"),
-        ([person(mean=0.2, low=0.1, high=0.499, longest_forged=3)], STEADY, "real"),
-        ([person(**REAL), person(doubts=("too small",), mean=0.4)], STEADY, "real"),
-        ([person(**REAL), person(doubts=("seen in 3",), frames=3)], STEADY, "real"),  # seldom seen
+        ([person(mean=0.2, low=0.1, high=0.499, longest_forged=3)], CALM_VERSIONS, "real"),
+        ([person(**REAL), person(doubts=("too small",), mean=0.4)], CALM_VERSIONS, "real"),
+        ([person(**REAL), person(doubts=("seen in 3",), frames=3)], CALM_VERSIONS, "real"),  # seldom seen
+        ([person()], [*STEADY, trial("noisy", "inconclusive"), trial("half size", None)], "fake"),
     ],
 )
 def test_answer(people: list[Person], trials: list[Trial], answer: str) -> None:
@@ -234,13 +262,16 @@ def test_answer(people: list[Person], trials: list[Trial], answer: str) -> None:
         ([person(doubts=("too blurred", "too small"))], STEADY, ["too blurred", "too small"]),
         ([person(mean=0.55, low=0.42, high=0.68)], STEADY, ["0.42 to 0.68"]),
         ([person(mean=0.45, low=0.4, high=0.5)], [], ["0.40 to 0.50"]),
-        ([person()], [*STEADY, trial("noisy", True), trial("16 frames", True)], ["2 of 4 changed versions"]),
-        ([person(doubts=("small",), low=0.1, high=0.9)], [trial("noisy", True)], ["small", "0.10 to 0.90", "1 of 1"]),
-        ([person()], [*STEADY, trial("excerpt", True, changed=False, score=0.31)], ["0.31 for the excerpt"]),
-        ([person()], [*STEADY, trial("excerpt", True, changed=False, score=None)], ["not found in the excerpt"]),
-        ([person(**REAL), person(doubts=("too small",), track=7)], STEADY, ["person 7"]),
-        (verdict.describe_people(PART_OF_THE_TIME), STEADY, ["forged: 16"]),
-        ([person(track=1, **REAL), *verdict.describe_people(PART_OF_THE_TIME)], STEADY, ["person 0"]),
+        (
+            [person()],
+            [*STEADY, trial("noisy", "real", score=0.2), trial("16 frames", "real")],
+            ["noisy (mean score 0.20), 16"],
+        ),
+        ([person(doubts=("small",), low=0.1, high=0.9)], [trial("noisy", "real")], ["small", "0.10 to 0.90", "noisy"]),
+        ([person()], [*STEADY, trial("excerpt", "real", changed=False, score=0.31)], ["excerpt (mean score 0.31)"]),
+        ([person(**REAL), person(doubts=("too small",), number=7)], CALM_VERSIONS, ["person 7"]),
+        (verdict.describe_people(PART_OF_THE_TIME), CALM_VERSIONS, ["forged: 16"]),
+        ([person(track=1, **REAL), *verdict.describe_people(PART_OF_THE_TIME)], CALM_VERSIONS, ["person 1"]),
     ],
 )
 def test_inconclusive_answer_and_its_reasons(people: list[Person], trials: list[Trial], doubts: list[str]) -> None:
@@ -249,6 +280,15 @@ def test_inconclusive_answer_and_its_reasons(people: list[Person], trials: list[
     assert all(part in reason for part, reason in zip(doubts, reasons, strict=True))
 
 
-def test_stability_without_a_flip() -> None:
-    assert "no changed versions" in verdict.stability([trial("all 20 frames", changed=False)])
-    assert "all 2 changed versions" in verdict.stability([*STEADY, trial("excerpt", True, changed=False)])
+@pytest.mark.parametrize(
+    ("trials", "parts"),
+    [
+        ([trial("all 20 frames", changed=False)], ["No changed version"]),
+        ([*STEADY, trial("excerpt", "real", changed=False)], ["2 of 2 look forged."]),
+        ([*STEADY, trial("noisy", "inconclusive")], ["2 of 3 look forged, 1 is inconclusive (noisy)."]),
+        ([*STEADY, trial("half size", None)], ["2 of 2 look forged.", "Not tried", "half size"]),
+        ([trial("half size", None), trial("noisy", None)], ["not found in any"]),
+    ],
+)
+def test_stability_counts_every_version_once(trials: list[Trial], parts: list[str]) -> None:
+    assert all(part in verdict.stability(trials) for part in parts)

@@ -291,7 +291,8 @@ def test_a_page_alone_has_the_same_content_and_links_to_files_only(alone: Page, 
     among = pages["01_detect_faces"]
     assert alone.values("img", "src") == among.values("img", "src")
     assert "1 min 01 s" in alone.text
-    assert alone.html.count("<section") == among.html.count("<section")
+    assert alone.html.count('<details class="code"') == among.html.count('<details class="code"')
+    assert alone.html.index('<details class="code"') > alone.html.rindex("<img")  # the code comes last
 
 
 def test_a_page_alone_is_the_index_and_its_lead_cells_follow_the_title(run: Run):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dfdc_lib.inspection import verdict
-from dfdc_lib.records import Inspection, Trial
+from dfdc_lib.records import Answer, Inspection, Trial
 from dfdc_lib.viz import plot_inspection, style
 from dfdc_lib.viz.plot_inspection import MOST_PEOPLE, THUMBNAILS
 
@@ -29,10 +29,10 @@ def faces(people: int, frames: int = 20, **facts: Any) -> pd.DataFrame:
     return merged.assign(score=merged["score"].clip(0, 1), **box, sharpness=200.0, turn=0.1, models=1).assign(**facts)
 
 
-def trial(title: str, score: float | None, flips: bool = False) -> Trial:
+def trial(title: str, score: float | None, answer: Answer = "fake") -> Trial:
     if score is None:
-        return Trial(title=title, changed=True, frames=0, score=None, low=None, high=None, flips=True)
-    return Trial(title=title, changed=True, frames=32, score=score, low=score - 0.07, high=score + 0.05, flips=flips)
+        return Trial(title=title, changed=True, frames=0, score=None, low=None, high=None, answer=None)
+    return Trial(title=title, changed=True, frames=32, score=score, low=score - 0.07, high=score + 0.05, answer=answer)
 
 
 def inspection(table: pd.DataFrame, trials: tuple[Trial, ...] = ()) -> Inspection:
@@ -76,10 +76,10 @@ def test_one_person_over_time() -> None:
 def test_the_six_most_suspicious_people_who_are_seen_often_are_shown() -> None:
     figure = people_figure(faces(7), 3)
     assert "6 of 7" in figure.get_suptitle()
-    assert people_shown(figure) == [f"person {track}" for track in range(6, 0, -1)]
+    assert people_shown(figure) == [f"person {number}" for number in range(1, 7)]
     assert sum(bool(axis.images) for axis in figure.axes) == 3 * MOST_PEOPLE
     rare = pd.concat([faces(1), faces(3, frames=7).query("track > 0")])
-    assert people_shown(people_figure(rare)) == ["person 0"]  # the others are in few frames
+    assert people_shown(people_figure(rare)) == ["person 1"]  # the others are in few frames
 
 
 def test_people_seen_at_other_times_share_one_time_axis() -> None:
@@ -106,40 +106,44 @@ def test_evidence_is_frame_crop_and_heat_map() -> None:
 
 
 def test_changed_versions() -> None:
-    versions = (trial("64 frames", 0.7), trial("H.264, CRF 40", 0.3, flips=True), trial("blurred", None))
+    versions = (trial("64 frames", 0.7), trial("H.264, CRF 40", 0.3, "real"), trial("blurred", None))
     [panel] = plot_inspection.trials(inspection(faces(1).assign(score=0.7), versions)).axes
     labels = [label.get_text() for label in panel.get_yticklabels()]
     starts = [f"{version.title} (n = {version.frames})" for version in versions]
     assert all(label.startswith(start) for label, start in zip(labels, starts, strict=True))
-    assert ["differs" in label for label in labels] == [False, True, False]
-    points = {line.get_marker(): (line.get_xdata()[0], line.get_ydata()[0], line.get_color()) for line in panel.lines}
-    assert points["o"][:2] == (0.7, 0) and points["X"][:2] == (0.3, 1) and points["o"][2] != points["X"][2]
+    fake, real = [line for line in panel.lines if line.get_marker() == "o"]
+    assert fake.get_xydata().tolist() == [[0.7, 0]] and real.get_xydata().tolist() == [[0.3, 1]]
+    assert fake.get_color() != real.get_color()
     bars = [line.get_xdata() for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2]
     assert [list(bar) for bar in bars] == [pytest.approx([0.63, 0.75]), pytest.approx([0.23, 0.35])]
-    assert [text.get_position() for text in panel.texts] == [(0.5, 2)]  # no face in the third version
+    assert [text.get_text() for text in panel.texts[:2]] == ["looks forged", "no sign of forgery"]
+    assert panel.texts[2].get_position() == (0.5, 2)  # no face in the third version
     dashed = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
     assert dashed == pytest.approx([0.7])  # the whole video
     assert panel.get_ylim()[0] > panel.get_ylim()[1]  # the first on top
 
 
+def numbered(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(person=table["track"] + 1)
+
+
 @pytest.mark.parametrize("people", [1, 7])
 def test_masks_over_time(people: int) -> None:
-    table = faces(people).assign(changed_share=0.25)
+    table = numbered(faces(people)).assign(changed_share=0.25)
     figure = plot_inspection.masks_over_time(table.sample(frac=1, random_state=0))
     assert len(figure.axes) == min(people, MOST_PEOPLE)
     changed, scores = figure.axes[0].lines
-    rows = table[table["track"] == int(figure.axes[0].get_ylabel().removeprefix("person "))]
+    rows = table[table["person"] == int(figure.axes[0].get_ylabel().removeprefix("person "))]
     assert set(changed.get_ydata()) == {0.25}
     assert scores.get_xydata().tolist() == rows[["time_seconds", "score"]].to_numpy().tolist()
     assert len(figure.axes[0].get_legend().get_texts()) == 2 and figure.axes[-1].get_xlabel()
-    often = pd.concat([faces(1, frames=4), faces(2)[20:]]).assign(changed_share=0.0)
-    assert [axis.get_ylabel() for axis in plot_inspection.masks_over_time(often).axes] == ["person 1", "person 0"]
+    assert [axis.get_ylabel() for axis in figure.axes] == [f"person {number + 1}" for number in range(len(figure.axes))]
 
 
 def test_figures_of_nothing() -> None:
     table = faces(1)
     figures = [plot_inspection.evidence(table[:0], []), plot_inspection.trials(inspection(table))]
-    for figure in [*figures, plot_inspection.masks_over_time(table[:0].assign(changed_share=[]))]:
+    for figure in [*figures, plot_inspection.masks_over_time(numbered(table)[:0].assign(changed_share=[]))]:
         assert figure.axes[0].texts and not figure.axes[0].lines
 
 
