@@ -63,14 +63,14 @@ def test_a_single_frame_has_no_range() -> None:
 
 
 def test_changed_versions() -> None:
-    html = text.answer(inspection(trials=(trial("noisy", "inconclusive"), trial("blurred", "fake"))), [card()])
-    assert "1 is inconclusive" in html or "1 of 2 is inconclusive" in html
+    html = answer_of(inspection(trials=(trial("noisy", "inconclusive"), trial("blurred", "fake"))), [card()])
+    assert "1 of 2 looks forged, 1 is inconclusive (noisy)" in html
     assert "noisy" in html and "1.0 s to 6.0 s" in html
     assert "1.0 s" not in answer_of(inspection(), [card()])  # nothing was changed
 
 
 def test_judged_person_and_doubts() -> None:
-    html = text.answer(inspection(person(5, mean=0.91), person(1, mean=0.2)), [card()])
+    html = answer_of(inspection(person(5, mean=0.91), person(1, mean=0.2)), [card()])
     assert "0.91" in html and "0.20" not in html and "2 people" in html
     alone = answer_of(inspection(answer="inconclusive", doubts=("too small", "too blurred")), [card()])
     assert re.findall("<li>(.*?)</li>", alone)[:2] == ["too small", "too blurred"] and "people" not in alone
@@ -155,4 +155,4 @@ def test_text_from_files_is_escaped() -> None:
     record = inspection(person(doubts=(HOSTILE,)), video=HOSTILE, doubts=(HOSTILE,), trials=(trial(HOSTILE, "real"),))
     pages = [text.answer(record, cards, PICTURES), text.models(cards), text.people(record, PICTURES)]
     assert [html.count("<script") for html in pages] == [0, 0, 0]
-    assert [html.count(ESCAPED) for html in pages] == [4, 4, 1]  # e.g. warning, title, version, doubt
+    assert [html.count(ESCAPED) for html in pages] == [5, 4, 1]  # e.g. warning, title, model, version, doubt

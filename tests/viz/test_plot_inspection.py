@@ -155,7 +155,7 @@ def test_text_is_large_enough_and_nothing_warns() -> None:
         plot_inspection.evidence(table.iloc[:2], [(tall, CROP, HEAT)] * 2),
         plot_inspection.trials(record),
         plot_inspection.trials(inspection(table, (trial("blurred", None), trial("noisy", None)))),
-        plot_inspection.masks_over_time(table.assign(changed_share=0.1)),
+        plot_inspection.masks_over_time(numbered(table).assign(changed_share=0.1)),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
