@@ -33,7 +33,7 @@ OTHER_VIDEO = "The crops match too poorly. The original is probably a different 
 LIMITS = (
     "The model detects the kinds of forgery that it was trained on. It can miss other kinds.",
     "Strong compression and small or covered faces hide the traces that it looks for.",
-    "It does not check sound or lip movement.",
+    "It does not check sound or lip movement, and it was not made for faces that are generated as a whole.",
     "A low score does not prove that a video is genuine. A high score does not prove that it is forged.",
 )
 
@@ -72,10 +72,10 @@ def _who(inspection: Inspection) -> str:
 
 def _score(person: Person, cards: Sequence[ModelCard]) -> list[str]:
     """Return sentences about a person's score and its interval."""
-    models = " and ".join(card.name for card in cards)
+    models = " and ".join(f'"{card.name}"' for card in cards)
     seen = f"from {person.first_seconds:.1f} s to {person.last_seconds:.1f} s"
     frames = f"{person.frames} frames {seen}" if person.frames > 1 else f"one frame at {person.first_seconds:.1f} s"
-    mean = f"The mean score is {person.mean:.2f} (0 = real, 1 = fake) over {frames}, by the model {models}."
+    mean = f"The mean score is {person.mean:.2f} (0 = real, 1 = fake) over {frames}, scored by {models}."
     if person.low is None or person.high is None:
         return [mean, "A single frame does not show how much the score varies."]
     return [

@@ -92,7 +92,7 @@ def trials(inspection: Inspection) -> Figure:
     labels = [f"{trial.title} (n = {trial.frames})" for trial in versions]
     panel.set_yticks(range(len(versions)), labels)
     panel.invert_yaxis()
-    label = "mean score of the judged person (1 = fake) and its interval; dashed: the whole video"
+    label = "mean score of the judged person (1 = fake) and its range; dashed: the whole video"
     panel.set(xlim=(-0.02, 1.02), xlabel=label)
     return figure
 
