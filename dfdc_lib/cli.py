@@ -89,7 +89,7 @@ def predict(
     output: Annotated[Path, typer.Option(help="Path of the submission file.")] = Path("submission.csv"),
     workers: Workers = 0,
 ) -> None:
-    """Score every video with notebooks 00 and 07; for a run folder, with notebook 07 in that folder."""
+    """Score videos and write a submission file: run notebooks 00 and 07; for a run folder, only 07, in that folder."""
     from dfdc_lib.pipeline import runner
     from dfdc_lib.pipeline.source import choose_source
 
@@ -178,7 +178,7 @@ def sample(
 
 @weights_app.command("list")
 def list_weights() -> None:
-    """List the checkpoints and their state in the cache folder."""
+    """List the released checkpoints and which are in the cache folder: present, incomplete or missing."""
     from dfdc_lib.classifier import released
 
     folder = released.cache_folder()
@@ -203,7 +203,7 @@ def download_weights(
 @weights_app.command("verify")
 @_one_line_errors
 def verify_weights() -> None:
-    """Compare every checkpoint's SHA-256; exit with status 1 unless all match."""
+    """Compare every downloaded checkpoint's SHA-256 with the published one; exit with status 1 unless all match."""
     from dfdc_lib.classifier import released
 
     folder = released.cache_folder()

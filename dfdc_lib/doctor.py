@@ -27,13 +27,13 @@ class Finding(NamedTuple):
 
 
 def examine(lock: Path = PROJECT / "requirements.lock", outputs: Path = PROJECT / "outputs") -> list[Finding]:
-    """Return the results of all checks; `lock` lists the locked versions, `outputs` will hold the run folders."""
+    """Return the results of all checks; `lock`: versions to compare with, `outputs`: folder to check for free space."""
     imports = [_check_opencv(), _check_ffmpeg(), _check_kernel(), _check_gpu()]
     return [_check_python(), _check_packages(lock), *imports, *_check_outputs(outputs)]
 
 
 def read_lock(lock: Path) -> dict[str, set[str]]:
-    """Return package -> locked versions; there are several if they depend on the Python version."""
+    """Return the versions pinned in a lock file, package -> versions: several if they depend on the Python version."""
     versions: dict[str, set[str]] = {}
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock.read_text(), flags=re.MULTILINE):
         versions.setdefault(name.lower(), set()).add(version)

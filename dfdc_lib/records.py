@@ -34,7 +34,7 @@ class FaceKey(NamedTuple):
 
     @property
     def name(self) -> str:
-        """File name without suffix: `00030_0`."""
+        """Name of the face's PNG files, without suffix: `00030_0` is face 0 of frame 30."""
         return f"{self.frame_index:05d}_{self.face_index}"
 
 
@@ -42,7 +42,7 @@ KEY_COLUMNS = list(FaceKey._fields)  # of a FaceKey in tables
 
 
 class FaceExample(NamedTuple):
-    """One face as the augmentation sees it."""
+    """One face as the augmentation receives and returns it."""
 
     crop: np.ndarray  # (H, W, 3) uint8 RGB
     mask: np.ndarray  # (H, W) uint8 SSIM mask; all 0 for a real face, and for a fake whose mask is unknown
@@ -51,7 +51,7 @@ class FaceExample(NamedTuple):
 
 
 class Resampling(NamedTuple):
-    """How log losses are clipped and how intervals are drawn."""
+    """How scores are clipped for the log loss, and how the bootstrap draws its intervals."""
 
     clip: float = 1e-4  # scores count as at least this and at most 1 - this
     draws: int = 2000  # of the bootstrap
@@ -95,7 +95,7 @@ class VideoInfo(Record):
 
 
 class Face(Record):
-    """One face in one frame."""
+    """One detected face in one frame; coordinates are pixels of the full-resolution frame."""
 
     box: Box
     landmarks: Landmarks
@@ -103,7 +103,7 @@ class Face(Record):
 
 
 class FrameFaces(Record):
-    """All faces of one frame."""
+    """All detected faces of one examined frame, possibly none."""
 
     frame_index: Annotated[int, Field(ge=0)]  # counts decoded frames from 0
     time_seconds: float
@@ -111,7 +111,7 @@ class FrameFaces(Record):
 
 
 class DetectorSettings(Record):
-    """The settings of MTCNN."""
+    """The settings of the face detector, MTCNN, and which frames it examines."""
 
     thresholds: tuple[float, float, float] = (0.85, 0.95, 0.95)  # P-, R-, O-Net; the winner's, for training data
     min_face_pixels: int = 20  # smallest face, in pixels of the resized frame
@@ -136,7 +136,7 @@ class VideoFaces(Record):
 
 
 class Crop(Record):
-    """One face of one frame: a row of `crops.parquet`."""
+    """Where one stored crop comes from: a row of `crops.parquet`. Its pixels are in a PNG file."""
 
     video_id: str
     frame_index: int
@@ -163,7 +163,7 @@ class VideoCrops(Record):
 
 
 class Mask(Record):
-    """One SSIM mask: how a fake's crop differs from its original's."""
+    """The summary of one SSIM mask, which shows where a fake's crop differs from its original's."""
 
     frame_index: int
     face_index: int
@@ -183,7 +183,7 @@ class VideoMasks(Record):
 
 
 class VideoHashes(Record):
-    """Perceptual hashes of one video: `hashes/<video_id>.json`."""
+    """Perceptual hashes of a few frames of one original, for the leak audit: `hashes/<video_id>.json`."""
 
     video_id: str
     hashes: tuple[int, ...]  # 64 bits each
@@ -286,7 +286,7 @@ Answer = Literal["fake", "real", "inconclusive"]
 
 
 class Trial(Record):
-    """The score of a perturbed version of the video, or of fewer frames."""
+    """The judged person's score in one version of the video: perturbed (e.g. blurred), or with fewer frames."""
 
     title: str
     changed: bool  # False for the references: all frames, or the unchanged excerpt
@@ -324,5 +324,5 @@ class Outcome(Record):
 
 
 def box_of(row: Mapping[Hashable, Any]) -> Box:
-    """Return the box in a table row."""
+    """Return the box (x0, y0, x1, y1) that a table row holds in its `BOX_COLUMNS`."""
     return row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"]

@@ -40,7 +40,7 @@ def project_path(path: str | Path) -> Path:
 
 @contextmanager
 def atomic_path(path: Path, folder: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path and rename it to `path` if the block succeeds, so that `path` is whole or absent.
+    """Yield a temporary path and rename it to `path` if the block succeeds; else delete it and leave `path` as it was.
 
     Args:
         path: the file to write; its folder is created.
@@ -59,7 +59,7 @@ def atomic_path(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder; see `open_run`."""
+    """One run folder, opened by `open_run`. Reading a missing file raises an error that names the notebook to run."""
 
     root: Path
 
@@ -102,7 +102,7 @@ class Run:
 
     # Atomic writes
     def write_bytes(self, path: Path, content: bytes) -> None:
-        """Write a file atomically."""
+        """Write a file of the run folder atomically; create its folder if needed."""
         with atomic_path(path, self.root / ".partial") as partial:
             partial.write_bytes(content)
 
@@ -139,7 +139,7 @@ class Run:
         self.write_table("videos.csv", table.astype(dict.fromkeys(WHOLE_NUMBER_COLUMNS, "Int64")))
 
     def write_metrics(self, stage: str, metrics: dict[str, int | float | str | None]) -> None:
-        """Write the numbers of a notebook that the report shows."""
+        """Write a notebook's metrics (name -> value) to `metrics/<stage>.json`, which the report shows."""
         self.write_json(self.metrics_path(stage), metrics)
 
     # Reads
@@ -154,7 +154,7 @@ class Run:
         return kind.model_validate_json(self._existing(path).read_bytes())
 
     def read_image(self, path: Path) -> np.ndarray:
-        """Return a PNG or JPEG as (H, W, 3) RGB uint8, or (H, W) uint8 if it is gray."""
+        """Return a PNG or JPEG as (H, W, 3) RGB uint8, or (H, W) uint8 if it is gray; ValueError if it is no image."""
         image = cv2.imread(str(self._existing(path)), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise ValueError(f"{path} is not an image: delete it and {_remedy(self._maker(path))}")
@@ -191,7 +191,7 @@ class Run:
         return [Outcome.model_validate(row) for row in _rows(self._read_text_table(f"status/{stage}.csv"))]
 
     def read_outcomes(self, stage: str) -> dict[str, Outcome]:
-        """Return what a finished stage did, by video_id; raise FileNotFoundError if videos are missing from it."""
+        """Return a stage's outcome for each video, by video_id; FileNotFoundError if any video of the run has none."""
         outcomes = {outcome.video_id: outcome for outcome in self.read_status(stage)}
         missing = [video.video_id for video in self.read_videos() if video.video_id not in outcomes]
         if missing:
@@ -215,7 +215,10 @@ class Run:
     # Housekeeping
     @contextmanager
     def lock(self, name: str, owner: str) -> Iterator[None]:
-        """Hold a lock of this run folder; the system releases it when the process ends."""
+        """Hold the lock `name` of this run folder until the with-block ends or the process is killed.
+
+        If another process holds it, raise RuntimeError at once; its message starts with `owner`, who wanted the lock.
+        """
         try:
             with FileLock(self.root / f".{name}.lock", blocking=False):
                 yield
@@ -229,7 +232,7 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """Open or create a run folder; a relative path starts at the project folder."""
+    """Open or create a run folder; a relative path starts at the project folder. NotADirectoryError if it is a file."""
     root = project_path(path)
     if root.is_file():
         raise NotADirectoryError(f"the run folder {root} is a file: choose a folder")

@@ -39,7 +39,7 @@ class Changes:
 
     @property
     def reasons(self) -> list[str]:
-        """One phrase per kind of change, for people."""
+        """Phrases to print: one per changed parameter, one for all changed modules, one for all changed inputs."""
         lists = (("code", self.code), ("input", self.inputs))
         return self.parameters + [f"{kind} changed ({', '.join(names)})" for kind, names in lists if names]
 
@@ -81,7 +81,7 @@ def file_fingerprint(path: Path) -> str:
 
 
 def input_fingerprint(path: Path) -> str:
-    """Return `file_fingerprint`, or the error's text if the file is gone; the job then fails with that reason."""
+    """Return `file_fingerprint`, or the error's text if the file is unreadable; the job that reads it will fail."""
     try:
         return file_fingerprint(path)
     except OSError as error:
@@ -89,7 +89,7 @@ def input_fingerprint(path: Path) -> str:
 
 
 def content_fingerprint(path: Path) -> str:
-    """Return the fingerprint of a whole file."""
+    """Return a fingerprint of all bytes of a file; unlike `file_fingerprint`, it reads the whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -125,7 +125,7 @@ def source_fingerprint(source: str) -> str:
 
 
 def imported_modules(source: str) -> list[str]:
-    """Return the modules of this package that Python source imports anywhere in it, as dotted names."""
+    """Return the dotted names that Python source imports from dfdc_lib; for `from m import n`, both `m` and `m.n`."""
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -137,7 +137,7 @@ def imported_modules(source: str) -> list[str]:
 
 @cache
 def read_module(path: Path) -> tuple[str, list[str]]:
-    """Return the hash of a module and what it imports; cached for the life of the process."""
+    """Return a module's `source_fingerprint` and `imported_modules`; cached for the life of the process."""
     source = path.read_text()
     return source_fingerprint(source), imported_modules(source)
 

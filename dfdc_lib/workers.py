@@ -32,7 +32,7 @@ WORKER_DIED = "the worker process died: out of memory, or a crash inside a libra
 
 
 class Failure(NamedTuple):
-    """The result of a task that raised an error."""
+    """The result of a task that raised an exception or whose worker process died."""
 
     reason: str  # one line
 
@@ -61,18 +61,18 @@ Executor = Callable[[Sequence[Job]], Iterator[tuple[str, Outcome | Failure]]]
 
 
 def in_processes(workers: int = 0) -> Executor:
-    """Return an executor that runs jobs in worker processes; 0 = one per core."""
+    """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core."""
     return lambda jobs: each_result({job.video_id: partial(_run_job, job) for job in jobs}, workers)
 
 
 def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcome], execute: Executor) -> list[Outcome]:
-    """Run a stage's jobs, then write its status file and failures.csv.
+    """Run a stage's unfinished jobs, then write its status file and failures.csv.
 
     Args:
         run: the run folder.
         stage: name of the notebook, e.g. "01_detect_faces".
         jobs: one for every video that the stage works on.
-        decided: outcomes of the videos that need no work; with the jobs' outcomes, one for every video of the run.
+        decided: outcomes of all videos of the run that have no job.
         execute: runs the unfinished jobs and yields (video_id, outcome or failure); see `in_processes`.
     Returns:
         One outcome per video, sorted by video_id.
@@ -98,9 +98,10 @@ def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcom
 
 
 def result_outcome(record: Any, count: int, notes: Sequence[str] = ()) -> Outcome:
-    """Return the outcome of a video from its record, with a fingerprint of the result instead of the inputs.
+    """Return the outcome of a video: "done", or "nothing" if `count`, its number of results, is 0.
 
-    A later stage that depends on the result is therefore out of date only if the result itself has changed.
+    Its fingerprint is a hash of the record's content, not of the inputs, so a later stage that depends on it is out of
+    date only if the results themselves have changed.
     """
     result = fingerprint(record.model_dump_json(exclude={"fingerprint"}))
     status = "done" if count else "nothing"
@@ -108,7 +109,7 @@ def result_outcome(record: Any, count: int, notes: Sequence[str] = ()) -> Outcom
 
 
 def write_status(run: Run, stage: str, outcomes: Sequence[Outcome]) -> None:
-    """Write a stage's status file, and the failed videos of all stages as failures.csv."""
+    """Write `status/<stage>.csv`, and rewrite failures.csv, which lists the failed videos of all stages."""
     table = pd.DataFrame([outcome.model_dump() for outcome in outcomes], columns=list(Outcome.model_fields))
     run.write_table(f"status/{stage}.csv", table)
     stages = sorted(path.stem for path in (run.root / "status").glob("*.csv"))
@@ -120,7 +121,7 @@ def count_outcomes(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """Count videos and results by status.
 
     Returns:
-        Index: status, with a last row "all"; columns: videos, made.
+        Index: status, with a last row "all"; columns: videos (their number), made (the number of their results).
     """
     table = pd.DataFrame([(o.status, 1, o.count) for o in outcomes], columns=["status", "videos", "made"])
     counts = table.groupby("status").sum()
@@ -136,8 +137,8 @@ def done_videos(outcomes: Sequence[Outcome]) -> list[str]:
 def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> Iterator[tuple[str, Result | Failure]]:
     """Call every task in a worker process and yield its name and result as it completes.
 
-    An exception in a task becomes its result, so one bad video does not stop the others. If a worker process dies (out
-    of memory, a crash in a decoder), the tasks that were running are repeated one at a time: only the culprit fails.
+    If a task raises, its result is a `Failure` and the others go on. If a worker process dies (out of memory, a crash
+    in a decoder), the tasks that were running are repeated one at a time; one that dies again yields a `Failure`.
 
     Args:
         tasks: name -> picklable function without arguments.
@@ -164,13 +165,13 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> 
 
 
 def results_here(tasks: Mapping[str, Callable[[], Result]]) -> Iterator[tuple[str, Result | Failure]]:
-    """Call every task in this process and yield what `each_result` yields; faster for a single task."""
+    """Call every task in this process; yield its name and its result, or a `Failure` if it raises, as `each_result`."""
     for name, task in tasks.items():
         yield name, _attempt(task)
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool whose workers share the cores and end when this process ends.
+    """Return a pool of `workers` processes that share the cores evenly and end when this process ends.
 
     Workers are spawned: a forked one would inherit a notebook kernel's threads and locks in an undefined state.
     """

@@ -46,27 +46,28 @@ FACE_WIDTH = 2.2  # of the distance between the eyes, or of eyes to mouth if tha
 
 
 def draw_cutout(rng: np.random.Generator) -> str:
-    """Return a random key of `SHARES`, possibly "none"."""
+    """Return the name of a cut-out, drawn with the chances in `SHARES`; "none" cuts nothing."""
     return str(rng.choice(list(SHARES), p=list(SHARES.values())))
 
 
 def apply_cutout(name: str, face: FaceExample, rng: np.random.Generator) -> FaceExample:
-    """Return a copy of a crop and its mask with one region set to 0; see `cutout_region`."""
+    """Return a copy of a face whose crop and mask are 0 in the region that `cutout_region` returns for `name`."""
     region = cutout_region(name, face, rng)
     crop = np.where(region[..., None], np.uint8(0), face.crop)
     return face._replace(crop=crop, mask=np.where(region, np.uint8(0), face.mask))
 
 
 def cut_out(face: FaceExample, rng: np.random.Generator) -> FaceExample:
-    """Return a crop and its mask after a randomly drawn cut-out."""
+    """Return a copy of a face after a cut-out drawn with the chances in `SHARES`, in 30 % of the draws none."""
     return apply_cutout(draw_cutout(rng), face, rng)
 
 
 def cutout_region(name: str, face: FaceExample, rng: np.random.Generator) -> np.ndarray:
-    """Return the pixels that a cut-out, a key of `SHARES`, sets to 0: (H, W) bool; all False if nothing can be cut.
+    """Return the pixels that a cut-out sets to 0: (H, W) bool; all False if nothing can be cut.
 
-    Of a real face, any half or quadrants may be cut; of a fake, those that leave forged pixels, so none if its mask is
-    unknown. Landmarks may lie outside the crop.
+    `name` is a key of `SHARES`; `rng` chooses among the halves or quadrants. "quadrants" of a fake must leave more than
+    `MIN_FORGED_PIXELS` forged pixels, so nothing is cut if its mask is unknown (all 0). Landmarks may lie outside the
+    crop. Raises ValueError for another name, a mask of another size than the crop, or landmarks that are not (5, 2).
     """
     shape, crop_shape = face.mask.shape, face.crop.shape[:2]
     points = np.asarray(face.landmarks, np.float64)
@@ -93,7 +94,7 @@ def cutout_region(name: str, face: FaceExample, rng: np.random.Generator) -> np.
 
 
 def face_region(shape: tuple[int, ...], landmarks: np.ndarray) -> np.ndarray:
-    """Return an ellipse from the brows to the chin, (H, W) bool, for (5, 2) landmarks in pixels of the crop."""
+    """Return an ellipse from the brows to the chin, (H, W) = `shape`, bool; `landmarks`: (5, 2) in crop pixels."""
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     across, down = landmarks[1] - landmarks[0], mouth - eyes
     length = float(np.hypot(*down))

@@ -21,7 +21,7 @@ CHOICES |= {"eyes": (), "mouth": (), "nose": (), "half face": ("draw",), "quadra
 
 
 class InRange(random.Random):
-    """Random numbers at a fixed position of every range: 0 = lower end, 1 = upper end."""
+    """A generator whose "random" numbers all lie at position `share` of their range: 0 = low end, 1 = high end."""
 
     def __init__(self, share: float):
         super().__init__(0)
@@ -41,7 +41,7 @@ class InRange(random.Random):
 
 
 def draw_many(face: FaceExample, size: int, seed: int, count: int) -> list[np.ndarray]:
-    """Return a crop as augmented in `count` epochs of training, (size, size, 3) uint8 RGB each."""
+    """Return a crop as augmented in epochs 0 to `count` - 1 of training with `seed`: (size, size, 3) uint8 RGB each."""
     transform = transforms.create_train_transforms(size)
     images = []
     for epoch in range(count):
@@ -53,8 +53,9 @@ def draw_many(face: FaceExample, size: int, seed: int, count: int) -> list[np.nd
 def extremes(crop: np.ndarray, size: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return three images for each training transform: before it, at the low end and at the high end of its range.
 
-    IsotropicResize and PadIfNeeded change the image before all later transforms. A transform without a range yields
-    before, before, after; IsotropicResize yields before and the results of the first and last of `RESIZE_PAIRS`.
+    Keys are the transforms' names. Each is applied alone; those that follow IsotropicResize and PadIfNeeded in training
+    start from the resized, padded crop. A transform without a range yields before, before, after; IsotropicResize
+    yields before and its results for the first and the last of `RESIZE_PAIRS`.
     """
     before, pictures = crop, {}
     for step in transforms.create_train_transforms(size).transforms:
@@ -72,12 +73,13 @@ def extremes(crop: np.ndarray, size: int) -> dict[str, tuple[np.ndarray, np.ndar
 def before_and_after(
     choice: str, face: FaceExample, size: int, seeds: tuple[int, int], share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the network's input (crop and mask, uint8) without and with one kind of augmentation.
+    """Return the network's input without and with one kind of augmentation.
 
-    Of `CHOICES`, "training" applies all transforms as drawn, "training, hard" also a random cut-out before them; a
-    single transform or cut-out is always applied. `seeds` are the run's seed and the number n of the draw: the crop of
-    "training" is element n of `draw_many`. `share` is a position in the transform's range, 0 = low end (compression:
-    the strongest), 1 = high end. Return crop and mask before, crop and mask after: (size, size, 3) and (size, size).
+    `choice` is one of `CHOICES`. "training" applies every transform with its own probability, as training does, and
+    its crop equals `draw_many(...)[n]`; "training, hard" first draws a cut-out. Any other choice is one transform or
+    cut-out, always applied. `seeds` is (run's seed, n). `share` sets a single transform's strength: 0 = low end of its
+    range (ImageCompression: lowest quality), 1 = high end. Return crop and mask before, crop and mask after, uint8:
+    (size, size, 3) and (size, size).
     """
     if choice not in CHOICES:
         raise ValueError(f"choice must be one of {', '.join(CHOICES)}; got {choice!r}")

@@ -60,8 +60,8 @@ class GaussNoise(A.ImageOnlyTransform):
     """Add independent noise to each pixel and channel, with a uniformly drawn variance; called by albumentations.
 
     Source: albumentations 0.4. Departs from it: values are rounded; there they were truncated, and the image was half a
-    level darker. The default noise of 2.0.8 is 20 times stronger; it is also truncated towards zero, which lowers its
-    standard deviation by 0.4 levels (2.79 instead of the square root of 10).
+    level darker. Why not the GaussNoise of 2.0.8: its default noise is 20 times stronger, and truncation towards zero
+    lowers the standard deviation by 0.4 levels (2.79 where 3.16 was requested).
     """
 
     def __init__(self, variance_range: tuple[float, float], p: float):
@@ -69,7 +69,7 @@ class GaussNoise(A.ImageOnlyTransform):
         self.variance_range = variance_range
 
     def get_params(self) -> dict[str, Any]:
-        """Draw the standard deviation, in levels of 0-255."""
+        """Return a randomly drawn standard deviation, {"std": levels of 0-255}."""
         return {"std": math.sqrt(self.py_random.uniform(*self.variance_range))}
 
     def apply(self, img: np.ndarray, std: float, **params: Any) -> np.ndarray:
@@ -91,7 +91,7 @@ class FancyPCA(A.ImageOnlyTransform):
         self.alpha = alpha
 
     def get_params(self) -> dict[str, Any]:
-        """Draw alpha from a normal distribution."""
+        """Return a randomly drawn {"alpha": value}, from a normal distribution around 0."""
         return {"alpha": self.py_random.gauss(0, self.alpha)}
 
     def apply(self, img: np.ndarray, alpha: float, **params: Any) -> np.ndarray:
@@ -102,9 +102,10 @@ class FancyPCA(A.ImageOnlyTransform):
 
 
 def create_train_transforms(size: int) -> A.Compose:
-    """Return the training transforms, in the slides' order; call `seed_transform` before each use.
+    """Return the training transforms, in the slides' order: a crop of any size in, a square of `size` pixels out.
 
-    The comments list where the slides' arguments (albumentations 0.4.5) have another meaning in 2.0.8.
+    Call `seed_transform` before each use, so that the draws are reproducible. Where the slides' arguments
+    (albumentations 0.4.5) have another meaning in 2.0.8, other arguments produce the slides' effect.
     """
     # Brightness is a share of 255, and too bright values are clipped, as in 2020.
     brightness_contrast = A.RandomBrightnessContrast(
@@ -129,7 +130,7 @@ def create_train_transforms(size: int) -> A.Compose:
 
 
 def create_val_transforms(size: int) -> A.Compose:
-    """Return the deterministic validation transforms; the image equals that of `preprocess.fit_to_square`."""
+    """Return the validation transforms: resize and pad with black to a square as `fit_to_square`; nothing is random."""
     return _compose(IsotropicResize(size, *RESIZE_PAIRS[0]), _pad_if_needed(size))
 
 

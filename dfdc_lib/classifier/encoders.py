@@ -24,7 +24,7 @@ UNREADABLE = (OSError, RuntimeError, EOFError, IndexError, KeyError, struct.erro
 
 
 def create_encoder(name: str, pretrained: bool, drop_path: float, weights_file: Path | None) -> nn.Module:
-    """Return a timm model; see `model.create_model` for arguments and errors."""
+    """Return a timm model with random or published weights; arguments and errors are those of `model.create_model`."""
     if weights_file and not pretrained:
         raise ValueError(f"weights_file needs pretrained=True, got pretrained=False and {weights_file}")
     if weights_file and not weights_file.is_file():

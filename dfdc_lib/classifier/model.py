@@ -42,7 +42,10 @@ class NoiseResidual(nn.Module):
         self.register_buffer("kernels", kernels)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Filter (N, 3, H, W) normalised RGB; return (N, 3, H, W) float32 in gray levels, summed over RGB."""
+        """Return the three filters' outputs, (N, 3, H, W) float32 in units of 0-255 pixel values.
+
+        `images`: (N, 3, H, W) normalised RGB.
+        """
         with torch.autocast(images.device.type, enabled=False):
             padded = F.pad(images.float(), (SRM_BORDER,) * 4, mode="replicate")
             return F.conv2d(padded, self.kernels.float())
@@ -69,11 +72,11 @@ class Classifier(nn.Module):
         return self.head(self.features(images))
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the last feature map of the encoder, (N, channels, H/32, W/32)."""
+        """Return the last feature map of the encoder for (N, 3, H, W) normalised RGB: (N, channels, H/32, W/32)."""
         return self.encoder.forward_features(self.noise(images).contiguous(memory_format=torch.channels_last))
 
     def head(self, features: torch.Tensor) -> torch.Tensor:
-        """Return (N,) logits for a feature map."""
+        """Return (N,) logits for a feature map from `features`."""
         pooled = self.encoder.forward_head(features, pre_logits=True)  # (N, channels)
         return self.fc(pooled)[:, 0]
 
@@ -81,11 +84,14 @@ class Classifier(nn.Module):
 def create_model(
     encoder: str, *, pretrained: bool, drop_path: float = 0.2, noise: bool = False, weights_file: Path | None = None
 ) -> Classifier:
-    """Create a classifier on the CPU, in training mode and channels_last format; `fc` is random.
+    """Create a classifier on the CPU, in training mode and channels_last format; `fc`, its last layer, is random.
 
     With `pretrained`, the encoder (a timm name) starts from its published weights (ImageNet; Noisy Student for `*_ns`),
     read from `weights_file` (safetensors or torch), else the network. `drop_path`: chance of skipping the last block in
-    training, falling to 0 at the first (Huang et al. 2016, arXiv:1603.09382; winner: 0.2). `noise` adds SRM filters.
+    training, falling to 0 at the first (Huang et al. 2016, arXiv:1603.09382; winner: 0.2). With `noise`, the encoder
+    gets the output of `NoiseResidual` instead of the crop. Raises ValueError for an unknown encoder, a `drop_path` that
+    it lacks, or a `weights_file` without `pretrained`; FileNotFoundError if there is no such file; RuntimeError if the
+    weights cannot be loaded.
     """
     network = create_encoder(encoder, pretrained, drop_path, weights_file)
     return Classifier(network, noise).to(memory_format=torch.channels_last)

@@ -23,11 +23,12 @@ JUDGE_BATCH = 32  # crops
 def judge(
     model: Classifier, run: Run, crops: pd.DataFrame, recipe: Recipe, dtype: torch.dtype, workers: int = 0
 ) -> dict[str, float]:
-    """Return the metrics of a model on crops (rows of `crop_dataset.read_index`) and set it to eval mode.
+    """Set a model to eval mode and return its metrics on crops, rows of the table from `crop_dataset.read_index`.
 
-    They are "log loss" (mean of the fakes' and the reals') and "AUC" (NaN for a single class) of the videos' mean
-    scores; the same of the frames as "frame log loss" and "frame AUC"; and "videos", their number. Raise RuntimeError
-    for a logit that is not a finite number.
+    "log loss" (the mean of the fakes' and of the real videos' log loss) and "AUC" (NaN for a single class) measure
+    video scores, each the mean of the video's crops; "frame log loss" and "frame AUC" measure single crops; "videos" is
+    their number. `dtype`: the network's precision; `workers`: loading processes, 0 = load in this process. Raise
+    RuntimeError for a logit that is not a finite number.
     """
     loader = DataLoader(PlainCrops(run, crops, recipe), JUDGE_BATCH, num_workers=workers)
     model.eval()

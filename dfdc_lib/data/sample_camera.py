@@ -59,11 +59,11 @@ class Scene:
 
 
 def film_scene(scene: Scene, seed: int, frame_count: int) -> Iterator[tuple[np.ndarray, list[Fake]]]:
-    """Film a scene at 25 frames per second and forge its fakes.
+    """Film `frame_count` frames of a scene at 25 frames per second and forge its fakes.
 
-    The seed determines camera movement and noise, independently for each scene. Yields the original frame, (H, W, 3)
-    uint8 RGB, upright, and for each forgery the fake frame of the same shape and its true mask, (H, W) uint8:
-    0 = unchanged, 255 = all forged.
+    The seed determines camera movement and noise, independently for each scene. Yields for each frame the original,
+    (H, W, 3) uint8 RGB, upright, and for each forgery the fake of the same shape and its true mask, (H, W) uint8:
+    0 = unchanged, 255 = entirely forged.
     """
     rng = np.random.default_rng([seed, *scene.name.encode()])
     world, faces = _world(scene)

@@ -7,7 +7,7 @@ MOST_NAMED = 5
 
 
 class Coverage(NamedTuple):
-    """What a score table covers; the names are video ids."""
+    """How many of the labelled videos have a score, and which (by video_id) have none or repeated rows."""
 
     expected: int = 0  # labelled videos that should have a score
     missing: tuple[str, ...] = ()  # those without a score, or without one of every model
@@ -20,7 +20,7 @@ class Coverage(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """A warning for titles and tables if the coverage is not sufficient, else ""."""
+        """A warning for titles and tables if `share` is below `SUFFICIENT_SHARE` (99 %), else ""."""
         if self.share >= SUFFICIENT_SHARE:
             return ""
         # Rounded down, so that 98.96 % is not shown as 99.0 %.
@@ -37,6 +37,6 @@ class Coverage(NamedTuple):
 
 
 def named(videos: tuple[str, ...]) -> str:
-    """Return the first `MOST_NAMED` videos, and how many there are beyond them."""
+    """Return text that lists the first `MOST_NAMED` videos and the number of the others: "a, b, c, d, e and 3 more"."""
     more = f" and {len(videos) - MOST_NAMED:,} more" if len(videos) > MOST_NAMED else ""
     return ", ".join(videos[:MOST_NAMED]) + more

@@ -18,7 +18,7 @@ RANKING = METRICS[1:5]  # these depend on the order of the scores, and need both
 
 
 class Ranking(NamedTuple):
-    """The videos ordered by one score, highest first; a threshold lies below each distinct score."""
+    """f fakes and r reals, each ordered by score, highest first; a threshold lies below each of t distinct scores."""
 
     fakes: np.ndarray  # (f,) column of the weights that belongs to each fake
     reals: np.ndarray  # (r,) the same for the real videos
@@ -27,16 +27,20 @@ class Ranking(NamedTuple):
 
 
 def losses(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
-    """Return the log loss of each video for scores (n,) or (n, k), limited to clip ... 1 - clip; same shape."""
+    """Return the log loss of each video, in the shape of `scores`: (n,), or (n, k) for k scores of each video.
+
+    `labels`, (n,), are 0 or 1. Scores below `clip` count as `clip`, those above 1 - clip as 1 - clip.
+    """
     is_fake = (np.asarray(labels) == FAKE).reshape(-1, *[1] * (np.ndim(scores) - 1))
     clipped = np.clip(scores, clip, 1 - clip)
     return -np.log(np.where(is_fake, clipped, 1 - clipped))
 
 
 def measure(labels: np.ndarray, scores: np.ndarray, clip: float) -> dict[str, float]:
-    """Return all `METRICS` of scores (n,) 0-1 and labels (n,) 0, 1; those of `RANKING` are NaN if a class is missing.
+    """Return all `METRICS`, name -> value, of scores (n,) 0-1 and labels (n,) 0, 1; errors as for `check_scores`.
 
-    The EER is interpolated on the ROC curve. The FPR at 95 % TPR belongs to the highest threshold with that TPR.
+    Metrics in `RANKING` are NaN if a class is missing. The log loss limits scores to clip ... 1 - clip. The EER is
+    interpolated on the ROC curve. The FPR at 95 % TPR is that of the highest threshold with at least this TPR.
     """
     labels, columns = check_scores(labels, scores)
     rankings = [rank(labels, columns[:, 0], np.arange(len(labels)))]
@@ -45,10 +49,11 @@ def measure(labels: np.ndarray, scores: np.ndarray, clip: float) -> dict[str, fl
 
 
 def two_thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return the slides' accuracy, recall, precision, F1 and false-alarm share (of the real videos).
+    """Return accuracy, recall, precision, F1 and false-alarm share with the slides' two thresholds; NaN for 0 / 0.
 
-    Scores between the two thresholds are wrong for either class. Source: TrustNet's published evaluation. Departs:
-    precision and recall have their usual meaning; the publication swapped the two.
+    A fake is detected from a score of 0.8 on; a real video is a false alarm from 0.2 on, so scores between the two are
+    wrong for either class. The false-alarm share is that of the real videos. Source: TrustNet's published evaluation.
+    Departs: precision and recall have their usual meaning; the publication swapped the two.
     """
     labels, columns = check_scores(labels, scores)
     is_fake, scores = labels == FAKE, columns[:, 0]
@@ -67,7 +72,10 @@ def two_thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def check_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels as (n,) int and the scores as (n, k) float; raise ValueError if they are not valid."""
+    """Return labels, (n,), as int and scores, (n,) or (n, k), as (n, k) float.
+
+    Raises ValueError if n is 0, the lengths differ, a label is not 0 or 1, or a score is NaN or outside 0-1.
+    """
     labels, scores = np.asarray(labels), np.asarray(scores, float)
     if len(labels) == 0 or len(labels) != len(scores):
         raise ValueError(f"labels and scores must have one row per video, got shapes {labels.shape} and {scores.shape}")
@@ -80,13 +88,17 @@ def check_scores(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
 
 
 def summands(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
-    """Return what is averaged over videos, (n, 1 + 2k): 1, then each score's loss and whether it is correct."""
+    """Return what `weighted_metrics` averages over videos, for labels (n,) and scores (n, k): (n, 1 + 2k).
+
+    The columns are a constant 1, the k log losses, and for each of the k scores 1 if it is correct (a fake from 0.8 on,
+    a real video below 0.2), else 0.
+    """
     correct = np.where(labels[:, None] == FAKE, scores >= SURE_FAKE, scores < SURE_REAL)
     return np.hstack([np.ones((len(labels), 1)), losses(labels, scores, clip), correct])
 
 
 def rank(labels: np.ndarray, scores: np.ndarray, columns: np.ndarray) -> Ranking:
-    """Return the ranking by (n,) scores; `columns` (n,) is the column of the weights that belongs to each video."""
+    """Return the ranking by (n,) scores; `columns` (n,): each video's column in the weights of `weighted_metrics`."""
     order = np.argsort(-scores, kind="stable")
     is_fake = labels[order] == FAKE
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of each group of equal scores
@@ -98,10 +110,11 @@ def rank(labels: np.ndarray, scores: np.ndarray, columns: np.ndarray) -> Ranking
 def weighted_metrics(
     weights: np.ndarray, sums: np.ndarray, rankings: Sequence[Ranking], metrics: Sequence[str]
 ) -> np.ndarray:
-    """Return the metrics of k scores for d sets of weights, (d, k, metrics); NaN if a metric needs both classes.
+    """Return `metrics` of k scores for d sets of weights, (d, k, len(metrics)); NaN if a metric lacks a class it needs.
 
-    `weights` (d, g) are whole numbers: how often each video, or group of videos, counts. `sums` (g, 1 + 2k) are the
-    `summands` of each group. `rankings` has one per score, or none if `metrics` has none of `RANKING`.
+    `weights` (d, g) are whole numbers: how often each of g groups of videos counts; a group may be one video. `sums`
+    (g, 1 + 2k) are the `summands`, added up within each group. `rankings` has one entry per score; it may be empty if
+    `metrics` contains none of `RANKING`.
     """
     count, *rest = (weights @ sums).T
     loss, accuracy = np.reshape(rest, (2, -1, len(weights))) / count

@@ -18,7 +18,7 @@ NOT_SETTLED, TOO_FEW = "not settled", "too few videos to say"
 
 
 def shared_videos(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
-    """Return the first table's videos that have the same id and label in the second."""
+    """Return the rows of `first.videos` whose video_id has the same label in `second`."""
     labels = second.videos["label"].reindex(first.videos.index)
     return first.videos[labels == first.videos["label"]]
 
@@ -43,7 +43,10 @@ def paired_differences(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
 
 
 def better(metric: str, low: float, high: float, *, few: bool) -> str:
-    """Return "A is better", "B is better", `NOT_SETTLED` or `TOO_FEW`, by the interval of B - A (NaN: not settled)."""
+    """Return "A is better" or "B is better", by the 95 % interval from `low` to `high` of B - A in `metric`.
+
+    Return `NOT_SETTLED` if the interval contains 0 or is NaN; else `TOO_FEW` if there are too `few` videos to trust it.
+    """
     if not (low > 0 or high < 0):
         return NOT_SETTLED
     if few:

@@ -26,7 +26,7 @@ SUFFIX = r"(?:\.[A-Za-z]\w{1,3})?"
 
 
 def groups_of_run(run: Run, video_ids: pd.Index) -> pd.Series:
-    """Return the identity group of each video: that of folds.csv, or if any video has none, by `identity_groups`."""
+    """Return the group of each video: from folds.csv if it has all these videos, else computed by `identity_groups`."""
     if (run.root / "folds.csv").exists():
         groups = run.read_table("folds.csv").set_index("video_id")["group"].reindex(video_ids)
         if groups.notna().all():
@@ -37,9 +37,10 @@ def groups_of_run(run: Run, video_ids: pd.Index) -> pd.Series:
 def groups_of_file(videos: pd.DataFrame) -> pd.Series:
     """Return the group of each video of a score file (index: video_id).
 
-    A column `group` decides alone. Otherwise videos are connected by `original_id`, also if that original is not in
-    the file, by the column `identities` (a JSON list of names, as in videos.csv), and by the people in names like
-    those of `NAMES`. Raises ValueError if `identities` has another form, or if only some videos have a `group`.
+    If there is a column `group`, return it. Otherwise, videos are in one group if they share an `original_id` (also of
+    an original that is not in the file), a name in the column `identities` (a JSON list, as in videos.csv), or a person
+    named in a video_id that matches one of `NAMES`. Raises ValueError if `identities` has another form, or if only some
+    videos have a `group`.
     """
     if "group" in videos:
         lacking = videos.index[videos["group"].isna()]

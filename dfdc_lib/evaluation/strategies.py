@@ -24,16 +24,16 @@ Strategy = Callable[[np.ndarray, np.ndarray], float]
 
 
 def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:
-    """Return the logits of scores limited to clip ... 1 - clip."""
+    """Return the logits of scores that are first limited to clip ... 1 - clip, so that none is infinite."""
     return logit(np.clip(scores, clip, 1 - clip))
 
 
 def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: float = FAKE_DIVISOR) -> float:
     """Average the surely fake frames if there are enough, else the surely real ones if nearly all are, else all frames.
 
-    A frame above `t` is surely fake; enough means more than n // `divisor` of the n frames and more than `FAKE_COUNT`.
-    Source: slides, `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError instead of returning
-    NaN with a warning; the divisor is a parameter.
+    A frame is surely fake above `t`, surely real below 0.2. Enough: more than n // `divisor` of the n frames and more
+    than 11. Nearly all: more than 90 %. Source: slides, `confident_strategy(pred, t=0.8)`. Departs: an empty array
+    raises ValueError instead of returning NaN with a warning; the divisor is a parameter.
     """
     values = _check(scores)
     fakes, reals = values[values > t], values[values < REAL_THRESHOLD]
@@ -43,7 +43,7 @@ def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: f
 
 
 def confidence_weighted_mean(scores: np.ndarray, confidences: np.ndarray) -> float:
-    """Return the mean weighted by the detector's confidence in each face; the confidences need a positive sum."""
+    """Return the mean score, weighted by the detector's confidences; ValueError unless their sum is positive."""
     if not confidences.sum() > 0:
         raise ValueError(f"confidences must have a positive sum, got {confidences.sum()} for {len(scores)} scores")
     return float(scores @ confidences / confidences.sum())
@@ -76,23 +76,24 @@ PER_PERSON = (BASELINE, "median", CONFIDENT)  # also applied to each person sepa
 
 
 def video_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
-    """Apply a strategy to all faces of each video (index: video_id, sorted), whoever they show, as the winner did.
+    """Return each video's score: the strategy applied to all its faces, whoever they show, as the winner did.
 
-    `frames` has one row per face: video_id, score, and confidence (1 if the column is absent).
+    `frames` has one row per face: video_id, score, and confidence (1 if the column is absent). Index: video_id, sorted.
     """
     return _grouped(frames, ["video_id"], strategy)
 
 
 def person_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
-    """Apply a strategy to each person (track); the highest is the video score. Departs: the winner pools all faces."""
+    """Return each video's highest strategy score among its people (column `track`). Departs: the winner pools faces."""
     return _grouped(frames, ["video_id", "track"], strategy).groupby(level="video_id").max()
 
 
 def strategy_scores(table: ScoreTable) -> pd.DataFrame:
-    """Apply every strategy that the table has the columns for; average the models afterwards, as the winner did.
+    """Return the video scores of every strategy (columns) for every video (rows), averaged over the models.
 
-    The result has one row per video and one column per strategy, and "<strategy>, per person" if a video shows several
-    people. If every video has one score: one column per model.
+    Without confidences, the confidence-weighted mean is left out. If any video shows several people, the strategies in
+    `PER_PERSON` have a second column, "<strategy>, per person". If no video has more than one score, there is nothing
+    to average over frames, and the columns are the models instead. Source: the winner also averages models last.
     """
     if not table.averages:
         return model_scores(table)
@@ -111,7 +112,7 @@ def model_scores(table: ScoreTable) -> pd.DataFrame:
 
 
 def over_models(table: ScoreTable, strategy: Strategy, apply: Callable = video_scores) -> pd.Series:
-    """Apply a strategy to the frames of each model, by `video_scores` or `person_scores`, and average the models."""
+    """Apply a strategy to each model's frames with `apply`, `video_scores` or `person_scores`; average the models."""
     scores = pd.concat([apply(frames, strategy) for frames in table.frames.values()], axis=1)
     return scores.mean(axis=1).reindex(table.videos.index)
 
@@ -123,7 +124,10 @@ def people_counts(table: ScoreTable) -> pd.Series:
 
 
 def thin_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the rows of `count` frames per video (the middles of equal parts), or all rows of a shorter video."""
+    """Return the rows of `count` evenly spaced frames per video.
+
+    These are the middle frames of `count` equal parts. A video with `count` frames or fewer keeps all its rows.
+    """
     grouped = frames.groupby("video_id")["frame_index"]
     position = grouped.rank("dense").to_numpy().astype(int) - 1  # 0, 1, 2 ... within the video
     total = grouped.transform("nunique").to_numpy()

@@ -27,19 +27,19 @@ def first_frames(videos: Sequence[Video]) -> list[np.ndarray]:
 
 
 def frame_with_faces(run: Run, video_id: str, frame_index: int) -> tuple[np.ndarray, tuple[Face, ...]]:
-    """Return an examined frame, (H, W, 3) uint8 RGB, and its faces."""
+    """Return an examined frame, (H, W, 3) uint8 RGB, and its detected faces, from `boxes/`."""
     path = next(video.path for video in run.read_videos() if video.video_id == video_id)
     faces = next(frame.faces for frame in run.read_faces(video_id).frames if frame.frame_index == frame_index)
     return read_frames(path, {frame_index})[0].image, faces
 
 
 def read_crop(run: Run, video_id: str, frame_index: int, face_index: int) -> np.ndarray:
-    """Return a crop, (H, W, 3) uint8 RGB."""
+    """Return a stored crop, (H, W, 3) uint8 RGB; FileNotFoundError if there is none."""
     return run.read_image(run.crop_path(FaceKey(video_id, frame_index, face_index)))
 
 
 def crops_at_margins(run: Run, keys: Sequence[FaceKey], margins: Sequence[float]) -> dict[str, list[np.ndarray]]:
-    """Cut the same faces with several margins; return one crop per face under "margin 0.20" and so on."""
+    """Return the same faces cut with several margins: "margin 0.20" -> one (H, W, 3) uint8 RGB crop per key."""
     shown = []
     for video_id, frame_index, face_index in keys:
         image, faces = frame_with_faces(run, video_id, frame_index)
@@ -48,20 +48,23 @@ def crops_at_margins(run: Run, keys: Sequence[FaceKey], margins: Sequence[float]
 
 
 def mask_panel(run: Run, video_id: str, frame_index: int, face_index: int) -> tuple[np.ndarray, ...]:
-    """Return the same pixels of an original and of a fake crop, their SSIM map and the stored mask."""
+    """Return an original and a fake crop (the same pixels), their SSIM map, (H, W) in -1..1, and the stored mask."""
     key = FaceKey(video_id, frame_index, face_index)
     original, fake = crop_pair(run, key)
     return original, fake, masks.ssim_map(original, fake), run.read_image(run.mask_path(key))
 
 
 def strongest_and_weakest(table: pd.DataFrame, most: int) -> list[FaceKey]:
-    """Return the masks with the largest and the smallest share of changed pixels; see `highest_and_lowest`."""
+    """Return the keys of the `most` masks with the largest, then of the `most` with the smallest changed share."""
     rows = highest_and_lowest(table, "changed_share", most)[KEY_COLUMNS]
     return [FaceKey(str(video), int(frame), int(face)) for video, frame, face in rows.itertuples(index=False)]
 
 
 def highest_and_lowest(table: pd.DataFrame, column: str, most: int) -> pd.DataFrame:
-    """Return the `most` highest, then the `most` lowest rows, each in falling order, one row per video; none twice."""
+    """Return the rows with the `most` highest, then the `most` lowest values of a column, each in falling order.
+
+    Either end has at most one row per video; a row at both ends appears once.
+    """
     ordered = table.sort_values(column, ascending=False)
     highest = ordered.drop_duplicates("video_id").head(most)
     lowest = ordered.drop_duplicates("video_id", keep="last").tail(most)
@@ -69,7 +72,7 @@ def highest_and_lowest(table: pd.DataFrame, column: str, most: int) -> pd.DataFr
 
 
 def example_crop(run: Run) -> FaceExample:
-    """Return the fake crop that differs most from its original, or the first crop if the run has no masks."""
+    """Return the fake crop that differs most from its original; without masks, the first; ValueError if no crops."""
     table = run.read_table("crops.parquet").set_index(KEY_COLUMNS)
     if table.empty:
         raise ValueError(f"{run.root} has no crops: no face was found in its videos, see 01_detect_faces")

@@ -27,7 +27,7 @@ class Comparison(NamedTuple):
 
 
 def compare_crops(original: np.ndarray, fake: np.ndarray) -> Comparison:
-    """Compare a fake crop with its original; arguments and errors as for `ssim_map`."""
+    """Compare a fake crop with its original: (H, W, 3) uint8 RGB, cut with the same box; errors as for `ssim_map`."""
     similarity = ssim_map(original, fake)
     mask = mask_of(similarity)
     return Comparison(similarity, mask, round(float(similarity.mean()), 5), round(changed_share(mask), 5))
@@ -61,7 +61,7 @@ def ssim_map(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
 
 def difference_mask(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """Return where a fake crop differs from its original, (H, W) uint8; arguments and errors as for `ssim_map`."""
+    """Return the mask, (H, W) uint8, 0 = equal, of (H, W, 3) uint8 RGB crops cut with one box; errors: `ssim_map`."""
     return mask_of(ssim_map(original, fake))
 
 
@@ -71,12 +71,12 @@ def mask_of(similarity: np.ndarray) -> np.ndarray:
 
 
 def changed_share(mask: np.ndarray) -> float:
-    """Return the share of a mask's pixels that count as changed, 0-1."""
+    """Return the share of a mask's pixels that are at least `CHANGED_LEVEL`, 0-1."""
     return float((mask >= CHANGED_LEVEL).mean())
 
 
 def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Return the intersection over union of the changed pixels of two (H, W) uint8 masks; 1 if neither has any."""
+    """Return the IoU of the pixels >= `CHANGED_LEVEL` of two (H, W) uint8 masks; 1 if neither has any such pixel."""
     if mask.shape != truth.shape:
         raise ValueError(f"mask and truth must have one shape, got {mask.shape} and {truth.shape}")
     changed, truly_changed = mask >= CHANGED_LEVEL, truth >= CHANGED_LEVEL

@@ -32,7 +32,10 @@ def iou(box: Box, other: Box) -> float:
 
 
 def link_faces(frames: Sequence[Sequence[Box]]) -> list[list[int]]:
-    """Return the track number of each box of each examined frame; numbers start at 0, by first appearance."""
+    """Return a track number for each box of each examined frame: boxes with the same number show one person.
+
+    Numbers start at 0, by first appearance. A person absent from more than `MAX_MISSED` frames gets a new number.
+    """
     last: dict[int, tuple[int, Box]] = {}  # track -> position of the last frame that shows it, its box there
     numbers: list[list[int]] = []
     for position, boxes in enumerate(frames):

@@ -25,7 +25,7 @@ TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of the cell: `NAME: type = default  # help`."""
+    """One notebook parameter, written as `NAME: type = default  # help`."""
 
     name: str
     type_name: str

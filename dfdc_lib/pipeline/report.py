@@ -91,7 +91,10 @@ def write_page(run: Run, name: str) -> Path:
 
 
 def render_page(run: Run, template: str, **values: object) -> str:
-    """Return the HTML of a page in the run's folder `report/`: a template filled with escaped values."""
+    """Return the HTML of a page for the run's folder `report/`.
+
+    `template` is a file of `templates/`; `values` fill it and are escaped. A missing value raises UndefinedError.
+    """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.loader = FileSystemLoader(TEMPLATES)
     css = Markup((TEMPLATES / "report.css").read_text())

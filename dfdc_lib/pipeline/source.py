@@ -26,11 +26,11 @@ class Source:
 
 
 def choose_source(videos: Path, run_folder: Path | None) -> Source:
-    """Return where and with which stages videos are scored.
+    """Return the run folder and the notebooks with which videos are scored.
 
     Args:
-        videos: folder of videos, list of videos (see `video_list`), or run folder (it has a run.json).
-        run_folder: None = `outputs/predict_<name>`, or `videos` if that is a run folder.
+        videos: folder of videos, list of videos (.txt or .csv), or run folder (it has a run.json).
+        run_folder: for the results; None = `outputs/predict_<name>`, or `videos` if that is a run folder.
     Returns:
         Notebooks 00 and 07 in `run_folder`; if `videos` is itself a run folder, only notebook 07 in `videos`.
     Raises:

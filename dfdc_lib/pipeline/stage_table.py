@@ -37,7 +37,7 @@ class Stage:
 
     @property
     def number(self) -> str:
-        """The "03" of "03_ssim_masks"."""
+        """The first two digits of the name: "03" for "03_ssim_masks"."""
         return self.name[:2]
 
     @property
@@ -47,7 +47,7 @@ class Stage:
 
     @property
     def title(self) -> str:
-        """The "SSIM masks" of the notebook's heading, `# 03 - SSIM masks`."""
+        """The notebook's heading without its number: "SSIM masks" for `# 03 - SSIM masks`."""
         heading = json.loads(self.notebook.read_bytes())["cells"][0]["source"][0]
         return heading.partition(" - ")[2].strip()
 
@@ -106,7 +106,7 @@ INSPECT = _stage("11_inspect_video", "inspection.json", EXAMINATION, model_files
 
 
 def files_of(numbers: Iterable[str]) -> list[str]:
-    """Return the files that the stages with these numbers make."""
+    """Return the files that stages make, relative to the run folder; `numbers` are those of the stages, e.g. "03"."""
     return [name for stage in STAGES if stage.number in numbers for name in stage.makes]
 
 
@@ -129,6 +129,6 @@ def choose_stages(first: str = "", last: str = "") -> list[Stage]:
 
 
 def all_parameters() -> dict[str, Parameter]:
-    """Return the parameters of all stages that `-p` can set, by name."""
+    """Return the notebook parameters that `-p` can set, by name: those of all stages except `OPTIONS`."""
     parameters = {name: value for stage in STAGES for name, value in read_parameters(stage.notebook).items()}
     return {name: value for name, value in parameters.items() if name not in OPTIONS}

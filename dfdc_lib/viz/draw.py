@@ -20,7 +20,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return an image shrunk into (height, width) with its proportions; never enlarge it."""
+    """Return an image shrunk, without distortion, to at most (height, width); a smaller one is returned as it is."""
     scale = min(height / image.shape[0], width / image.shape[1], 1.0)
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     return image if scale == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
@@ -42,7 +42,7 @@ def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """Return a copy of a frame with boxes, landmarks and confidences, drawn thick enough for a shrunk view."""
+    """Return a copy of a frame with boxes, landmarks and confidences; lines are thicker in larger frames."""
     drawn = np.ascontiguousarray(image).copy()
     for face in faces:
         _draw_box(drawn, face.box, FACE_COLOUR, f"{face.confidence:.2f}")
@@ -55,7 +55,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
 
 
 def draw_score(image: np.ndarray, box: Box, score: float) -> np.ndarray:
-    """Return a copy of a frame with one box and its score, in the colour of fakes from `FAKE_SCORE` on."""
+    """Return a copy of a frame with one box and its score; from `FAKE_SCORE` on, the box has the colour of fakes."""
     drawn = np.ascontiguousarray(image).copy()
     _draw_box(drawn, box, CHANGED_COLOUR if score >= FAKE_SCORE else REAL_COLOUR, f"{score:.2f}")
     return drawn

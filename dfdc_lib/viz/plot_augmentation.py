@@ -15,7 +15,7 @@ DETAIL_SHARE = 0.16  # side of the enlarged detail, as a share of the image's lo
 
 
 def extreme_rows(pictures: Mapping[str, Sequence[np.ndarray]], centre: tuple[float, float]) -> Figure:
-    """Plot each transform's three images (before, low end, high end) and details around `centre` (x, y in 0-1)."""
+    """Plot the images of `preview.extremes` and details around `centre`, (x, y) in shares of the image's sides, 0-1."""
     if not pictures:
         return style.in_words("transforms", "no transforms")
     title = style.counted("each transform alone", len(pictures), len(pictures))
@@ -32,7 +32,7 @@ def extreme_rows(pictures: Mapping[str, Sequence[np.ndarray]], centre: tuple[flo
 
 
 def cutout_rows(before: FaceExample, after: Mapping[str, FaceExample]) -> Figure:
-    """Plot what each cut-out removes from a crop and from its mask, one column per cut-out."""
+    """Plot what each cut-out removes from a crop and from its mask; `after`: name of the cut-out -> its result."""
     if not after:
         return style.in_words("cut-outs", "no cut-outs")
     figure = style.photograph(9.4, style.counted("cut-outs", len(after), len(after)))
@@ -47,7 +47,7 @@ def cutout_rows(before: FaceExample, after: Mapping[str, FaceExample]) -> Figure
 
 
 def cutout_chances(counts: Mapping[str, int], shares: Mapping[str, float]) -> Figure:
-    """Plot the chance of each cut-out, with two standard errors either way, beside the share that was drawn."""
+    """Plot each cut-out's chance (`shares`), ± 2 standard errors, beside how often it was drawn (`counts`)."""
     total = sum(counts.values())
     if not total:
         return style.in_words("chance of each cut-out", "no draws")

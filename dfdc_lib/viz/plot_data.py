@@ -76,7 +76,7 @@ def video_sizes(infos: pd.DataFrame) -> Figure:
 
 
 def faces_per_frame(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
-    """Plot how many faces the examined frames show, and a strip per video; frames without a face are black."""
+    """Plot a histogram of faces per examined frame, and each video's number over time as a strip; black = no face."""
     totals = Counter(len(frame.faces) for faces in faces_by_video.values() for frame in faces.frames)
     if not totals:
         return style.in_words("faces per frame", "no examined frames")
@@ -112,7 +112,7 @@ def box_sizes(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
 
 
 def mask_strength(masks: pd.DataFrame) -> Figure:
-    """Plot per method how much fakes differ from their originals; `masks` has one row per mask, with its mean SSIM."""
+    """Plot the masks' mean SSIM and changed share by method of forgery; `masks` has one row per mask."""
     style.require_columns(masks, ("video_id", "method", "ssim", "changed_share"), "mask_strength")
     if masks.empty:
         return style.in_words("strength of the masks", "no masks")

@@ -17,7 +17,7 @@ INTERVAL_COLUMNS = ("name", "metric", "value", "low", "high")
 
 
 def interval_chart(intervals: pd.DataFrame, heading: str) -> Figure:
-    """Draw `bootstrap.intervals`: one panel per metric, one row per score; a dashed line marks the first score."""
+    """Draw the table of `bootstrap.intervals`: a panel per metric, a row per score; dashed: the first score's value."""
     require_columns(intervals, INTERVAL_COLUMNS, "interval_chart")
     if intervals.empty:
         return style.in_words(heading, "no scores")
@@ -55,7 +55,10 @@ def difference_chart(differences: pd.DataFrame, baseline: str, heading: str) -> 
 
 
 def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
-    """Draw `strategy_study.confident_grid` on both halves; square: best of the first half, circle: the slides' pair."""
+    """Draw the log losses of `strategy_study.confident_grid`, one panel per half of the groups.
+
+    A square marks the pair (threshold, fraction) that is best on the first half, a circle the slides' pair.
+    """
     halves = {"first_half": "fitted on the first half", "second_half": "judged on the second half"}
     require_columns(grid, ("threshold", "fraction", *halves), "heat_map")
     if grid.empty:
@@ -144,7 +147,7 @@ def group_chart(table: pd.DataFrame, heading: str) -> Figure:
 
 
 def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> Figure:
-    """Draw two panels: the rank correlation between the models (columns of `scores`), and `model_gains`."""
+    """Draw the rank correlation of the models (columns of `scores`) and the gains from `strategy_study.model_gains`."""
     if gains.empty:
         return style.in_words(heading, "one model (or too few groups): there is no ensemble")
     figure = style.figure(4.2, _title(heading, "several models"))

@@ -114,7 +114,7 @@ def shorten(name: str, length: int = 24) -> str:
 
 
 def text(name: object, length: int) -> str:
-    """Return a name with every line shortened, to 7 characters at least, and dollar signs escaped (no formulas)."""
+    """Return a name for a plot: lines over `length` (at least 7) characters lose their middle, dollars are escaped."""
     return "\n".join(shorten(line, max(length, 7)) for line in str(name).split("\n")).replace("$", r"\$")
 
 

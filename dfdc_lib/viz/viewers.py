@@ -43,7 +43,10 @@ _open_viewers: dict[str, widgets.VBox] = {}  # kind of viewer and cell -> widget
 
 
 def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray]) -> None:
-    """Browse crops, (H, W, 3) uint8 RGB; the table also needs the columns label and confidence."""
+    """Browse crops; `crops` has one row per crop: `KEY_COLUMNS`, label, confidence.
+
+    `load(video_id, frame_index, face_index)` returns the crop, (H, W, 3) uint8 RGB.
+    """
     columns = [*KEY_COLUMNS, "label", "confidence"]
     style.require_columns(crops, columns, "browse_crops")
     rows = _first_videos(crops)[columns].itertuples(index=False, name=None)
@@ -58,7 +61,11 @@ def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray
 
 
 def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages]) -> None:
-    """Browse masks; `load` returns original, fake, SSIM map and mask as in `render_masks`."""
+    """Browse masks; the table has one row per mask, with its `KEY_COLUMNS`.
+
+    `load(video_id, frame_index, face_index)` returns original and fake, (H, W, 3) uint8 RGB, SSIM map, (H, W) in -1..1,
+    and mask, (H, W) uint8.
+    """
     style.require_columns(masks, KEY_COLUMNS, "browse_masks")
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
@@ -72,7 +79,7 @@ def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages
 def browse_frames(
     frames: Mapping[str, Sequence[int]], load: Callable[[str, int], tuple[np.ndarray, Sequence[Face]]]
 ) -> None:
-    """Browse the examined frames of each video; `load` returns the frame, (H, W, 3) uint8 RGB, and its faces."""
+    """Browse `frames` (video_id -> indices); `load(video_id, index)` returns frame, (H, W, 3) uint8 RGB, and faces."""
     table = pd.DataFrame([(name, index, 0) for name, row in frames.items() for index in row], columns=KEY_COLUMNS)
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
@@ -82,7 +89,7 @@ def browse_frames(
 
 
 def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, Box, float]]) -> None:
-    """Browse scored faces; `load` returns the frame, (H, W, 3) uint8 RGB, and the face's box and score."""
+    """Browse scored faces; `load(video_id, frame_index, face_index)` returns frame, (H, W, 3) uint8 RGB, box, score."""
     style.require_columns(scores, KEY_COLUMNS, "browse_predictions")
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
