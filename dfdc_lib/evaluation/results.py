@@ -21,7 +21,7 @@ ALL, NOT_NAMED = "all videos", "not named"
 
 
 def results(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Return the metrics of `REPORTED` with their 95 % intervals for all `subsets`, on both levels.
+    """Return the `REPORTED` metrics and their 95 % intervals for all `subsets`, of frame scores and of video scores.
 
     `scores` are those of `strategy_scores`. Columns: subset, level, name (strategy, or model on the frame level),
     metric, value, low, high, videos, fakes, groups (their numbers), few (whether these are too few groups, see
@@ -37,7 +37,7 @@ def results(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> 
 
 
 def subsets(videos: pd.DataFrame) -> dict[str, pd.Index]:
-    """Return the video ids of all videos, of each method (with all real videos) and of each compression.
+    """Return name -> video_ids: all videos, those of each method (plus all real videos) and of each compression.
 
     The keys are "all videos", "method FaceSwap", "compression c23" ...; methods or compressions that the table does not
     name have no entry.

@@ -44,7 +44,7 @@ class ScoreTable:
 
     @property
     def protocol(self) -> dict[str, str]:
-        """How the numbers came about, by topic: to be shown and stored beside them."""
+        """How the numbers were made, topic -> text, to show and store beside them; {} without labelled videos."""
         if self.videos.empty:
             return {}
         expected = max(self.coverage.expected, len(self.videos))

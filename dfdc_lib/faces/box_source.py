@@ -9,17 +9,17 @@ FPS_TOLERANCE = 0.01  # frame rates that differ by less than this share count as
 
 
 class BoxSource(NamedTuple):
-    """The video whose boxes are used."""
+    """The video whose boxes another video is cropped with: itself, or a fake's original."""
 
     video_id: str
     reason: str  # why a fake does not use its original's boxes; "" otherwise
 
 
 def boxes_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
-    """Return whose boxes a readable video is cropped with: a fake uses its original's if their frames correspond.
+    """Return whose boxes a video is cropped with: a fake uses its original's if frame rate and orientation agree.
 
-    `infos` are the headers of all readable videos, by video_id. Source: the winner's code. Departs: there the frames
-    are not checked, and every fake uses its original's boxes.
+    `infos` are the headers of all readable videos, this one included, by video_id. Source: the winner's code. Departs:
+    there the frames are not checked, and every fake uses its original's boxes.
     """
     if video.original_id is None:
         return BoxSource(video.video_id, "its original is not in the data set" if video.label == FAKE else "")

@@ -82,7 +82,7 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
 
 
 def write_page(run: Run, name: str) -> Path:
-    """Write the page of one executed stage as the whole report of its run, and return the path of that page.
+    """Write a report that is one executed notebook's page, `report/index.html`, and return its path.
 
     Its readers want the answer, so the code and the parameters come last.
     """
@@ -105,7 +105,7 @@ def render_page(run: Run, template: str, **values: object) -> str:
 
 
 def format_number(value: object) -> str:
-    """Return a value with at most three decimals: `12,345`, `0.873`, `1.2e-05`; "–" for None."""
+    """Return a value as text, floats with three decimals or, if tiny, two digits: `12,345`, `0.873`, `1.2e-05`, `–`."""
     if isinstance(value, float) and value and abs(value) < 0.001:
         return f"{value:.2g}"
     if isinstance(value, float):

@@ -17,7 +17,7 @@ PREDICT = next(stage for stage in STAGES if stage.name == "07_predict")
 
 @dataclass(frozen=True)
 class Source:
-    """The videos of a command."""
+    """What a command works on: a run folder, the data it reads, and the notebooks to run."""
 
     run_folder: Path
     data: Path | None  # folder or list of videos, or file of scores; None = the built-in sample

@@ -115,7 +115,7 @@ def _draw_trial(panel: Axes, place: int, trial: Trial) -> None:
 
 
 def masks_over_time(table: pd.DataFrame) -> Figure:
-    """Draw how much every person in `masks.csv` differs from the original, and the score; one panel per person."""
+    """Draw each person's share of changed pixels and score over time, a panel each; `table` is `masks.csv`."""
     title = "difference from the original of every person"
     if table.empty:
         return style.in_words(title, "no frames in common")

@@ -36,7 +36,7 @@ def interval_chart(intervals: pd.DataFrame, heading: str) -> Figure:
 
 
 def difference_chart(differences: pd.DataFrame, baseline: str, heading: str) -> Figure:
-    """Draw how each score differs from `baseline` in log loss and AUC, with its corrected p-value."""
+    """Draw the log loss and AUC of each score minus those of `baseline`: difference, 95 % interval, Holm's p-value."""
     require_columns(differences, (*INTERVAL_COLUMNS, "p_holm"), "difference_chart")
     if differences.empty:
         return style.in_words(heading, f"no score to compare with {baseline}")
@@ -85,7 +85,7 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
 
 
 def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame, clip: float, heading: str) -> Figure:
-    """Draw `calibration.reliability` of each name (a larger dot has more videos), and `calibration.clip_sweep`."""
+    """Draw `calibration.reliability` by name (dot size: videos) and `clip_sweep`, with a dashed line at `clip`."""
     if not reliability:
         return style.in_words(heading, "no scores")
     figure = style.figure(5.2, _title(heading, "calibration of the video scores"))
@@ -110,7 +110,7 @@ def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame,
 
 
 def frame_count_chart(table: pd.DataFrame, heading: str) -> Figure:
-    """Draw `strategy_study.by_frame_count`: one line per strategy, slightly shifted to separate the intervals."""
+    """Draw log loss by frames, from `strategy_study.by_frame_count`: a line per strategy, shifted to show intervals."""
     require_columns(table, ("frame_count", "name", "value", "low", "high"), "frame_count_chart")
     if table.empty:
         return style.in_words(heading, "one score per video: there are no frames to leave out")
@@ -165,7 +165,7 @@ def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> F
 
 
 def claim_chart(claim: pd.DataFrame, before: float, after: float, heading: str) -> Figure:
-    """Draw `simulate.claimed_gain`, and as a dashed line the log loss `after` that the slides claim."""
+    """Draw the table of `simulate.claimed_gain`; the dashed line is `after`, the log loss that the slides claim."""
     require_columns(claim, ("missed_share", "name", "value", "low", "high"), "claim_chart")
     text = f"the slides' claim: {before} with the mean becomes {after} with the confident strategy"
     figure = style.figure(3.8, _title(heading, text))
