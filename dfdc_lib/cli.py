@@ -178,7 +178,7 @@ def sample(
 
 @weights_app.command("list")
 def list_weights() -> None:
-    """List the released checkpoints and which are in the cache folder: present, incomplete or missing."""
+    """List the released checkpoints and their state in the cache folder: present, incomplete, missing or wrong size."""
     from dfdc_lib.classifier import released
 
     folder = released.cache_folder()
@@ -203,7 +203,7 @@ def download_weights(
 @weights_app.command("verify")
 @_one_line_errors
 def verify_weights() -> None:
-    """Compare every downloaded checkpoint's SHA-256 with the published one; exit with status 1 unless all match."""
+    """Compare each checkpoint's SHA-256 with the published one; exit with status 1 unless all are present and match."""
     from dfdc_lib.classifier import released
 
     folder = released.cache_folder()

@@ -183,7 +183,7 @@ class VideoMasks(Record):
 
 
 class VideoHashes(Record):
-    """Perceptual hashes of a few frames of one original, for the leak audit: `hashes/<video_id>.json`."""
+    """Perceptual hashes of a few frames of one video, to find videos that look alike: `hashes/<video_id>.json`."""
 
     video_id: str
     hashes: tuple[int, ...]  # 64 bits each

@@ -59,7 +59,7 @@ def atomic_path(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder, opened by `open_run`. Reading a missing file raises an error that names the notebook to run."""
+    """One run folder, opened by `open_run`. FileNotFoundError for a missing file names the notebook that makes it."""
 
     root: Path
 
