@@ -79,18 +79,20 @@ def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMIL
     names, most = list(bits), max(map(len, bits.values()), default=0)
     table = np.array([np.resize(values, most) for values in bits.values()], np.uint64)  # repeats fill short rows
     pairs = []
-    for row, name in enumerate(names[:-1]):
-        distances = np.bitwise_count(bits[name][:, None, None] ^ table[None, row + 1 :])  # (frames of a, videos, most)
-        nearest = distances.min(axis=(0, 2))  # (videos,)
-        for other in np.flatnonzero(nearest <= max_distance):
+    for row, name in enumerate(names):
+        others = table[row + 1 :].ravel()  # one hash of a at a time: the distances to all others fit a processor's cache
+        near = [np.flatnonzero(np.bitwise_count(others ^ value) <= max_distance) // most for value in bits[name]]
+        for other in np.unique(np.concatenate(near)):
             name_b = names[row + 1 + other]
-            pairs.append(SimilarPair(name, name_b, int(nearest[other]), _common_distance(bits[name], bits[name_b])))
+            pairs.append(SimilarPair(name, name_b, *_distances(bits[name], bits[name_b])))
     return sorted(pairs, key=lambda pair: (pair.distance, *pair))
 
 
-def _common_distance(bits_a: np.ndarray, bits_b: np.ndarray) -> int:
-    if min(len(bits_a), len(bits_b)) < ALIKE_FRAMES:
-        return 64
+def _distances(bits_a: np.ndarray, bits_b: np.ndarray) -> tuple[int, int]:
+    """Return the distance and the common distance of two videos; see `SimilarPair`."""
     distances = np.bitwise_count(bits_a[:, None] ^ bits_b[None])
+    if min(distances.shape) < ALIKE_FRAMES:
+        return int(distances.min()), 64
     nearest = (distances.min(axis=1), distances.min(axis=0))  # of each frame of a, of each frame of b
-    return max(int(np.quantile(values, ALIKE_SHARE, method="higher")) for values in nearest)
+    common = max(int(np.quantile(values, ALIKE_SHARE, method="higher")) for values in nearest)
+    return int(distances.min()), common
