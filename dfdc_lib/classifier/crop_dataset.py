@@ -56,7 +56,7 @@ def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
     chosen = index["fold"].isin(folds).to_numpy()
     for label, name in ((REAL, "real"), (FAKE, "fake")):
         if not (chosen & (index["label"] == label)).any():
-            remedy = "choose other folds, or fewer of them in 04_folds"
+            remedy = "choose another VALIDATION_FOLD and TEST_FOLD, or another SCHEME in 04_folds"
             raise ValueError(f"the training folds {list(folds)} have no {name} crop: {remedy}")
     return np.flatnonzero(chosen)
 

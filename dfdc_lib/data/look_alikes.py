@@ -80,7 +80,7 @@ def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMIL
     table = np.array([np.resize(values, most) for values in bits.values()], np.uint64)  # repeats fill short rows
     pairs = []
     for row, name in enumerate(names):
-        others = table[row + 1 :].ravel()  # one hash of a at a time: the distances to all others fit a processor's cache
+        others = table[row + 1 :].ravel()  # compared with one hash at a time, so the distances fit a processor's cache
         near = [np.flatnonzero(np.bitwise_count(others ^ value) <= max_distance) // most for value in bits[name]]
         for other in np.unique(np.concatenate(near)):
             name_b = names[row + 1 + other]
