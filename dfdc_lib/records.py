@@ -73,6 +73,7 @@ class Video(Record):
 
     video_id: str  # unique in a run, valid as a file name
     path: Path
+    dataset: str = ""  # kind of the data set in which `identities` have their meaning; "" = a plain folder or list
     label: int | None = None
     original_id: str | None = None  # of a fake whose original is in the data set
     identities: tuple[str, ...] = ()
@@ -91,6 +92,7 @@ class VideoInfo(Record):
     frame_count: int  # as declared, without those that an edit list hides; 0 = not declared
     duration_seconds: float  # 0 = not declared
     rotation_degrees: int  # clockwise rotation that players apply: 0, 90, 180 or 270
+    content: str = ""  # `staleness.file_fingerprint`: equal for equal files, whatever their names
     fingerprint: str = ""
 
 
@@ -206,12 +208,20 @@ class Recipe(Record):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
+class Seen(Record):
+    """Videos that a model was trained on, or chosen by; a model folder lists them in `seen.csv`."""
+
+    names: tuple[str, ...] = ()  # of identities, with their data set: "ffpp/youtube/183"; or of parts: "dfdc/part 12"
+    contents: tuple[str, ...] = ()  # `VideoInfo.content` of every video
+
+
 class Calibration(Record):
     """How a model's video scores become probabilities: `calibrations/<model>.json`, written by notebook 08."""
 
     temperature: Annotated[float, Field(gt=0)]  # divides the logit of the mean score
     clip: float  # of the scores before that
-    videos: int  # labelled, unseen videos that it was fitted on
+    videos: int  # labelled videos that it was fitted on
+    role: str = "unknown"  # of these videos in the training of the model: "unseen"; "unknown" in files of kit 0.1
     fakes: int
     log_loss_before: float
     log_loss_after: float  # cross-validated over two halves of the originals
@@ -231,11 +241,30 @@ class ModelCard(Record):
     train_folds: tuple[int, ...] = ()
     validation_fold: int | None = None  # used to choose the checkpoint
     test_fold: int | None = None  # not used
+    trained_on: Seen | None = None  # in a file of its own; None = unknown
+    chosen_by: Seen | None = None  # videos that chose the checkpoint; likewise
     data_fingerprint: str = ""
     code_fingerprint: str = ""  # of the code that trained it
     commit: str = ""
     kit_version: str = ""
     calibration: Calibration | None = None  # stored in a file of its own
+
+
+class ScoredModel(Record):
+    """A model with which notebook 07 has scored a run."""
+
+    card: ModelCard  # without metrics, calibration, and what the model was trained on and chosen by
+    fingerprint: str  # of its weights, encoder and recipe
+    table: str  # fingerprint of scores/<model>.parquet
+
+
+class Scoring(Record):
+    """What the scores of a run come from: `scores/scoring.json`, written by notebook 07 after all score tables."""
+
+    models: dict[str, ScoredModel]  # by the name of the score table
+    videos: Literal["held-out", "all"]
+    frames: int  # per video, evenly spaced, at most
+    strategy: str  # of submission.csv
 
 
 class FaceScore(Record):

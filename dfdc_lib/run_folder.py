@@ -85,6 +85,10 @@ class Run:
     def scores_record_path(self, model: str, video_id: str) -> Path:
         return self.root / "scores" / model / f"{video_id}.json"
 
+    @property
+    def scoring_path(self) -> Path:
+        return self.root / "scores" / "scoring.json"
+
     def hash_path(self, video_id: str) -> Path:
         return self.root / "hashes" / f"{video_id}.json"
 
@@ -161,13 +165,13 @@ class Run:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
 
     def read_videos(self) -> list[Video]:
-        table = self._read_text_table("videos.csv")[list(Video.model_fields)]
+        table = self._read_text_table("videos.csv").filter(list(Video.model_fields))  # older kits wrote fewer columns
         parsed = [_given(row) | {"identities": json.loads(row["identities"])} for row in _rows(table)]
         return [Video.model_validate(row) for row in parsed]
 
     def read_infos(self) -> dict[str, VideoInfo]:
         """Return the headers of all readable videos, by video_id."""
-        table = self._read_text_table("videos.csv").set_index("video_id")[list(INFO_COLUMNS)]
+        table = self._read_text_table("videos.csv").set_index("video_id").filter(list(INFO_COLUMNS))
         return {
             str(video_id): VideoInfo.model_validate(_given(row))
             for video_id, row in zip(table.index, _rows(table), strict=True)

@@ -13,7 +13,19 @@ import torch
 from dfdc_lib.classifier import train
 from dfdc_lib.classifier.presets import TrainSettings
 from dfdc_lib.faces.crop_stage import CROP_COLUMNS
-from dfdc_lib.records import FAKE, REAL, Crop, DetectorSettings, FaceKey, Outcome, Recipe, Video, VideoCrops, VideoFaces
+from dfdc_lib.records import (
+    FAKE,
+    REAL,
+    Crop,
+    DetectorSettings,
+    FaceKey,
+    Outcome,
+    Recipe,
+    Video,
+    VideoCrops,
+    VideoFaces,
+    VideoInfo,
+)
 from dfdc_lib.run_folder import Run, open_run
 
 PAIRS, FOLDS = 8, 4  # original "r<n>" and fake "f<n>" are in fold n % 4
@@ -52,7 +64,10 @@ def make_run(root: Path) -> Run:
     run.write_table("masks.csv", pd.DataFrame(masks))
     run.write_table("folds.csv", pd.DataFrame(folds, columns=["video_id", "fold", "group", "label", "method"]))
     run.write_table("status/02_crop_faces.csv", pd.DataFrame(outcomes))
-    run.write_videos([Video(video_id=fold[0], path=root / "data" / f"{fold[0]}.mp4") for fold in folds], {})
+    listed = [Video(video_id=fold[0], path=root / "data" / f"{fold[0]}.mp4", identities=(fold[0],)) for fold in folds]
+    header = {"height": SIDE, "width": SIDE, "fps": 25, "frame_count": 40, "duration_seconds": 1.6}
+    info = VideoInfo.model_validate(header | {"rotation_degrees": 0})
+    run.write_videos(listed, {fold[0]: info.model_copy(update={"content": f"file {fold[0]}"}) for fold in folds})
     return run
 
 

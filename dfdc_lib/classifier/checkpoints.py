@@ -1,6 +1,7 @@
 """Models as files: weights, and a card that describes them and how their crops are made.
 
-A model folder has `weights.safetensors` and `model.json` (a `ModelCard`). The winner's released checkpoints are pickles
+A model folder has `weights.safetensors`, `seen.csv` (the videos that the model was trained on and chosen by) and
+`model.json` (the rest of its `ModelCard`). The winner's released checkpoints are pickles
 of torch; they are read without running code in them. Loading is strict: a missing, unexpected or misshapen weight is an
 error.
 Source: S. Seferbekov 2020 for the form of the released files.
@@ -16,6 +17,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -23,14 +25,24 @@ from safetensors.torch import load_file, save_file
 
 from dfdc_lib.classifier import released
 from dfdc_lib.classifier.model import Classifier, create_model
-from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe
+from dfdc_lib.data.folds import DFDC_PARTS, PARTS_PER_FOLD
+from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, part_name
+from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe, Seen
 from dfdc_lib.run_folder import Run, atomic_path, project_path
 
 WEIGHTS_FILE, CARD_FILE, TEST_METRICS_FILE = "weights.safetensors", "model.json", "test_metrics.json"
+SEEN_FILE, SEEN_COLUMNS = "seen.csv", ["role", "kind", "value"]
+SEEN_ROLES = {"trained_on": TRAINED_ON, "chosen_by": CHOSEN_BY}  # field of a card -> role in its SEEN_FILE
+IN_OTHER_FILES = {"calibration", *SEEN_ROLES}
 
 # The winner's inference: lower thresholds, halved frames, a third of the face as margin, 380 pixels.
 WINNER_DETECTOR = DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="winner")
 WINNER_RECIPE = Recipe(detector=WINNER_DETECTOR, margin=1 / 3, edges="winner", frames="declared", size=380)
+# Of the winner's 16 folds, the first chose his checkpoints: parts 0-2.
+WINNER_SEEN = {
+    "trained_on": Seen(names=tuple(map(part_name, range(PARTS_PER_FOLD, DFDC_PARTS)))),
+    "chosen_by": Seen(names=tuple(map(part_name, range(PARTS_PER_FOLD)))),
+}
 RELEASED_NAME = re.compile(r"DeepFakeClassifier_(?P<encoder>[\w.]+)_(?P<fold>\d+)_(?P<epoch>\d+)$")
 RELEASED_PREFIX = "module."  # of DistributedDataParallel
 
@@ -47,21 +59,32 @@ def save_model(folder: Path, model: Classifier, card: ModelCard) -> None:
     The card is written last, so a folder with a card always has the weights that belong to it. The calibration and the
     test metrics of replaced weights are deleted. A card with a number that is not finite is a ValueError.
     """
-    text = card.model_dump_json(indent=1, exclude={"calibration"})
+    text = card.model_dump_json(indent=1, exclude=IN_OTHER_FILES)
     _parse_card(text, f"the card of {card.name}")
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     # The inner context ends first: the weights are renamed before the card.
     with atomic_path(folder / CARD_FILE) as new_card, atomic_path(folder / WEIGHTS_FILE) as new_weights:
         new_card.write_text(text)
         save_file(weights, new_weights)
-        for path in (folder / CARD_FILE, folder / TEST_METRICS_FILE, _calibration_path(folder)):
+        for path in (folder / CARD_FILE, folder / SEEN_FILE, folder / TEST_METRICS_FILE, _calibration_path(folder)):
             path.unlink(missing_ok=True)
+        if card.trained_on is not None and card.chosen_by is not None:
+            write_seen(folder, card.trained_on, card.chosen_by)
+
+
+def write_seen(folder: Path, trained_on: Seen, chosen_by: Seen) -> None:
+    """Write what the model in a folder was trained on and chosen by: a row per identity name and per video."""
+    lists = {TRAINED_ON: trained_on, CHOSEN_BY: chosen_by}
+    fields = [(role, kind, value) for role, seen in lists.items() for kind, values in seen for value in values]
+    with atomic_path(folder / SEEN_FILE) as path:
+        pd.DataFrame(fields, columns=SEEN_COLUMNS).to_csv(path, index=False)
 
 
 def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     """Read a model folder; return the classifier, on the CPU and in eval mode, and its card.
 
-    The card includes the test metrics and the calibration, `calibrations/<name>.json` of the run folder, if they exist.
+    The card includes what the model was trained on and chosen by, the test metrics, and the calibration,
+    `calibrations/<name>.json` of the run folder, if they exist.
     A missing file is a FileNotFoundError; a damaged one, or weights that do not fit the encoder, a ValueError.
     """
     weights = folder / WEIGHTS_FILE
@@ -78,20 +101,23 @@ def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     metrics = folder / TEST_METRICS_FILE
     tested = json.loads(metrics.read_bytes()) if metrics.is_file() else {}
     later = {"metrics": card.metrics | tested, "calibration": _read_calibration(_calibration_path(folder))}
-    return model, card.model_copy(update=later)
+    return model, card.model_copy(update=later | _read_seen(folder / SEEN_FILE))
 
 
 def load_released(path: Path) -> tuple[Classifier, ModelCard]:
     """Read a checkpoint of the winner; return the classifier, on the CPU and in eval mode, and a card with his recipe.
 
-    The encoder is taken from the file name. A name without it, a file with anything but tensors and numbers, and
-    weights that do not fit the encoder are a ValueError.
+    The encoder is taken from the file name. The cards of the seven released checkpoints list the parts of DFDC that the
+    models were trained on and chosen by; for other files these are unknown. A name without an encoder, a file with
+    anything but tensors and numbers, and weights that do not fit the encoder are a ValueError.
     """
     parts = RELEASED_NAME.search(path.name)
     if not parts:
         raise ValueError(f"expected a name like ...DeepFakeClassifier_<encoder>_<fold>_<epoch>, got {path.name}")
     training, fold = {"epoch": int(parts["epoch"])}, int(parts["fold"])
-    about = {"recipe": WINNER_RECIPE, "training": training, "data": "DFDC", "validation_fold": fold}
+    about: dict[str, Any] = {"recipe": WINNER_RECIPE, "training": training, "data": "DFDC", "validation_fold": fold}
+    if path.name in {checkpoint.name for checkpoint in released.RELEASED}:
+        about |= WINNER_SEEN
     card = ModelCard.model_validate({"name": path.name, "encoder": parts["encoder"]} | about)
     tensors = {key.removeprefix(RELEASED_PREFIX): tensor for key, tensor in _read_state_dict(path).items()}
     model = create_model(card.encoder, pretrained=False, drop_path=0)
@@ -135,6 +161,20 @@ def _parse_card(text: str, source: str) -> ModelCard:
         fault = error.errors()[0]
         field = ".".join(map(str, fault["loc"])) or "JSON"
         raise ValueError(f"{source} is not a valid model card: {field}: {fault['msg']}") from error
+
+
+def _read_seen(path: Path) -> dict[str, Seen]:
+    """Return the lists of a card; {} if they are unknown, because an older kit has trained the model."""
+    if not path.is_file():
+        return {}
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != SEEN_COLUMNS:
+        raise ValueError(f"{path} must have the columns {', '.join(SEEN_COLUMNS)}: delete it, and run notebook 06")
+    return {field: _seen_of(table[table["role"] == role]) for field, role in SEEN_ROLES.items()}
+
+
+def _seen_of(rows: pd.DataFrame) -> Seen:
+    return Seen.model_validate({kind: tuple(rows.loc[rows["kind"] == kind, "value"]) for kind in Seen.model_fields})
 
 
 def _calibration_path(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Score the faces of videos with one or several models.
 
-Input: videos.csv and models. Output: scores/<model>.parquet (one row per face) and submission.csv (one row per video).
+Input: videos.csv and models. Output: scores/<model>.parquet (one row per face), scores/roles.csv (the role of each
+video in the training of the models), scores/scoring.json (which models) and submission.csv (one row per video).
 Each video is decoded once, and its faces are detected once for all models with the same detector settings and margin.
 Worker processes find the faces; this process runs the models, in batches that span videos.
 Source: the slides (32 evenly spaced frames); the winner's inference (0.5 if there is no face, models averaged).
@@ -11,6 +12,7 @@ scored 0.5; detector, margin and size come from the model's recipe; faces are li
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +23,12 @@ from dfdc_lib.classifier.checkpoints import load_any
 from dfdc_lib.classifier.inference import autocast_dtype, logits_of, weights_fingerprint
 from dfdc_lib.classifier.model import Classifier
 from dfdc_lib.classifier.preprocess import fit_to_square
+from dfdc_lib.evaluation.scoring import write_tables
 from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, roles
 from dfdc_lib.faces.device import choose_device
 from dfdc_lib.faces.extract import FoundFace, View, find_faces, view_of
-from dfdc_lib.records import BOX_COLUMNS, FaceScore, ModelCard, Outcome, Video, VideoScores
+from dfdc_lib.records import BOX_COLUMNS, FaceScore, ModelCard, Outcome, ScoredModel, Scoring, Video, VideoScores
 from dfdc_lib.run_folder import Run, project_path
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
 from dfdc_lib.workers import Failure, Job, done_videos, each_result, result_outcome, results_here, run_jobs
@@ -42,20 +45,24 @@ def predict(
 ) -> list[Outcome]:
     """Score a run's videos with models (see `load_any`); write scores/<model>.parquet and submission.csv.
 
-    `which`: "all", or "held-out" to skip videos that a model was trained on or chosen by (see `unseen.roles`).
+    `which`: "all", or "held-out" to skip videos that a model was trained on or chosen by (see `unseen.roles`); videos
+    of unknown role are scored.
     `most_frames`: number of evenly spaced frames per video. `strategy`: a key of `STRATEGIES`; the video scores of
     several models are averaged. `workers`: processes that find faces; 0 = one per core.
     Return one outcome per video; "not needed" = not held out. If every video failed, RuntimeError is raised.
     """
     _check_arguments(run, names, which, strategy)
     scorers = [_Scorer(model_name(name), *load_any(name, run), choose_device(device)) for name in names]
-    videos, left_out = _choose_videos(run, which, [scorer.card for scorer in scorers])
+    role = roles(run, [scorer.card for scorer in scorers])
+    videos, left_out = _choose_videos(run, which, role)
     jobs = _jobs(run, videos, scorers, most_frames)
     outcomes = run_jobs(run, STAGE, jobs, left_out, partial(_score, run=run, scorers=scorers, workers=workers))
     tables = {scorer.name: _score_table(run, scorer.name, done_videos(outcomes)) for scorer in scorers}
-    for name, table in tables.items():
-        run.write_table(f"scores/{name}.parquet", table)
     run.write_table("submission.csv", _submission(videos, tables, strategy))
+    written = write_tables(run, tables, role)
+    models = {scorer.name: scorer.record(written[scorer.name]) for scorer in scorers}
+    about = {"videos": which, "frames": most_frames, "strategy": strategy}
+    run.write_record(run.scoring_path, Scoring.model_validate({"models": models} | about))
     return outcomes
 
 
@@ -79,14 +86,13 @@ def _check_arguments(run: Run, names: Sequence[str], which: str, strategy: str) 
             raise ValueError(f"{run.root} has another model named {in_run.name}: rename the folder of {name}")
 
 
-def _choose_videos(run: Run, which: str, cards: Sequence[ModelCard]) -> tuple[list[Video], list[Outcome]]:
+def _choose_videos(run: Run, which: str, role: pd.Series) -> tuple[list[Video], list[Outcome]]:
     """Return the videos to score, and outcomes for the others."""
     videos = run.read_videos()
     if which == "all":
         return videos, []
-    seen = {str(name): role for name, role in roles(run, cards).items() if role in (TRAINED_ON, CHOSEN_BY)}
-    notes = {name: f"a model was {role} it" for name, role in seen.items()}
-    left_out = [Outcome(video_id=name, status="not needed", note=note) for name, note in notes.items()]
+    seen = {str(name): f"a model was {text} it" for name, text in role.items() if text in (TRAINED_ON, CHOSEN_BY)}
+    left_out = [Outcome(video_id=name, status="not needed", note=note) for name, note in seen.items()]
     return [video for video in videos if video.video_id not in seen], left_out
 
 
@@ -100,6 +106,12 @@ class _Scorer:
         self.waiting: list[tuple[str, np.ndarray]] = []  # video_id and square
         self.faces: dict[str, list[FoundFace]] = {}
         self.logits: dict[str, list[float]] = {}
+
+    def record(self, table: str) -> ScoredModel:
+        """Return what the run keeps about this model; `table`: fingerprint of its score table."""
+        left_out: dict[str, Any] = {"metrics": {}, "calibration": None, "trained_on": None, "chosen_by": None}
+        card = self.card.model_copy(update=left_out)
+        return ScoredModel(card=card, fingerprint=self.fingerprint, table=table)
 
     def add(self, video_id: str, faces: list[FoundFace]) -> None:
         self.faces[video_id], self.logits[video_id] = faces, []

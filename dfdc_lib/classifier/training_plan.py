@@ -21,9 +21,10 @@ from dfdc_lib.classifier.checkpoints import CARD_FILE, read_card
 from dfdc_lib.classifier.crop_dataset import read_index
 from dfdc_lib.classifier.inference import autocast_dtype
 from dfdc_lib.classifier.presets import TrainSettings
-from dfdc_lib.data.sample import is_of_sample
+from dfdc_lib.data.datasets.files import is_of_sample
+from dfdc_lib.evaluation.unseen import seen
 from dfdc_lib.faces.device import choose_device
-from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Recipe
+from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Recipe, Seen
 from dfdc_lib.run_folder import Run, project_path
 from dfdc_lib.staleness import code_fingerprint, content_fingerprint, fingerprint
 
@@ -53,6 +54,8 @@ class Plan:
     index: pd.DataFrame  # of the crops
     recipe: Recipe
     train_folds: tuple[int, ...]
+    trained_on: Seen
+    chosen_by: Seen
     fingerprint: str
     workers: int  # processes that load crops for this one
     rank: int  # of this process
@@ -84,7 +87,10 @@ def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process 
     inputs = fingerprint(*records, _crops_fingerprint(run, index), weights)
     train_folds, device = tuple(sorted(folds - held_out)), _device_of(process)
     dtype = autocast_dtype(settings.precision, device)
-    return Plan(run, settings, index, recipe, train_folds, inputs, workers, process.rank, process.count, device, dtype)
+    trained_on = seen(run, index.loc[index["fold"].isin(train_folds), "video_id"])
+    chosen_by = seen(run, index.loc[index["fold"] == settings.validation_fold, "video_id"])
+    about = run, settings, index, recipe, train_folds, trained_on, chosen_by, inputs
+    return Plan(*about, workers, process.rank, process.count, device, dtype)
 
 
 def join_processes() -> Process:
@@ -122,6 +128,7 @@ def make_card(plan: Plan, measured: dict[str, float]) -> ModelCard:
     data = BUILT_IN_SAMPLE if of_sample else manifest.get("data", run.root.name)
     model = {name: settings[name] for name in ("name", "encoder", "noise", "validation_fold", "test_fold")}
     how = {"recipe": plan.recipe, "training": settings, "train_folds": plan.train_folds}
+    how |= {"trained_on": plan.trained_on, "chosen_by": plan.chosen_by}
     origin = {"data": data, "run": run.root.name, "data_fingerprint": plan.fingerprint}
     code = {"code_fingerprint": code_fingerprint(TRAINING_CODE), "commit": manifest.get("commit", "")}
     version, metrics = dfdc_lib.__version__, card_metrics("validation", measured)

@@ -18,13 +18,13 @@ from filelock import FileLock
 from tqdm.std import tqdm
 
 from dfdc_lib import __version__
+from dfdc_lib.data.datasets.files import SAMPLE_MARKER
 from dfdc_lib.data.sample_camera import ENCODER_OPTIONS, FPS, Forgery, Scene, film_scene
 from dfdc_lib.data.video import video_writer
 from dfdc_lib.run_folder import project_path
 from dfdc_lib.staleness import file_fingerprint, fingerprint
 from dfdc_lib.workers import core_count, worker_pool
 
-MARKER = "sample.json"  # written last, so a sample that has it is complete
 GENTLE = Forgery("fake", 2.5, 0.07, (8, -3, -8))
 SOFT = Forgery("fake", 3.0, 0.06, (-7, 2, 7))
 PALE = Forgery("fake", 2.2, -0.07, (9, 7, 7))
@@ -97,7 +97,8 @@ def make_sample(root: Path, seed: int = 0, seconds: float = 2.4, workers: int = 
         new = partial / "new"
         _write_metadata(new)
         _write_scenes(new, seed, round(seconds * FPS), workers)
-        (new / MARKER).write_text(json.dumps(settings | {"content": _content(new)}, indent=1))
+        # Written last, so a sample that has it is complete.
+        (new / SAMPLE_MARKER).write_text(json.dumps(settings | {"content": _content(new)}, indent=1))
         if root.exists():
             root.rename(partial / "old")
         new.rename(root)
@@ -108,11 +109,6 @@ def make_sample(root: Path, seed: int = 0, seconds: float = 2.4, workers: int = 
 def true_mask_path(root: Path, video_id: str, frame_index: int) -> Path:
     """Return the path of the true mask of a fake's frame: (H, W) uint8, how much of a pixel is forged, 255 = all."""
     return root / "true_masks" / video_id / f"{frame_index:05d}.png"
-
-
-def is_of_sample(path: Path) -> bool:
-    """Return whether a video is in a folder written by `make_sample`."""
-    return (path.parent.parent / MARKER).is_file()
 
 
 def _write_scenes(folder: Path, seed: int, frame_count: int, workers: int) -> None:
@@ -156,8 +152,8 @@ def _write_metadata(folder: Path) -> None:
 def _refuse_other_folder(root: Path) -> None:
     """Raise FileExistsError unless the folder is new, empty or a sample."""
     names = {path.name for path in root.iterdir()} if root.is_dir() else {root.name} if root.exists() else set()
-    other = names - {MARKER, "true_masks"} - {f"dfdc_train_part_{scene.part}" for scene in SCENES}
-    if names and (other or MARKER not in names):
+    other = names - {SAMPLE_MARKER, "true_masks"} - {f"dfdc_train_part_{scene.part}" for scene in SCENES}
+    if names and (other or SAMPLE_MARKER not in names):
         contents = ", ".join(sorted(other or names)[:5])
         expected = "a new or empty folder or an older sample"
         raise FileExistsError(f"expected {expected}, got {root} with {contents}: choose another folder")
@@ -166,7 +162,7 @@ def _refuse_other_folder(root: Path) -> None:
 def _is_complete(root: Path, settings: dict) -> bool:
     """Return whether the folder has a sample with these settings and all its files are unchanged."""
     try:
-        return json.loads((root / MARKER).read_text()) == settings | {"content": _content(root)}
+        return json.loads((root / SAMPLE_MARKER).read_text()) == settings | {"content": _content(root)}
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return False
 

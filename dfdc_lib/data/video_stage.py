@@ -21,8 +21,9 @@ def find_videos(run: Run, data: str, kind: str = "auto", seed: int = 0, workers:
     code = code_fingerprint("dfdc_lib.data.video")
     jobs = []
     for source in videos:
-        expected = fingerprint(code, input_fingerprint(source.path))
-        make, outcome = partial(_read_info, run, source, expected), partial(_info_outcome, source.video_id)
+        content = input_fingerprint(source.path)
+        expected = fingerprint(code, content)
+        make, outcome = partial(_read_info, run, source, content, expected), partial(_info_outcome, source.video_id)
         jobs.append(Job(source.video_id, {run.info_path(source.video_id): expected}, VideoInfo, make, outcome))
     outcomes = run_jobs(run, "00_videos", jobs, (), in_processes(workers))
     infos = {video_id: run.read_record(run.info_path(video_id), VideoInfo) for video_id in done_videos(outcomes)}
@@ -30,8 +31,8 @@ def find_videos(run: Run, data: str, kind: str = "auto", seed: int = 0, workers:
     return outcomes
 
 
-def _read_info(run: Run, source: Video, expected: str) -> VideoInfo:
-    info = video.read_info(source.path).model_copy(update={"fingerprint": expected})
+def _read_info(run: Run, source: Video, content: str, expected: str) -> VideoInfo:
+    info = video.read_info(source.path).model_copy(update={"content": content, "fingerprint": expected})
     run.write_record(run.info_path(source.video_id), info)
     return info
 

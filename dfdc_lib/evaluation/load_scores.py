@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dfdc_lib.evaluation import scoring
 from dfdc_lib.evaluation.coverage import Coverage
 from dfdc_lib.evaluation.score_groups import groups_of_file, groups_of_run
-from dfdc_lib.evaluation.score_table import UNSEEN_VIDEOS, ScoreTable
-from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, UNKNOWN, UNSEEN, roles
+from dfdc_lib.evaluation.score_table import UNKNOWN_ROLE, UNSEEN_VIDEOS, ScoreTable
+from dfdc_lib.evaluation.unseen import UNKNOWN, UNSEEN, role_notes
 from dfdc_lib.records import FAKE, REAL, ModelCard
 from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 
@@ -86,45 +87,41 @@ def read_scores(path: Path, run: Run | None = None) -> ScoreTable:
 def read_run_scores(run: Run) -> ScoreTable:
     """Read a run's predictions for the videos that are labelled, unseen in training, and scored by every model.
 
-    Needs videos.csv and scores/<model>.parquet. The notes describe what was left out; without labelled videos the table
-    has no rows. Raises FileNotFoundError if there are no predictions, and ValueError as `read_scores` does.
+    The models are those that notebook 07 used last. If no video is unseen, those of unknown role are judged. The notes
+    describe what was left out; without labelled videos the table has no rows. Raises FileNotFoundError if there are no
+    predictions, and ValueError as `read_scores` does, or if a table is not the one that notebook 07 wrote.
     """
-    paths = sorted((run.root / "scores").glob("*.parquet"))
-    if not paths:
-        raise FileNotFoundError(f"{run.root}/scores has no predictions: run notebook 07, or set SCORES to a file")
-    frames = {path.stem: _checked_frames(pd.read_parquet(path), path.name) for path in paths}
+    record, tables, role, ignored = scoring.read_run_scores(run)
+    frames = {name: _checked_frames(table, f"{name}.parquet") for name, table in tables.items()}
     listed = run.read_table("videos.csv")
     videos = _video_table(listed[listed["label"].notna()], "videos.csv")
     videos = videos.assign(group=groups_of_run(run, videos.index))
     notes = [f"{len(videos)} of {len(listed)} videos are labelled"]
-    paths = [run.root / "models" / name / "model.json" for name in frames]
-    cards = [run.read_record(path, ModelCard) for path in paths if path.exists()]
-    role = roles(run, cards)[videos.index]
-    videos = videos[role == UNSEEN]
+    role = role.reindex(videos.index, fill_value=UNKNOWN)
+    judged = UNSEEN if (role == UNSEEN).any() else UNKNOWN
+    videos = videos[role == judged]
     scored = _has_every_score(videos.index, frames)
     coverage = Coverage(len(videos), tuple(videos.index[~scored]))
     videos = videos[scored]
+    if judged == UNKNOWN and len(videos):
+        notes.append("no video is known to be unseen: THE VIDEOS JUDGED HERE MAY HAVE TRAINED THE MODELS")
+    if ignored:
+        notes.append(f"ignored: the scores of {', '.join(ignored)}, which notebook 07 did not use last")
     if videos["label"].nunique() == 1:
         notes.append("all remaining videos have the same label, so most metrics are undefined")
     frames = {name: table[table["video_id"].isin(videos.index)] for name, table in frames.items()}
-    notes += [*coverage.notes, *_role_notes(role)]
-    recipes = tuple(_recipe_text(card) for card in cards)
-    return ScoreTable(run.root.name, videos, frames, tuple(notes), coverage, UNSEEN_VIDEOS, recipes)
+    notes += [*coverage.notes, *role_notes(role)]
+    recipes = tuple(_recipe_text(name, model.card) for name, model in record.models.items())
+    role_text = UNSEEN_VIDEOS if judged == UNSEEN else UNKNOWN_ROLE
+    return ScoreTable(run.root.name, videos, frames, tuple(notes), coverage, role_text, recipes)
 
 
-def _recipe_text(card: ModelCard) -> str:
+def _recipe_text(name: str, card: ModelCard) -> str:
     recipe, detector = card.recipe, card.recipe.detector
     thresholds = "/".join(f"{threshold:g}" for threshold in detector.thresholds)
     resizing = f"interpolation {recipe.interpolation_down}/{recipe.interpolation_up}"
     crops = f"margin {recipe.margin:g}, {recipe.size} pixels, {resizing}"
-    return f"{card.name}: MTCNN {thresholds}, resize {detector.resize}, {crops}"
-
-
-def _role_notes(role: pd.Series) -> list[str]:
-    phrases = {TRAINED_ON: "a model was trained on", CHOSEN_BY: "chose a model's checkpoint", UNKNOWN: "have no fold"}
-    counts = [f"{(role == name).sum()} that {text}" for name, text in phrases.items() if (role == name).any()]
-    unseen = f"{(role == UNSEEN).sum()} labelled videos are unseen as far as the kit can tell"
-    return [unseen, f"left out: {', '.join(counts)}"] if counts else [unseen]
+    return f"{name}: MTCNN {thresholds}, resize {detector.resize}, {crops}"
 
 
 def _title(path: Path) -> str:

@@ -1,36 +1,90 @@
-"""Which videos of a run the models have not seen in training: model cards and folds in, one role per video out.
+"""Which videos of a run the models have seen in training: model cards in, one role per video out.
 
-A model card names the run it was trained in, its training folds and the validation fold that chose its checkpoint.
-Folds are numbered per run, so a card describes only the videos of its own run.
+A card lists the identities and the content fingerprints of the videos that the model was trained on and chosen by, so
+its answer does not depend on the run, on folders or on folds. Names are compared within one kind of data set; they are
+the same at every compression and in every run. Files of a plain folder have no such names and are compared by content.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
-from dfdc_lib.records import ModelCard
+from dfdc_lib.data.datasets import dfdc
+from dfdc_lib.evaluation.score_groups import groups_of_run
+from dfdc_lib.records import ModelCard, Seen, Video
 from dfdc_lib.run_folder import Run
 
-UNSEEN, CHOSEN_BY, TRAINED_ON, UNKNOWN = "unseen", "chosen by", "trained on", "unknown"
+UNSEEN, UNKNOWN, CHOSEN_BY, TRAINED_ON = "unseen", "unknown", "chosen by", "trained on"
+ROLES = (UNSEEN, UNKNOWN, CHOSEN_BY, TRAINED_ON)  # the later, the stronger
 
 
 def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
-    """Return the role that each video of a run had in the training of the models; index: video_id, as in videos.csv.
+    """Return the role of each video of a run in the training of the models; index: video_id, as in videos.csv.
 
-    The role is "trained on" if any model was trained on the video's fold, else "chosen by" if its fold chose the
-    checkpoint of any model, else "unseen"; "unknown" if the video has no fold or folds.csv is missing. If no card is
-    of this run, every video is "unseen" as far as the kit can tell: other models may have been trained on them.
+    The role is the strongest of `ROLES` over all cards and over the video's identity group: "trained on" if a card
+    lists it or a video of its group as trained on, else "chosen by" likewise, else "unknown" if a card does not tell,
+    else "unseen". A card does not tell if it has no lists (models of kit 0.1, other people's models), or if it lists
+    only parts of DFDC and the video may be in one of them: a DFDC video without a known part, or a video of a plain
+    folder.
     """
-    video_ids = pd.Index(run.read_table("videos.csv")["video_id"], name="video_id")
-    result = pd.Series(UNSEEN, index=video_ids, name="role")
-    run_cards = [card for card in cards if card.run == run.root.name]
-    if not run_cards:
-        return result
-    folds = pd.Series(float("nan"), index=video_ids)
-    if (run.root / "folds.csv").exists():
-        folds = run.read_table("folds.csv").set_index("video_id")["fold"].reindex(video_ids)
-    # Later assignments win: the strongest role over all cards comes last.
-    result[folds.isin([card.validation_fold for card in run_cards])] = CHOSEN_BY
-    result[folds.isin([fold for card in run_cards for fold in card.train_folds])] = TRAINED_ON
-    result[folds.isna()] = UNKNOWN
+    videos, infos = run.read_videos(), run.read_infos()
+    contents = [infos[video.video_id].content if video.video_id in infos else "" for video in videos]
+    ranks = [[ROLES.index(role) for role in _card_roles(card, videos, contents)] for card in cards]
+    video_ids = pd.Index([video.video_id for video in videos], name="video_id")
+    return strongest_in_group(pd.Series([ROLES[rank] for rank in np.max(ranks, axis=0)], video_ids, str, "role"), run)
+
+
+def strongest_in_group(role: pd.Series, run: Run) -> pd.Series:
+    """Return for each video (index: video_id) the strongest role of its identity group."""
+    groups = groups_of_run(run, role.index)
+    return role.map(ROLES.index).groupby(groups).transform("max").map(dict(enumerate(ROLES)))
+
+
+def seen(run: Run, video_ids: Iterable[str]) -> Seen:
+    """Return what a card lists for a model that was trained on these videos, or chosen by them.
+
+    Raises ValueError if a video has no content fingerprint.
+    """
+    videos, infos, chosen = run.read_videos(), run.read_infos(), set(video_ids)
+    contents = {video_id: info.content for video_id, info in infos.items() if video_id in chosen and info.content}
+    if missing := sorted(chosen - set(contents)):
+        problem = f"{len(missing)} videos have no content fingerprint, first {missing[0]}"
+        raise ValueError(f"{run.root / 'videos.csv'}: {problem}; run notebook 00 again")
+    names = {name for video in videos if video.video_id in chosen for name in identity_names(video)}
+    return Seen(names=tuple(sorted(names)), contents=tuple(sorted(set(contents.values()))))
+
+
+def identity_names(video: Video) -> list[str]:
+    """Return names of a video's people or sources that mean the same in every run; [] for a file of a plain folder."""
+    return [f"{video.dataset}/{name}" for name in video.identities] if video.dataset else []
+
+
+def part_name(part: int | None) -> str:
+    """Return the name of a part of DFDC's training set in the winner's cards, which list no other names."""
+    return f"{dfdc.NAME}/part {part}"
+
+
+def role_notes(role: pd.Series) -> list[str]:
+    """Return sentences that count the videos of each role, with a remedy for unknown roles."""
+    counts = [f"{(role == name).sum()} {name}" for name in ROLES if (role == name).any()]
+    notes = [f"role of the {len(role)} videos in the training of the models: {', '.join(counts) or 'none'}"]
+    if (role == UNKNOWN).any():
+        notes.append("unknown: no list of the training videos; for models of older kits run notebook 06 (--force)")
+    return notes
+
+
+def _card_roles(card: ModelCard, videos: Sequence[Video], contents: Sequence[str]) -> list[str]:
+    """Return the role of each video by one card alone."""
+    if card.trained_on is None or card.chosen_by is None:
+        return [UNKNOWN] * len(videos)
+    trained_on, chosen_by = ({*listed.names, *listed.contents} for listed in (card.trained_on, card.chosen_by))
+    by_part = not card.trained_on.contents
+    result = []
+    for video, content in zip(videos, contents, strict=True):
+        may_be_dfdc = video.dataset in ("", dfdc.NAME)
+        keys = {*identity_names(video), content} | ({part_name(video.part)} if may_be_dfdc else set())
+        is_comparable = not may_be_dfdc or video.part is not None if by_part else bool(content or video.dataset)
+        unlisted = UNSEEN if is_comparable else UNKNOWN
+        result.append(TRAINED_ON if keys & trained_on else CHOSEN_BY if keys & chosen_by else unlisted)
     return result

@@ -19,6 +19,7 @@ from dfdc_lib.evaluation.bootstrap import caution
 from dfdc_lib.evaluation.load_scores import read_run_scores
 from dfdc_lib.evaluation.paired import RESAMPLING, paired_differences, shared_videos
 from dfdc_lib.pipeline.report import format_number, render_page
+from dfdc_lib.records import Scoring
 from dfdc_lib.run_folder import Run, atomic_path
 
 INTERVAL = re.compile(r"(-?[\d.]+) \[(-?[\d.]+),\s(-?[\d.]+)\](?: \(.*\))?")  # 0.213 [0.117, 0.276] (only 8 videos)
@@ -127,7 +128,7 @@ def _open_existing(path: Path) -> Run:
 
 def _settings(run: Run, manifest: dict[str, Any]) -> dict[str, str]:
     about = {name: str(manifest.get(name, "")) for name in ("data", "kind", "command", "commit")}
-    models = sorted(path.stem for path in (run.root / "scores").glob("*.parquet"))
+    models = run.read_record(run.scoring_path, Scoring).models if run.scoring_path.exists() else ()
     versions = {"dfdc_lib": str(manifest.get("kit_version", ""))} | manifest["versions"]
     return about | versions | {"scored by": ", ".join(models)}
 
@@ -173,7 +174,7 @@ def _compare_metrics(first: Run, second: Run) -> tuple[list[Row], list[bool]]:
 
 def _compare_scores(first: Run, second: Run) -> tuple[list[Row], list[str]]:
     """Return the differences on the videos that both runs scored, and notes about these videos."""
-    without = [str(run.root) for run in (first, second) if not list((run.root / "scores").glob("*.parquet"))]
+    without = [str(run.root) for run in (first, second) if not run.scoring_path.exists()]
     if without:
         return [], [f"Not measured: no predictions (notebook 07) in {' and '.join(without)}"]
     a, b = read_run_scores(first), read_run_scores(second)

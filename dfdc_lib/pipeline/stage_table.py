@@ -52,7 +52,7 @@ class Stage:
         return heading.partition(" - ")[2].strip()
 
 
-MODEL_FILES = "model.json weights.safetensors"
+MODEL_FILES = "model.json weights.safetensors seen.csv"
 
 
 def _stage(name: str, makes: str, code: str, needs: str = "", state: str = "", **others: str) -> Stage:
@@ -87,7 +87,7 @@ STAGES = (
     _stage("06_train", "metrics/06_train.json", "classifier.train", "02 03 04", TRAINING_STATE, keeps=KEEPS_MODEL),
     _stage(
         "07_predict",
-        "submission.csv status/07_predict.csv",
+        "submission.csv status/07_predict.csv scores/scoring.json scores/roles.csv",
         "classifier.predict",
         "00",
         "scores/*/*.json",

@@ -16,13 +16,14 @@ from safetensors.torch import save_file
 from dfdc_lib.classifier import released
 from dfdc_lib.classifier.checkpoints import RELEASED_NAME, load_any, load_model, load_released, save_model
 from dfdc_lib.classifier.model import Classifier, create_model
-from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe
+from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe, Seen
 from dfdc_lib.run_folder import Run, open_run
 
 SMALL = "test_efficientnet"  # timm, 0.4 million weights
 NAME = f"final_1_DeepFakeClassifier_{SMALL}_3_7"
 TRAINING = {"seed": 1, "rate": 0.01, "optimizer": "sgd", "balanced": True}
-RESULTS = {"training": TRAINING, "metrics": {"log_loss": 0.25}, "train_folds": (1, 2), "test_fold": 0}
+SEEN = {"trained_on": Seen(names=("ffpp/youtube/007", "NA"), contents=("01",)), "chosen_by": Seen(contents=("02",))}
+RESULTS = {"training": TRAINING, "metrics": {"log_loss": 0.25}, "train_folds": (1, 2), "test_fold": 0} | SEEN
 CARD = ModelCard.model_validate({"name": "m", "encoder": SMALL, "recipe": Recipe(size=160, margin=0.3)} | RESULTS)
 CALIBRATION = Calibration(temperature=1.5, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
 
@@ -70,7 +71,7 @@ def test_a_reloaded_model_gives_equal_logits(noise: bool, tmp_path: Path) -> Non
     assert loaded_card == card
     assert not loaded.training
     assert torch.equal(logits(loaded), logits(model))  # bit for bit
-    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["model.json", "weights.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["model.json", "seen.csv", "weights.safetensors"]
 
 
 def test_saving_again_replaces_only_the_model(folder: Path, model: Classifier) -> None:
@@ -82,6 +83,17 @@ def test_saving_again_replaces_only_the_model(folder: Path, model: Classifier) -
     assert torch.equal(logits(loaded), logits(other))
     assert not torch.equal(logits(loaded), logits(model))
     assert (folder / "history.csv").read_text() == "loss\n"
+
+
+def test_what_a_model_has_seen_lies_beside_its_card(folder: Path, model: Classifier) -> None:
+    assert "youtube" not in (folder / "model.json").read_text()
+    rows = (folder / "seen.csv").read_text().splitlines()
+    assert rows[1:] == ["trained on,names,ffpp/youtube/007", "trained on,names,NA", *rows[3:]] and len(rows) == 5
+    save_model(folder, model, CARD.model_copy(update={"trained_on": None, "chosen_by": None}))
+    assert load_model(folder)[1].trained_on is None  # not the list of other weights
+    (folder / "seen.csv").write_text("role,value\n")
+    with pytest.raises(ValueError, match="kind"):
+        load_model(folder)
 
 
 def test_an_interruption_between_weights_and_card_leaves_no_mixed_model(
@@ -169,7 +181,7 @@ def test_calibration_and_test_metrics_belong_to_their_weights(run: Run, folder: 
     for _, card in (load_model(folder), load_any("m", run), load_any(str(folder), run)):
         assert card == CARD.model_copy(update=expected)
     save_model(folder, model, CARD.model_copy(update={"calibration": CALIBRATION}))
-    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "seen.csv", "weights.safetensors"]
     assert "calibration" not in json.loads((folder / "model.json").read_text())
     assert load_model(folder)[1] == CARD
 
@@ -196,6 +208,7 @@ def test_released_form(zipped: bool, best: object, prefix: str, tmp_path: Path, 
     assert torch.equal(logits(loaded), logits(model)) and not loaded.training
     assert (card.name, card.encoder, card.noise) == (NAME, SMALL, False)
     assert (card.validation_fold, card.training) == (3, {"epoch": 7})
+    assert (card.trained_on, card.chosen_by) == (None, None)  # unknown: not one of the seven
     detector = DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="winner", min_face_pixels=20)
     crops = {"margin": 1 / 3, "edges": "winner", "frames": "declared", "size": 380}
     fed = {"interpolation_down": "area", "interpolation_up": "cubic"}
@@ -286,9 +299,12 @@ def test_unknown_name_lists_the_models_that_exist(run: Run, cache: Path) -> None
 def test_every_way_to_name_a_model(run: Run, folder: Path, cache: Path, model: Classifier) -> None:
     elsewhere = (cache / NAME).rename(cache.parent / NAME)
     (cache / NAME).write_bytes(elsewhere.read_bytes())
+    winner = [f"dfdc/part {part}" for part in range(50)]
     for name, expected in (("m", "m"), (str(folder), "m"), (NAME, NAME), (str(elsewhere), NAME)):
         loaded, card = load_any(name, run)
         assert card.name == expected
+        trained_on, chosen_by = (list(card.trained_on.names), list(card.chosen_by.names))
+        assert expected == "m" or (trained_on, chosen_by) == (winner[3:], winner[:3])
         assert torch.equal(logits(loaded), logits(model))
 
 

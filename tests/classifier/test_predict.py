@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,24 @@ from dfdc_lib.classifier.checkpoints import load_model, save_model
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.data.video_stage import find_videos
+from dfdc_lib.evaluation.scoring import read_run_scores
 from dfdc_lib.faces import tracks
 from dfdc_lib.inspection.verdict import MAX_TURN, MIN_SHARPNESS
-from dfdc_lib.records import BOX_COLUMNS, Calibration, DetectorSettings, ModelCard, Outcome, Recipe, Video
+from dfdc_lib.records import (
+    BOX_COLUMNS,
+    Calibration,
+    DetectorSettings,
+    ModelCard,
+    Outcome,
+    Recipe,
+    Seen,
+    Video,
+    VideoInfo,
+)
 from dfdc_lib.run_folder import Run, open_run
 
 FRAMES = 3  # per video
+INFO = VideoInfo(height=8, width=8, fps=25, frame_count=9, duration_seconds=1, rotation_degrees=0)
 FACES = {"small_256x192": 3, "small_256x192_fake": 3, "two_faces": 6}
 SIDE = 64  # pixels
 PARTS = {"small_256x192": 0, "small_256x192_fake": 0, "two_faces": 0, "no_face": 2}
@@ -248,24 +261,31 @@ def test_a_video_with_faces_for_only_one_recipe_is_scored(copy: Run) -> None:
 
 @pytest.fixture
 def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run of five videos without faces, in the folds 0 to 3 of its model and in no fold."""
-    run = open_run(tmp_path / "listed")
+    """A run of five videos without faces, and models that have seen some of them."""
+    run, infos = open_run(tmp_path / "listed"), {}
     for n in range(5):
         (tmp_path / f"v{n}.mp4").touch()
-    run.write_videos([Video(video_id=f"v{n}", path=tmp_path / f"v{n}.mp4") for n in range(5)], {})
-    run.write_table("folds.csv", pd.DataFrame({"video_id": ["v0", "v1", "v2", "v3"], "fold": [0, 1, 2, 3]}))
-    add_model(run, "local", seed=0, run="listed", train_folds=(0, 1), validation_fold=2, test_fold=3)
-    add_model(run, "foreign", seed=0, run="another", train_folds=(0, 1, 2, 3))
+        infos[f"v{n}"] = INFO.model_copy(update={"content": f"content {n}"})
+    run.write_videos([Video(video_id=f"v{n}", path=tmp_path / f"v{n}.mp4") for n in range(5)], infos)
+    for name, trained_on, chosen_by in (("local", "01", "2"), ("other", "2", "3"), ("all", "01234", "")):
+        lists = [Seen(contents=tuple(f"content {n}" for n in numbers)) for numbers in (trained_on, chosen_by)]
+        add_model(run, name, seed=0, run="another", trained_on=lists[0], chosen_by=lists[1])
+    add_model(run, "old", seed=0, run="listed", train_folds=(0, 1))
     monkeypatch.setattr(predict, "find_faces", lambda path, views, *_: [[] for _ in views])
     return run
+
+
+LOCAL = {"v0": "trained on", "v1": "trained on", "v2": "chosen by"}
 
 
 @pytest.mark.parametrize(
     ("names", "which", "left_out"),
     [
-        (["local"], "held-out", {"v0": "trained on", "v1": "trained on", "v2": "chosen by"}),
-        (["foreign", "local"], "held-out", {"v0": "trained on", "v1": "trained on", "v2": "chosen by"}),
-        (["foreign"], "held-out", {}),  # its folds are those of another run
+        (["local"], "held-out", LOCAL),
+        (["other", "local"], "held-out", LOCAL | {"v2": "trained on", "v3": "chosen by"}),
+        (["old"], "held-out", {}),  # unknown
+        (["old", "local"], "held-out", LOCAL),
+        (["all"], "held-out", {f"v{n}": "trained on" for n in range(5)}),
         (["local"], "all", {}),
     ],
 )
@@ -279,11 +299,37 @@ def test_held_out_skips_videos_that_trained_or_chose_a_model(
     assert labels_of(listed) == {f"{name}.mp4": 0.5 for name in outcomes if name not in left_out}
     table = listed.read_table(f"scores/{names[0]}.parquet")
     assert (list(table.columns), len(table)) == (predict.SCORE_COLUMNS, 0)
+    role, unlisted = listed.read_table("scores/roles.csv").set_index("video_id")["role"], "unseen"
+    expected = (LOCAL if which == "all" else left_out), "unknown" if "old" in names else unlisted
+    assert role.to_dict() == {name: expected[0].get(name, expected[1]) for name in outcomes}
 
 
-def test_without_folds_nothing_is_skipped(listed: Run) -> None:
-    (listed.root / "folds.csv").unlink()
-    assert {outcome.status for outcome in score(listed, "local", which="held-out").values()} == {"nothing"}
+def test_the_record_names_the_models_that_scored_last(listed: Run) -> None:
+    score(listed, "old", "local")
+    score(listed, "local", which="held-out", strategy="confident")
+    scoring, tables, role, ignored = read_run_scores(listed)
+    assert (list(scoring.models), list(tables), ignored) == (["local"], ["local"], ["old"])
+    assert (scoring.videos, scoring.frames, scoring.strategy) == ("held-out", FRAMES, "confident")
+    [model] = scoring.models.values()
+    assert (model.card.run, model.card.recipe.size, model.card.trained_on) == ("another", SIDE, None)
+    assert role.value_counts().to_dict() == {"trained on": 2, "unseen": 2, "chosen by": 1}
+    weights = {name: scored.fingerprint for name, scored in scoring.models.items()}
+    add_model(listed, "local", seed=1)
+    score(listed, "local")
+    assert read_run_scores(listed).scoring.models["local"].fingerprint != weights["local"]
+
+
+def test_a_killed_prediction_leaves_no_record(listed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    score(listed, "local")
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "Scoring", Mock(model_validate=stop))  # after the tables have been written
+    with pytest.raises(KeyboardInterrupt):
+        score(listed, "old")
+    with pytest.raises(FileNotFoundError, match="07"):
+        read_run_scores(listed)
 
 
 def test_missing_files_fail(listed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +353,7 @@ def test_files_of_the_same_name_are_listed_by_video_id(listed: Run) -> None:
         (["local"], "all", "best", ValueError, "mean, mean of logits, "),
         (["elsewhere/models/local"], "all", "mean", ValueError, "rename"),
         (["local", "x/local"], "all", "mean", ValueError, "differ"),
-        (["absent"], "all", "mean", FileNotFoundError, "foreign, local"),
+        (["absent"], "all", "mean", FileNotFoundError, "all, local, old, other"),
     ],
 )
 def test_invalid_arguments(names: list, which: str, strategy: str, error: type, keyword: str, listed: Run) -> None:

@@ -27,7 +27,7 @@ from dfdc_lib.classifier.crop_dataset import read_index
 from dfdc_lib.classifier.inference import logits_of
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.classifier.presets import PRESETS, TrainSettings
-from dfdc_lib.records import BUILT_IN_SAMPLE, Outcome
+from dfdc_lib.records import BUILT_IN_SAMPLE, Outcome, Seen
 from dfdc_lib.run_folder import Run
 
 HISTORY_COLUMNS = ["epoch", "train loss", "learning rate", "log loss", "AUC", "frame log loss", "frame AUC", "videos"]
@@ -123,6 +123,8 @@ def test_history_losses_and_card(uninterrupted: Path, shared_run: Run) -> None:
     assert (card.train_folds, card.validation_fold, card.test_fold) == ((2, 3), 0, 1)
     assert TrainSettings.model_validate(card.training) == SETTINGS
     assert card.run == card.data == shared_run.root.name
+    seen = [Seen(contents=tuple(f"file {kind}{n}" for kind in "fr" for n in pairs)) for pairs in ((2, 3, 6, 7), (0, 4))]
+    assert [card.trained_on, card.chosen_by] == seen  # of the folds 2 and 3, and 0; a plain folder has no names
     assert card.metrics["validation log loss"] == pytest.approx(history["log loss"].min())
     assert len(card.data_fingerprint) == len(card.code_fingerprint) == 16
 

@@ -14,7 +14,8 @@ import pytest
 
 from dfdc_lib.data import sample
 from dfdc_lib.data.datasets import list_videos
-from dfdc_lib.data.sample import SCENES, is_of_sample, make_sample, true_mask_path
+from dfdc_lib.data.datasets.files import is_of_sample
+from dfdc_lib.data.sample import SCENES, make_sample, true_mask_path
 from dfdc_lib.data.sample_camera import film_scene
 from dfdc_lib.data.video import read_info
 from dfdc_lib.records import FAKE, REAL

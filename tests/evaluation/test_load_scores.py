@@ -1,10 +1,13 @@
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from scored import write_scores
 
 from dfdc_lib.evaluation import load_scores
-from dfdc_lib.records import ModelCard, Recipe, Video
+from dfdc_lib.records import Video
 from dfdc_lib.run_folder import Run, open_run
 
 ROWS = [("a", 0, 0.1, 0, "a"), ("a", 1, 0.2, 0, "a"), ("b", 0, 0.9, 1, "a"), ("b", 1, 0.8, 1, "a")]
@@ -33,10 +36,13 @@ def video(name: str, label: int | None, original: str | None = None, *identities
     return Video(video_id=name, path=Path(name), label=label, original_id=original, identities=identities)
 
 
-def predict(run: Run, model: str, *video_ids: str) -> None:
-    rows = [(video, frame, 0, 0, 0.99, 0.5) for video in video_ids for frame in range(3)]
+def predict(run: Run, models: dict[str, Sequence[str]], role: Mapping[str, str] | None = None) -> None:
+    """Write three frame scores of each listed video for each model."""
     columns = ["video_id", "frame_index", "face_index", "track", "confidence", "score"]
-    run.write_table(f"scores/{model}.parquet", pd.DataFrame(rows, columns=columns))
+    rows = {
+        name: [(video, frame, 0, 0, 0.99, 0.5) for video in ids for frame in range(3)] for name, ids in models.items()
+    }
+    write_scores(run, {name: pd.DataFrame(table, columns=columns) for name, table in rows.items()}, role)
 
 
 @pytest.mark.parametrize("name", ["detector.csv", "detector.csv.gz", "detector.parquet"])
@@ -66,7 +72,7 @@ def test_originals_named_by_numbers_keep_their_fakes(column: str, tmp_path: Path
     assert load_scores.read_scores(written(tmp_path, table)).videos["group"].nunique() == 1
     run = open_run(tmp_path / "run")
     run.write_videos([video("007", 0), video("007_fake", 1, "007")], {})
-    predict(run, "m", "007", "007_fake")
+    predict(run, {"m": ["007", "007_fake"]})
     assert load_scores.read_run_scores(run).videos["group"].nunique() == 1
 
 
@@ -139,37 +145,61 @@ def test_missing_file_is_an_error(tmp_path: Path, run: Run) -> None:
 
 
 def test_labelled_and_scored_videos_are_judged(run: Run) -> None:
-    predict(run, "x", "a", "b", "d")
-    predict(run, "y", "a", "b")
+    predict(run, {"x": "abd", "y": "ab"})
     table = load_scores.load_scores(run)
     assert table.videos[["label", "group"]].to_dict("list") == {"label": [0, 1], "group": [0, 0]}
     assert {name: len(frames) for name, frames in table.frames.items()} == {"x": 6, "y": 6}
     assert table.coverage.missing == ("c",) and table.coverage.mark in table.heading
-    for note, counts in zip(table.notes, ("3 of 4", "1 of 3", "3 labelled"), strict=True):
+    for note, counts in zip(table.notes, ("3 of 4", "1 of 3", "3 unseen"), strict=True):
         assert counts in note
 
 
 @pytest.mark.parametrize(
-    ("cards", "judged", "note"),
+    ("role", "judged", "note"),
     [
-        ({"x": {"train_folds": (2,), "validation_fold": 0}}, ["c"], "left out: 2 that chose"),
-        ({"x": {"run": "other", "train_folds": (0,), "validation_fold": 1}}, ["a", "b", "c"], "3 labelled"),
-        ({"x": {"train_folds": (0,)}, "y": {"train_folds": (1,)}}, [], "left out: 3 that a model was trained on"),
+        ({"c": "chosen by"}, ["a", "b"], "2 unseen, 1 chosen by"),
+        ({"a": "trained on"}, ["c"], "1 unseen, 2 trained on"),  # a and b are one identity group
+        ({"c": "unknown"}, ["a", "b"], "2 unseen, 1 unknown"),
+        ({"a": "unknown", "b": "unknown", "c": "trained on"}, ["a", "b"], "2 unknown, 1 trained on"),
+        (dict.fromkeys("abc", "trained on"), [], "3 trained on"),
     ],
 )
-def test_only_unseen_videos_are_judged(run: Run, cards: dict[str, dict], judged: list[str], note: str) -> None:
-    for name, fields in cards.items():
-        predict(run, name, *"abcd")
-        card = ModelCard(name=name, encoder="resnet18", recipe=Recipe(size=64), **{"run": "run", **fields})
-        run.write_record(run.root / "models" / name / "model.json", card)
+def test_only_unseen_videos_are_judged_or_else_unknown_ones(
+    role: dict[str, str], judged: list[str], note: str, run: Run
+) -> None:
+    predict(run, {"x": "abcd", "y": "abcd"}, role)
     table = load_scores.read_run_scores(run)
     assert table.videos.index.tolist() == judged and set(table.frames["x"]["video_id"]) == set(judged)
     assert max(map(len, table.notes)) <= 100
-    assert note in table.notes[-1] and any("same label" in text for text in table.notes) == (judged == ["c"])
+    assert any(text.endswith(note) for text in table.notes)
+    assert any("same label" in text for text in table.notes) == (judged == ["c"])
+    assert any("MAY HAVE TRAINED" in text for text in table.notes) == ("unseen" not in note and judged != [])
+
+
+def test_videos_dealt_into_other_groups_since_the_prediction(run: Run) -> None:
+    predict(run, {"x": "abcd"}, {"a": "trained on", "b": "trained on"})
+    run.write_table("folds.csv", run.read_table("folds.csv").assign(group=0))
+    assert load_scores.read_run_scores(run).videos.empty
+
+
+def test_only_the_models_that_notebook_07_used_last_are_judged(run: Run) -> None:
+    predict(run, {"old": "abcd", "x": "abcd"})
+    predict(run, {"x": "abcd"})
+    table = load_scores.read_run_scores(run)
+    assert list(table.frames) == ["x"] and any("old" in note for note in table.notes)
+    shutil.copy(run.root / "scores" / "old.parquet", run.root / "scores" / "x.parquet")
+    assert load_scores.read_run_scores(run).frames.keys() == {"x"}  # the same scores
+    run.write_table("scores/x.parquet", pd.read_parquet(run.root / "scores" / "x.parquet").assign(score=0.6))
+    with pytest.raises(ValueError, match="07"):
+        load_scores.read_run_scores(run)
+    predict(run, {})
+    run.scoring_path.unlink()  # scores of kit 0.1, or a prediction that was killed
+    with pytest.raises(FileNotFoundError, match="07"):
+        load_scores.read_run_scores(run)
 
 
 def test_run_without_labels_has_no_rows(run: Run) -> None:
-    predict(run, "x", *"abcd")
+    predict(run, {"x": "abcd"})
     run.write_table("videos.csv", run.read_table("videos.csv").assign(label=None))
     table = load_scores.read_run_scores(run)
     assert len(table.videos) == 0 and "0 of 4" in table.notes[0]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scored import write_scores
 from typer.testing import CliRunner
 
 from dfdc_lib.cli import app
@@ -33,7 +34,7 @@ def make_run(
         videos = [*originals, *fakes]
         run.write_videos(videos, {})
         rows = [(video.video_id, frame, abs(video.label - wrong_by)) for video in videos for frame in range(2)]
-        run.write_table("scores/model.parquet", pd.DataFrame(rows, columns=["video_id", "frame_index", "score"]))
+        write_scores(run, {"model": pd.DataFrame(rows, columns=["video_id", "frame_index", "score"])})
     return folder
 
 
@@ -100,9 +101,8 @@ def test_a_notebook_that_ran_once(tmp_path: Path) -> None:
 def test_no_video_in_common(runs: tuple[Path, Path]) -> None:
     videos = runs[1] / "videos.csv"
     videos.write_text(re.sub(r"^(\d\d)", r"x\1", videos.read_text(), flags=re.MULTILINE))
-    path = runs[1] / "scores" / "model.parquet"
-    scores = pd.read_parquet(path)
-    scores.assign(video_id="x" + scores["video_id"]).to_parquet(path)
+    scores = pd.read_parquet(runs[1] / "scores" / "model.parquet")
+    write_scores(open_run(runs[1]), {"model": scores.assign(video_id="x" + scores["video_id"])})
     comparison = compare_runs(*runs)
     assert comparison.paired == [] and comparison.notes[0].startswith("Not measured")
 

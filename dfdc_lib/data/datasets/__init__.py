@@ -7,18 +7,20 @@ Only file names and the data sets' list files are read; no video is opened.
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from dfdc_lib.data.datasets import celebdf, dfdc, ffpp, folder
-from dfdc_lib.data.datasets.files import VIDEO_SUFFIXES, existing_folder, files_in
+from dfdc_lib.data.datasets.files import SAMPLE_MARKER, VIDEO_SUFFIXES, existing_folder, files_in, is_of_sample
 from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
 from dfdc_lib.records import FAKE, Video
 
 DATASETS = (dfdc, ffpp, celebdf, folder)
 KINDS = ("auto", *(dataset.NAME for dataset in DATASETS))
 MAX_ID_BYTES = 240  # most file systems allow names of 255 bytes; ids are extended by suffixes such as `.json`
+SAMPLE = "sample"  # data set of the built-in sample, which has DFDC's layout but not its videos
 NOT_UTF8 = re.compile(r"[\ud800-\udfff]")  # Python decodes bytes that are not valid UTF-8 to these surrogates
-LIST_FILES = {dfdc.METADATA, celebdf.TEST_LIST, *ffpp.SPLIT_LISTS, "labels.csv", "sample.json"}  # labels.csv: DFDC's
+LIST_FILES = {dfdc.METADATA, celebdf.TEST_LIST, *ffpp.SPLIT_LISTS, "labels.csv", SAMPLE_MARKER}  # labels.csv: DFDC's
 
 
 def list_videos(root: Path, kind: str = "auto") -> list[Video]:
@@ -35,7 +37,7 @@ def list_videos(root: Path, kind: str = "auto") -> list[Video]:
     require_kind(kind)
     if kind in ("auto", "folder") and is_video_list(root):
         files = read_video_list(root)
-        videos = folder.name_videos(files, Path(os.path.commonpath([path.parent for path in files])))
+        name, videos = folder.NAME, folder.name_videos(files, Path(os.path.commonpath([path.parent for path in files])))
     else:
         root = existing_folder(root)
         name = detect_kind(root) if kind == "auto" else kind
@@ -52,8 +54,7 @@ def list_videos(root: Path, kind: str = "auto") -> list[Video]:
         if original and original.label == FAKE:
             reason = f"its original must be a real video, but {original.path} is a fake"
             raise ValueError(f"{video.path}: {reason}; correct the metadata")
-    absent = {"original_id": None}
-    return [video if video.original_id in by_id else video.model_copy(update=absent) for video in by_id.values()]
+    return [_completed(video, name, by_id) for video in by_id.values()]
 
 
 def require_kind(kind: str) -> None:
@@ -77,6 +78,13 @@ def left_out_files(root: Path) -> list[Path]:
     """
     files = [] if is_video_list(root) else files_in(existing_folder(root), "**/*")
     return sorted(path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES and path.name not in LIST_FILES)
+
+
+def _completed(video: Video, kind: str, by_id: Mapping[str, Video]) -> Video:
+    """Return a video with its data set, and without an original that is absent."""
+    dataset = "" if kind == folder.NAME else SAMPLE if is_of_sample(video.path) else kind
+    original_id = video.original_id if video.original_id in by_id else None
+    return video.model_copy(update={"dataset": dataset, "original_id": original_id})
 
 
 def _checked(videos: list[Video]) -> dict[str, Video]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg"})
+SAMPLE_MARKER = "sample.json"  # in the folder of the built-in sample
 # Characters that Linux, macOS or Windows does not allow in a file name.
 UNFIT_FOR_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
 
@@ -28,6 +29,11 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
     paths = [path for path in folder.glob(pattern) if path.is_file() or (path.is_symlink() and not path.exists())]
     names = {path: path.relative_to(folder).parts for path in paths}
     return [path for path in paths if not any(name.startswith(".") or name == "true_masks" for name in names[path])]
+
+
+def is_of_sample(path: Path) -> bool:
+    """Return whether a video is in a folder written by `sample.make_sample`."""
+    return (path.parent.parent / SAMPLE_MARKER).is_file()
 
 
 def make_video_id(*names: str) -> str:

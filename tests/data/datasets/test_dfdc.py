@@ -28,10 +28,10 @@ def test_parts(tmp_path):
     first, last = tmp_path / "dfdc_train_part_0", tmp_path / "dfdc_train_part_12"
     make_part(first, {"real.mp4": REAL_ENTRY, "fake.mp4": fake_of("real.mp4")})
     make_part(last, {"other.mp4": REAL_ENTRY})
-    common = {"identities": ("real",), "part": 0, "split": "train"}
+    common = {"dataset": "dfdc", "identities": ("real",), "part": 0, "split": "train"}
     expected = [
         Video(video_id="fake", path=first / "fake.mp4", label=FAKE, original_id="real", **common),
-        Video(video_id="other", path=last / "other.mp4", label=REAL, identities=("other",), part=12, split="train"),
+        Video(video_id="other", path=last / "other.mp4", label=REAL, **common | {"identities": ("other",), "part": 12}),
         Video(video_id="real", path=first / "real.mp4", label=REAL, **common),
     ]
     assert list_videos(tmp_path) == expected
@@ -51,7 +51,9 @@ def test_absent_and_unnamed_files(tmp_path):
 
 def test_a_test_set_has_no_labels(tmp_path):
     make_part(tmp_path, {"a.mp4": {}, "b.mp4": {"label": None, "original": None, "split": None}})
-    assert list_videos(tmp_path) == [Video(video_id=n, path=tmp_path / f"{n}.mp4", identities=(n,)) for n in "ab"]
+    assert list_videos(tmp_path) == [
+        Video(video_id=n, path=tmp_path / f"{n}.mp4", dataset="dfdc", identities=(n,)) for n in "ab"
+    ]
 
 
 @pytest.mark.parametrize(

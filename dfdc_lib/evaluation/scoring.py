@@ -1,0 +1,52 @@
+"""What the scores of a run come from: the record of notebook 07 beside its score tables.
+
+Notebook 07 writes scores/<model>.parquet, then scores/roles.csv (the role of every video in the training of the
+models, when they scored it), then scores/scoring.json. Tables that the record does not name belong to models that
+scored the run earlier; they are ignored.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+from dfdc_lib.evaluation.unseen import strongest_in_group
+from dfdc_lib.records import Scoring
+from dfdc_lib.run_folder import Run
+from dfdc_lib.staleness import content_fingerprint
+
+ROLES_TABLE = "scores/roles.csv"
+
+
+class RunScores(NamedTuple):
+    """What notebook 07 has written."""
+
+    scoring: Scoring
+    tables: dict[str, pd.DataFrame]  # model -> one row per face
+    role: pd.Series  # of every video (index: video_id); the strongest of its identity group and over the models
+    ignored: list[str]  # models with a table of earlier scores
+
+
+def write_tables(run: Run, tables: Mapping[str, pd.DataFrame], role: pd.Series) -> dict[str, str]:
+    """Write the score tables and the roles; return the fingerprint of each table. The record is to be written last."""
+    run.scoring_path.unlink(missing_ok=True)
+    for name, table in tables.items():
+        run.write_table(f"scores/{name}.parquet", table)
+    run.write_table(ROLES_TABLE, role.rename_axis("video_id").reset_index(name="role"))
+    return {name: content_fingerprint(run.root / "scores" / f"{name}.parquet") for name in tables}
+
+
+def read_run_scores(run: Run) -> RunScores:
+    """Read the scores of the models that scored a run last.
+
+    Raises FileNotFoundError if notebook 07 has not finished, and ValueError if a table is not the one that it wrote.
+    """
+    scoring = run.read_record(run.scoring_path, Scoring)
+    paths = {name: run.root / "scores" / f"{name}.parquet" for name in scoring.models}
+    for name, path in paths.items():
+        if not path.exists() or content_fingerprint(path) != scoring.models[name].table:
+            raise ValueError(f"{path} is not the table that notebook 07 wrote: run it again")
+    role = run.read_table(ROLES_TABLE).set_index("video_id")["role"]
+    present = {path.stem for path in (run.root / "scores").glob("*.parquet")}
+    tables = {name: pd.read_parquet(path) for name, path in paths.items()}
+    return RunScores(scoring, tables, strongest_in_group(role, run), sorted(present - set(paths)))
