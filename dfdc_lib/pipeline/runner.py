@@ -156,7 +156,7 @@ def dependencies(run: Run, stage: Stage, parameters: Mapping[str, Any], data: Pa
 def _staleness(run: Run, stage: Stage, request: Request, manifest: Mapping[str, Any]) -> StaleStage:
     """Return why a stage is out of date; no reasons if it is up to date."""
     stored = manifest["stages"].get(stage.name, {})
-    missing = [name for name in stage.makes if not (run.root / name).exists()]
+    missing = [name for name in (*stage.makes, *stored.get("made", ())) if not (run.root / name).exists()]
     if request.force:
         return StaleStage(stage, ["forced"])
     if not stored:
@@ -248,7 +248,8 @@ def _execute(run: Run, stage: Stage, request: Request, manifest: dict[str, Any])
     began = time.monotonic()
     try:
         execute_notebook(stage.notebook, run.notebook_path(stage.name), parameters)
-        entry |= {"status": "done", "error": "", "depends_on": depends_on}
+        made = sorted(str(path.relative_to(run.root)) for name in stage.may_make for path in run.root.glob(name))
+        entry |= {"status": "done", "error": "", "depends_on": depends_on, "made": made}
     except NotebookError as error:
         entry["error"] = str(error)
         raise StageError(stage.name, str(error), run.notebook_path(stage.name)) from error

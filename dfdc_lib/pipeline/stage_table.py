@@ -23,6 +23,7 @@ class Stage:
     name: str
     makes: tuple[str, ...]  # files of the run folder
     code: tuple[str, ...]  # modules that compute its result, with what they import (see `staleness.code_of`)
+    may_make: tuple[str, ...] = ()  # patterns of files that it makes if its data allow it
     job: tuple[str, ...] = ()  # those that compute the result of one video, if not all do
     needs: tuple[str, ...] = ()  # numbers of the stages whose files it reads
     uses: tuple[str, ...] = ()  # numbers of the stages whose files it reads if they exist
@@ -96,7 +97,13 @@ STAGES = (
         model_files=MODEL_FILES,
     ),
     _stage(
-        "08_averaging_strategies", "metrics/08_averaging_strategies.json", STUDY, "07", uses="00 04", instead="SCORES"
+        "08_averaging_strategies",
+        "metrics/08_averaging_strategies.json",
+        STUDY,
+        "07",
+        uses="00 04",
+        instead="SCORES",
+        may_make="calibrations/*.json",
     ),
 )
 

@@ -199,6 +199,19 @@ def test_a_missing_result_is_made_again(pipeline: Pipeline) -> None:
     assert pipeline.run() == ["03"]
 
 
+def test_a_deleted_calibration_is_fitted_again(pipeline: Pipeline) -> None:
+    """`save_model` deletes it; weights trained again are often the same, and then nothing else has changed."""
+    calibration = pipeline.folder / "calibrations" / "sample.json"
+    open_run(pipeline.folder).write_bytes(calibration, b"{}")
+    stages = [stage for stage in STAGES if stage.number == "08"]
+    assert pipeline.run(stages=stages, force=True) == ["08"]
+    assert pipeline.plan() == {}
+    calibration.unlink()
+    assert pipeline.plan() == {"08": "calibrations/sample.json is missing"}
+    assert pipeline.run() == ["08"]
+    assert pipeline.plan() == {}  # no calibration this time
+
+
 def test_force_redoes_exactly_the_named_stages(pipeline: Pipeline) -> None:
     record, other = pipeline.folder / "crops" / "a" / "crops.json", pipeline.folder / "boxes" / "a.json"
     for path in (record, other):
