@@ -25,7 +25,7 @@ class TrainingState:
     def __init__(self, plan: Plan, network: nn.Module) -> None:
         self.path, self.network = plan.folder / STATE_FILE, network
         self.origin = {"fingerprint": plan.fingerprint, "settings": plan.settings.model_dump()}
-        self.number_format = str(plan.dtype)
+        self.number_format = str(plan.dtype).removeprefix("torch.")
         wrapped = isinstance(network, DistributedDataParallel)
         self.model = cast(Classifier, network.module if wrapped else network)
         self.optimizer = create_optimizer(self.model, plan.settings)

@@ -390,6 +390,14 @@ def test_a_loss_or_gradient_that_is_no_number_stops_and_names_the_files(
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
 
 
+def test_in_float16_a_gradient_that_overflows_is_skipped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "balanced_loss", in_call(0, with_a_gradient_of_infinity, train.balanced_loss))
+    folder = train.fit(run, changed(precision="float16", epochs=1, iterations=2))
+    state = torch.load(folder / "state.pt", weights_only=True)
+    assert state["scaler"]["scale"] == 2**15  # half of the first scale
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
 def test_missing_folds_and_a_batch_that_cannot_be_shared(run: Run) -> None:
     folds = run.read_table("folds.csv")
     for validation, test, fold_count in ((0, 0, 4), (0, 4, 4), (7, 1, 4), (0, 1, 2)):
