@@ -192,6 +192,9 @@ class VideoHashes(Record):
     fingerprint: str
 
 
+Precision = Literal["float32", "bfloat16", "float16"]  # number format of a network's activations
+
+
 class Recipe(Record):
     """How crops are made and fed to a model. It is stored with the weights; a model never sees other crops."""
 
@@ -206,6 +209,7 @@ class Recipe(Record):
     interpolation_up: Literal["cubic", "linear"] = "cubic"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # ImageNet, RGB, of pixels in 0-1
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    precision: Precision = "float32"  # of scores: in validation, test and prediction, on every device
 
 
 class Seen(Record):

@@ -20,7 +20,7 @@ import torch
 from scipy.special import expit
 
 from dfdc_lib.classifier.checkpoints import load_any
-from dfdc_lib.classifier.inference import autocast_dtype, logits_of, weights_fingerprint
+from dfdc_lib.classifier.inference import Computation, logits_of, scoring_recipe, weights_fingerprint
 from dfdc_lib.classifier.model import Classifier
 from dfdc_lib.classifier.preprocess import fit_to_square
 from dfdc_lib.evaluation.scoring import write_tables
@@ -41,22 +41,28 @@ SCORE_COLUMNS = ["video_id", *FACE_COLUMNS, *BOX_COLUMNS, "confidence", "sharpne
 
 
 def predict(
-    run: Run, names: Sequence[str], which: str, most_frames: int, strategy: str, device: str = "auto", workers: int = 0
+    run: Run,
+    names: Sequence[str],
+    which: str,
+    most_frames: int,
+    strategy: str,
+    computation: Computation = Computation(),  # noqa: B008 - a tuple
 ) -> list[Outcome]:
     """Score a run's videos with models (see `load_any`); write scores/<model>.parquet and submission.csv.
 
     `which`: "all", or "held-out" to skip videos that a model was trained on or chosen by (see `unseen.roles`); videos
     of unknown role are scored.
     `most_frames`: number of evenly spaced frames per video. `strategy`: a key of `STRATEGIES`; the video scores of
-    several models are averaged. `workers`: processes that find faces; 0 = one per core.
+    several models are averaged. `computation`: the device, the worker processes, and the precision of the scores.
     Return one outcome per video; "not needed" = not held out. If every video failed, RuntimeError is raised.
     """
     _check_arguments(run, names, which, strategy)
-    scorers = [_Scorer(model_name(name), *load_any(name, run), choose_device(device)) for name in names]
+    scorers = [_Scorer(model_name(name), *load_any(name, run), computation) for name in names]
     role = roles(run, [scorer.card for scorer in scorers])
     videos, left_out = _choose_videos(run, which, role)
     jobs = _jobs(run, videos, scorers, most_frames)
-    outcomes = run_jobs(run, STAGE, jobs, left_out, partial(_score, run=run, scorers=scorers, workers=workers))
+    score = partial(_score, run=run, scorers=scorers, workers=computation.workers)
+    outcomes = run_jobs(run, STAGE, jobs, left_out, score)
     tables = {scorer.name: _score_table(run, scorer.name, done_videos(outcomes)) for scorer in scorers}
     run.write_table("submission.csv", _submission(videos, tables, strategy))
     written = write_tables(run, tables, role)
@@ -99,10 +105,12 @@ def _choose_videos(run: Run, which: str, role: pd.Series) -> tuple[list[Video], 
 class _Scorer:
     """A model and the crops that wait for it; they are scored in order and in full batches, across videos."""
 
-    def __init__(self, name: str, model: Classifier, card: ModelCard, device: torch.device) -> None:
+    def __init__(self, name: str, model: Classifier, card: ModelCard, computation: Computation) -> None:
+        device = choose_device(computation.device)
+        card = card.model_copy(update={"recipe": scoring_recipe(card.recipe, computation)})
         self.fingerprint = fingerprint(card.encoder, card.noise, card.recipe, weights_fingerprint(model))
         self.name, self.model, self.card, self.device = name, model.to(device), card, device
-        self.view, self.dtype = view_of(card.recipe), autocast_dtype("auto", device)
+        self.view = view_of(card.recipe)
         self.waiting: list[tuple[str, np.ndarray]] = []  # video_id and square
         self.faces: dict[str, list[FoundFace]] = {}
         self.logits: dict[str, list[float]] = {}
@@ -122,7 +130,7 @@ class _Scorer:
         while len(self.waiting) >= (1 if partial_batch else size):
             batch, self.waiting = self.waiting[:size], self.waiting[size:]
             images = torch.from_numpy(np.stack([square for _, square in batch])).permute(0, 3, 1, 2)
-            logits = logits_of(self.model, images, self.card.recipe, self.dtype)
+            logits = logits_of(self.model, images, self.card.recipe)
             for (video_id, _), logit in zip(batch, logits, strict=True):
                 self.logits[video_id].append(float(logit))
 

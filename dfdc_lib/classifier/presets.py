@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dfdc_lib.classifier.encoders import ENCODERS
-from dfdc_lib.classifier.inference import Precision
-from dfdc_lib.records import Record
+from dfdc_lib.records import Precision, Record
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -32,7 +31,8 @@ class TrainSettings(Record):
     hard: bool = False  # the winner's "hardcore" cut-outs
     drop_path: float = 0.2  # winner
     seed: int = 0
-    precision: Precision = "auto"
+    precision: Precision | Literal["auto"] = "auto"  # of the training steps; see inference.autocast_dtype
+    score_precision: Precision = "float32"  # of validation, test and prediction: part of the model's recipe
     validation_fold: int = 0
     test_fold: int = 1
     save_every: Count = 100  # iterations between two saved states

@@ -26,7 +26,6 @@ from tqdm.std import tqdm
 
 from dfdc_lib.classifier.checkpoints import TEST_METRICS_FILE, load_model, save_model
 from dfdc_lib.classifier.crop_dataset import TrainingCrops, epoch_keys, read_index, training_rows, validation_rows
-from dfdc_lib.classifier.inference import autocast_dtype
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.classifier.objective import balanced_loss, sum_over_processes
 from dfdc_lib.classifier.preprocess import normalize
@@ -90,7 +89,7 @@ def test(run: Run, folder: Path, workers: int = 0) -> dict[str, float]:
     model, card = load_model(folder)
     device, index = choose_device(), read_index(run)
     crops = index[index["fold"] == card.test_fold]
-    measured = judge(model.to(device), run, crops, card.recipe, autocast_dtype("auto", device), workers)
+    measured = judge(model.to(device), run, crops, card.recipe, workers)
     run.write_json(folder / TEST_METRICS_FILE, card_metrics("test", measured))
     return measured
 
@@ -195,7 +194,7 @@ def _loader(plan: Plan, state: TrainingState, crops: TrainingCrops) -> DataLoade
 def _validate(plan: Plan, state: TrainingState) -> None:
     """Validate the model, save it if it is the best so far, and write the history."""
     crops = plan.index.iloc[validation_rows(plan.index, plan.settings.validation_fold)]
-    measured = judge(state.model, plan.run, crops, plan.recipe, plan.dtype, plan.workers)
+    measured = judge(state.model, plan.run, crops, plan.recipe, plan.workers)
     if state.end_epoch(measured, float(np.mean(state.losses[-plan.settings.iterations :]))):
         save_model(plan.folder, state.model, make_card(plan, measured))
     _write_history(plan, state)

@@ -61,7 +61,7 @@ class Plan:
     rank: int  # of this process
     processes: int
     device: torch.device
-    dtype: torch.dtype  # of the computation
+    dtype: torch.dtype  # of the training steps; scores have the recipe's precision
 
     @property
     def folder(self) -> Path:
@@ -80,7 +80,8 @@ def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process 
         raise ValueError(f"training needs two held-out folds and another one, got {chosen}: see FOLD_COUNT in 04_folds")
     crops = run.read_crops(index["video_id"].iloc[0])
     detector = run.read_faces(crops.boxes_from).settings
-    recipe = Recipe(detector=detector, margin=crops.margin, size=settings.size)
+    fed = {"size": settings.size, "precision": settings.score_precision}
+    recipe = Recipe(detector=detector, margin=crops.margin, **fed)
     weights = content_fingerprint(project_path(settings.weights_file)) if settings.weights_file else ""
     # Without defaults: a field that a later version of the kit adds does not make a trained model out of date.
     records = [record.model_dump_json(exclude_defaults=True) for record in (settings, recipe)]

@@ -47,7 +47,7 @@ class TrainingState:
     def load(self) -> bool:
         """Restore the saved state; return False if there is none with this fingerprint.
 
-        Raise ValueError if it was computed in another number format, which PRECISION "auto" chooses by the device.
+        Raise ValueError if it was computed in another number format: TRAINING_PRECISION "auto" depends on the device.
         """
         content = torch.load(self.path, map_location="cpu", weights_only=True) if self.path.exists() else {}
         if content.get("fingerprint") != self.origin["fingerprint"]:

@@ -5,7 +5,6 @@ Source: the winner's validation: plain mean per video, and the mean of the fakes
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.special import expit
 from torch.utils.data import DataLoader
 
@@ -20,22 +19,21 @@ LOG_LOSS_CLIP = 1e-7  # scores are limited to 1e-7 ... 1 - 1e-7
 JUDGE_BATCH = 32  # crops
 
 
-def judge(
-    model: Classifier, run: Run, crops: pd.DataFrame, recipe: Recipe, dtype: torch.dtype, workers: int = 0
-) -> dict[str, float]:
+def judge(model: Classifier, run: Run, crops: pd.DataFrame, recipe: Recipe, workers: int = 0) -> dict[str, float]:
     """Set a model to eval mode and return its metrics on crops, rows of the table from `crop_dataset.read_index`.
 
     "log loss" (the mean of the fakes' and of the real videos' log loss) and "AUC" (NaN for a single class) measure
     video scores, each the mean of the video's crops; "frame log loss" and "frame AUC" measure single crops; "videos" is
-    their number. `dtype`: the network's precision; `workers`: loading processes, 0 = load in this process. Raise
-    RuntimeError for a logit that is not a finite number.
+    their number. `workers`: loading processes, 0 = load in this process. Raise RuntimeError for a logit that is not a
+    finite number.
     """
     loader = DataLoader(PlainCrops(run, crops, recipe), JUDGE_BATCH, num_workers=workers)
     model.eval()
-    logits = np.concatenate([logits_of(model, images, recipe, dtype) for images, _, _ in loader])
+    logits = np.concatenate([logits_of(model, images, recipe) for images, _, _ in loader])
     if broken := crops["video_id"][~np.isfinite(logits)].unique().tolist():
         reason = f"the model returned logits that are not finite numbers for {len(broken)} videos, first {broken[0]}"
-        raise RuntimeError(f"{reason}: its weights are damaged, or {dtype} overflows; see LEARNING_RATE and PRECISION")
+        remedy = "see LEARNING_RATE and PRECISION"
+        raise RuntimeError(f"{reason}: its weights are damaged, or {recipe.precision} overflows; {remedy}")
     frames = crops[["video_id", "label"]].assign(score=expit(logits))
     frames["score"] = frames["score"].clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
     videos = frames.groupby("video_id", observed=True).mean()

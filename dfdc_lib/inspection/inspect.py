@@ -16,6 +16,7 @@ import pandas as pd
 
 from dfdc_lib.classifier import predict
 from dfdc_lib.classifier.checkpoints import load_any
+from dfdc_lib.classifier.inference import Computation
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.evaluation.calibration import temper
@@ -42,7 +43,11 @@ class Excerpt(NamedTuple):
 
 
 def inspect_video(
-    run: Run, path: Path, names: Sequence[str], original: Path | None = None, device: str = "auto", workers: int = 0
+    run: Run,
+    path: Path,
+    names: Sequence[str],
+    original: Path | None = None,
+    computation: Computation = Computation(),  # noqa: B008 - a tuple
 ) -> Inspection:
     """Examine one video in a run folder of its own; results that are up to date are not computed again.
 
@@ -57,7 +62,7 @@ def inspect_video(
     _clear_run_folder(run)
     # As paths, because the run folder `stability/` has no models of its own.
     models = [str(folder) if (folder := run.root / "models" / name).is_dir() else name for name in names]
-    score = partial(_score, models=models, device=device, workers=workers)
+    score = partial(_score, models=models, computation=computation)
     faces = score(run, {VIDEO_ID: path}, EXAMINED_FRAMES)
     if faces.empty:
         raise ValueError(f"no face was found in the examined frames of {path.name}")
@@ -67,10 +72,12 @@ def inspect_video(
     tables = [run.read_table(f"scores/{predict.model_name(name)}.parquet") for name in models]
     model, card = loaded[verdict.most_faces(tables)]  # its boxes are those in `faces`
     run.write_table("faces.csv", faces)
-    pictures.write_crops(run, path, faces, card.recipe.margin)
-    pictures.write_heat_maps(run, pictures.evidence_rows(faces, people[0]), model.to(choose_device(device)), card)
+    pictures.write_crops(run, path, faces, card.recipe)
+    pictures.write_heat_maps(
+        run, pictures.evidence_rows(faces, people[0]), model.to(choose_device(computation.device)), card
+    )
     if original:
-        run.write_table("masks.csv", pictures.write_masks(run, path, original, faces, card.recipe.margin))
+        run.write_table("masks.csv", pictures.write_masks(run, path, original, faces, card.recipe))
     excerpt = _make_excerpt(run, path, faces, people[0])
     versions = score(open_run(run.root / "stability"), excerpt.files, FRAMES_PER_VIDEO)
     trials = (*_try_fewer_frames(faces, people[0]), *_try_variants(versions, excerpt, faces, people[0]))
@@ -107,12 +114,12 @@ def _clear_run_folder(run: Run) -> None:
 
 
 def _score(
-    run: Run, files: Mapping[str, Path], frames: int, *, models: Sequence[str], device: str, workers: int
+    run: Run, files: Mapping[str, Path], frames: int, *, models: Sequence[str], computation: Computation
 ) -> pd.DataFrame:
     """Score videos with every model; return one row per face, averaged over the models."""
     videos = [Video(video_id=name, path=path) for name, path in files.items()]
     run.write_videos(videos, {name: video.read_info(path) for name, path in files.items()})
-    for outcome in predict.predict(run, models, "all", frames, "mean", device, workers):
+    for outcome in predict.predict(run, models, "all", frames, "mean", computation):
         if outcome.status == "failed":
             raise ValueError(f"{files[outcome.video_id].name} cannot be examined: {outcome.note}")
     tables = [run.read_table(f"scores/{predict.model_name(name)}.parquet") for name in models]

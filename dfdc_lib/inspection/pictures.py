@@ -21,7 +21,7 @@ from dfdc_lib.faces.alignment import align_videos, matching_patch
 from dfdc_lib.faces.crops import crop_area, cut_face
 from dfdc_lib.faces.masks import WINDOW, compare_crops
 from dfdc_lib.inspection.verdict import looks_forged
-from dfdc_lib.records import Box, FaceKey, ModelCard, Person, box_of
+from dfdc_lib.records import Box, FaceKey, ModelCard, Person, Recipe, box_of
 from dfdc_lib.run_folder import Run
 
 VIDEO_ID = "video"  # of the only video in the run folder of an examination
@@ -49,11 +49,11 @@ def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
     return rows.loc[scores.idxmax() if looks_forged(person) else scores.idxmin()]
 
 
-def write_crops(run: Run, path: Path, faces: pd.DataFrame, margin: float) -> None:
+def write_crops(run: Run, path: Path, faces: pd.DataFrame, recipe: Recipe) -> None:
     """Write the crop of every scored face, and every frame that shows one."""
     for frame, rows in _frames_with_faces(path, faces, "crops"):
         for key, row in _keyed(rows):
-            run.write_image(run.crop_path(key), cut_face(frame.image, box_of(row), margin))
+            run.write_image(run.crop_path(key), cut_face(frame.image, box_of(row), recipe.margin, recipe.edges))
         run.write_image(frame_path(run, frame.frame_index), frame.image)
 
 
@@ -66,7 +66,7 @@ def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: Model
         run.write_image(image_path(run, "heat", key), gray)
 
 
-def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margin: float) -> pd.DataFrame:
+def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
     """Compare every scored face with the same pixels of the original; write the masks and the original's crops.
 
     Return one row per compared face, with `MASK_COLUMNS`. Faces that are smaller than SSIM's window or outside the
@@ -77,7 +77,7 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, margi
     for frame, rows in _frames_with_faces(original, faces, "masks"):
         whole = (0, 0, frame.image.shape[1], frame.image.shape[0])
         for key, row in _keyed(rows):
-            area = crop_area(box_of(row), margin, info.height, info.width)
+            area = crop_area(box_of(row), recipe.margin, info.height, info.width, recipe.edges)
             if min(area[2] - area[0], area[3] - area[1]) < WINDOW:
                 continue
             patch = matching_patch(frame.image, whole, area, alignment)

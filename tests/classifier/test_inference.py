@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.backends import cudnn
 
 from dfdc_lib.classifier.inference import autocast_dtype, logits_of, weights_fingerprint
 from dfdc_lib.classifier.model import Classifier, create_model
@@ -39,11 +40,21 @@ def test_autocast_dtype(
 
 
 def test_logits_are_those_of_the_model_in_either_precision(model: Classifier) -> None:
-    exact, rough = (logits_of(model, IMAGES, RECIPE, dtype) for dtype in (torch.float32, torch.bfloat16))
+    rough = logits_of(model, IMAGES, Recipe(size=64, precision="bfloat16"))
+    exact = logits_of(model, IMAGES, RECIPE)  # on every CPU, also one that computes in bfloat16
     assert exact.shape == rough.shape == (3,) and exact.dtype == rough.dtype == np.float32
     with torch.inference_mode():
         assert np.array_equal(exact, model(normalize(IMAGES, RECIPE, CPU)).numpy())
     assert 0 < np.abs(rough - exact).max() < 0.1
+
+
+def test_float32_is_not_tf32(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: list[bool] = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda x: (allowed.append(cudnn.allow_tf32), forward(x))[1])
+    before = cudnn.enabled, cudnn.allow_tf32
+    logits_of(model, IMAGES, RECIPE)
+    assert (allowed, before) == ([False], (cudnn.enabled, cudnn.allow_tf32))
 
 
 def test_weights_fingerprint_depends_on_the_weights(model: Classifier) -> None:

@@ -16,6 +16,7 @@ from scipy.special import expit
 from dfdc_lib import workers
 from dfdc_lib.classifier import predict
 from dfdc_lib.classifier.checkpoints import load_model, save_model
+from dfdc_lib.classifier.inference import Computation
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.data.video_stage import find_videos
@@ -52,8 +53,9 @@ def add_model(folder: Run, name: str, seed: int, margin: float = 0.2, **facts: A
     save_model(folder.root / "models" / name, create_model("resnet18", pretrained=False, drop_path=0, noise=True), card)
 
 
-def score(run: Run, *names: str, which: str = "all", strategy: str = "mean") -> dict[str, Outcome]:
-    return {outcome.video_id: outcome for outcome in predict.predict(run, names, which, FRAMES, strategy, "cpu", 1)}
+def score(run: Run, *names: str, which: str = "all", strategy: str = "mean", precision: Any = "") -> dict[str, Outcome]:
+    outcomes = predict.predict(run, names, which, FRAMES, strategy, Computation("cpu", 1, precision))
+    return {outcome.video_id: outcome for outcome in outcomes}
 
 
 def only(run: Run, video_id: str) -> None:
@@ -116,6 +118,17 @@ def test_every_video_has_its_outcome(scored: Scored) -> None:
     assert {outcome.video_id: outcome for outcome in run.read_status("07_predict")} == outcomes
     failures = run.read_table("failures.csv")
     assert ("07_predict", "broken") in set(zip(failures["stage"], failures["video_id"], strict=True))
+
+
+def test_the_precision_is_part_of_a_scores_recipe(copy: Run, batches: list[int]) -> None:
+    exact = copy.read_table("scores/a.parquet")
+    score(copy, "a", precision="float32")  # as in the recipe
+    assert batches == []
+    score(copy, "a", precision="bfloat16")
+    assert sum(batches) == sum(FACES.values())
+    assert 0 < (copy.read_table("scores/a.parquet")["logit"] - exact["logit"]).abs().max() < 0.1
+    with pytest.raises(ValueError, match="PRECISION"):
+        score(copy, "a", precision="half")
 
 
 def test_every_face_has_a_logit_of_every_model(scored: Scored) -> None:

@@ -63,7 +63,7 @@ def test_unknown_preset() -> None:
 @pytest.mark.parametrize(
     "change",
     [*[{field: 0} for field in ("size", "batch", "epochs", "iterations", "save_every")]]
-    + [{"momentum": 0.5}, {"optimizer": "adam"}, {"precision": "half"}, {"hard": 2}],
+    + [{"momentum": 0.5}, {"optimizer": "adam"}, {"precision": "half"}, {"score_precision": "auto"}, {"hard": 2}],
     ids=str,
 )
 def test_invalid_values(change: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from dfdc_lib.classifier.crop_dataset import read_index
 from dfdc_lib.classifier.inference import logits_of
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.classifier.presets import PRESETS, TrainSettings
-from dfdc_lib.records import BUILT_IN_SAMPLE, Outcome, Seen
+from dfdc_lib.records import BUILT_IN_SAMPLE, Outcome, Recipe, Seen
 from dfdc_lib.run_folder import Run
 
 HISTORY_COLUMNS = ["epoch", "train loss", "learning rate", "log loss", "AUC", "frame log loss", "frame AUC", "videos"]
@@ -142,17 +142,34 @@ def test_code_note(uninterrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "older code" in note and "0.1" in note and "abc" in note
 
 
+@pytest.mark.parametrize("score_precision", ["float32", "bfloat16"])
+def test_validation_and_test_scores_have_the_precision_of_the_recipe(
+    score_precision: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+
+    def recorded(model: torch.nn.Module, images: torch.Tensor, recipe: Recipe) -> np.ndarray:
+        used.append(recipe.precision)
+        return logits_of(model, images, recipe)
+
+    monkeypatch.setattr(validate, "logits_of", recorded)
+    folder = train.fit(run, changed(precision="bfloat16", score_precision=score_precision, epochs=1, iterations=1))
+    validated = len(used)
+    train.test(run, folder)
+    assert 0 < validated < len(used) and set(used) == {load_model(folder)[1].recipe.precision} == {score_precision}
+
+
 def test_a_reloaded_checkpoint_gives_equal_logits(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randint(0, 256, (3, 3, SIDE, SIDE), dtype=torch.uint8)
     logits, save = [], train.save_model
 
     def record_and_save(folder: Path, model: torch.nn.Module, card: Any) -> None:
-        logits.append(logits_of(model.eval(), images, card.recipe, torch.float32))
+        logits.append(logits_of(model.eval(), images, card.recipe))
         save(folder, model, card)
 
     monkeypatch.setattr(train, "save_model", record_and_save)
     model, card = load_model(train.fit(run, changed(epochs=1)))
-    assert np.array_equal(logits_of(model, images, card.recipe, torch.float32), logits[0])
+    assert np.array_equal(logits_of(model, images, card.recipe), logits[0])
 
 
 def test_the_loss_falls_and_unseen_fakes_are_recognised(run: Run) -> None:
@@ -207,7 +224,7 @@ def test_judge_measures_as_the_winner_did(shared_run: Run, monkeypatch: pytest.M
 
     def judged(scores: np.ndarray, rows: pd.Series) -> dict[str, float]:
         monkeypatch.setattr(validate, "logits_of", lambda *_: np.log(scores / (1 - scores)))
-        return validate.judge(model, shared_run, index[rows], recipe(), torch.float32)
+        return validate.judge(model, shared_run, index[rows], recipe())
 
     rows = index["video_id"].isin(["r0", "f0", "r1"]) & index["frame_index"].isin([0, 10])  # r0 r0 f0 f0 r1 r1
     measured = judged(np.array([0.1, 0.3, 0.6, 0.8, 0.4, 0.9]), rows)
@@ -464,7 +481,7 @@ def test_the_presets_of_the_slides_train_and_load(preset: str, millions: float, 
     model, card = load_model(folder)
     assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
     assert json.loads((folder / "model.json").read_text())["encoder"] == card.encoder == f"tf_efficientnet_{preset}_ns"
-    assert logits_of(model, torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8), card.recipe, torch.float32).shape == (1,)
+    assert logits_of(model, torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8), card.recipe).shape == (1,)
     for path in folder.glob("*.*"):  # up to a gigabyte
         path.unlink()
 

@@ -11,7 +11,7 @@ from dfdc_lib.data.video import video_writer
 from dfdc_lib.faces.masks import compare_crops
 from dfdc_lib.inspection import pictures, verdict
 from dfdc_lib.inspection.pictures import VIDEO_ID, image_path
-from dfdc_lib.records import BOX_COLUMNS, FaceKey
+from dfdc_lib.records import BOX_COLUMNS, FaceKey, Recipe
 from dfdc_lib.run_folder import Run, open_run
 
 BOX = (60.0, 40.0, 140.0, 150.0)
@@ -49,8 +49,8 @@ def test_masks_compare_the_same_part_of_frames_of_other_sizes(
 ) -> None:
     run, faces, key = open_run(tmp_path / "run"), table((1, BOX)), FaceKey(VIDEO_ID, 1, 0)
     paths = [write_video(tmp_path / f"{n}.mp4", image, frames=2) for n, image in enumerate((fake, original))]
-    pictures.write_crops(run, paths[0], faces, MARGIN)
-    [row] = pictures.write_masks(run, *paths, faces, MARGIN).to_dict("records")
+    pictures.write_crops(run, paths[0], faces, Recipe(size=64, margin=MARGIN))
+    [row] = pictures.write_masks(run, *paths, faces, Recipe(size=64, margin=MARGIN)).to_dict("records")
     shapes = [run.read_image(path).shape for path in (image_path(run, "originals", key), run.crop_path(key))]
     assert shapes == [(176, 128, 3)] * 2
     assert row["ssim"] > 0.8 and row["changed_share"] < 0.05
@@ -67,17 +67,17 @@ def test_face_that_cannot_be_compared_is_left_out(other_face: tuple, shown: slic
     run, faces = open_run(tmp_path / "run"), table((0, (100.0, 40.0, 180.0, 150.0)), (0, other_face))
     whole = textured(200, 280)
     paths = write_video(tmp_path / "a.mp4", whole), write_video(tmp_path / "b.mp4", whole[:, shown])
-    pictures.write_crops(run, paths[0], faces, 0.0)
-    [row] = pictures.write_masks(run, *paths, faces, 0.0).to_dict("records")
+    pictures.write_crops(run, paths[0], faces, Recipe(size=64, margin=0.0))
+    [row] = pictures.write_masks(run, *paths, faces, Recipe(size=64, margin=0.0)).to_dict("records")
     assert row["face_index"] == 0 and row["ssim"] > 0.8
 
 
 def test_original_without_the_examined_frames_is_refused(tmp_path: Path) -> None:
     paths = [write_video(tmp_path / f"{count}.mp4", textured(200, 240), count) for count in (9, 2)]
     run, faces = open_run(tmp_path / "run"), table((5, BOX), (8, BOX))
-    pictures.write_crops(run, paths[0], faces, MARGIN)
+    pictures.write_crops(run, paths[0], faces, Recipe(size=64, margin=MARGIN))
     with pytest.raises(ValueError, match="original"):
-        pictures.write_masks(run, *paths, faces, MARGIN)
+        pictures.write_masks(run, *paths, faces, Recipe(size=64, margin=MARGIN))
 
 
 @pytest.mark.parametrize(
