@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,6 +39,11 @@ FORGED = slice(16, 48)  # rows and columns in which a fake has no noise
 MODEL = {"name": "tiny", "encoder": "test_efficientnet", "noise": True, "pretrained": False, "size": SIDE, "hard": True}
 LENGTH = {"batch": 4, "epochs": 2, "iterations": 5, "save_every": 2}
 SETTINGS = TrainSettings.model_validate(MODEL | LENGTH | {"precision": "float32"})
+
+
+def changed(**changes: Any) -> TrainSettings:
+    """Return `SETTINGS` with other values."""
+    return TrainSettings.model_validate(SETTINGS.model_dump() | changes)
 
 
 def make_run(root: Path) -> Run:

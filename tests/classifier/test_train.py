@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -19,7 +18,7 @@ import psutil
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from train_work import SETTINGS, SIDE, make_run, recipe
+from train_work import SETTINGS, SIDE, changed, make_run, recipe
 
 from dfdc_lib.classifier import train, training_plan, validate
 from dfdc_lib.classifier.checkpoints import load_model
@@ -70,10 +69,6 @@ def iterations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     original = train.balanced_loss
     monkeypatch.setattr(train, "balanced_loss", lambda *args: (entries.append(1), original(*args))[1])
     return entries
-
-
-def changed(**changes: Any) -> TrainSettings:
-    return TrainSettings.model_validate(SETTINGS.model_dump() | changes)
 
 
 def relabelled(run: Run) -> Run:
@@ -282,64 +277,12 @@ def test_other_crops_start_again(change: str, run: Run, iterations: list[int]) -
     assert len(iterations) == 2 * SETTINGS.iterations
 
 
-@pytest.mark.parametrize("unfinished", [False, True])
-def test_other_settings_under_the_name_of_a_model_are_refused(
-    unfinished: bool, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        if unfinished:
-            patch.setattr(train, "_validate", stop)
-        with pytest.raises(StopHereError) if unfinished else nullcontext():
-            train.fit(run, changed(epochs=1))
-    folder = run.root / "models" / "tiny"
-    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
-    for processes in (1, 2):
-        with pytest.raises(ValueError, match=r"batch = 4, not 2, seed = 0, not 1: .*NAME.*--force"):
-            train.train(run, changed(epochs=1, seed=1, batch=2), processes)
-    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
-    train.fit(run, changed(epochs=1, seed=1, name="another"))
-
-
-def test_a_field_that_a_later_kit_adds_keeps_the_model(
-    run: Run, iterations: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class LaterSettings(TrainSettings):
-        forge: bool = False
-
-    train.fit(run, changed(epochs=1))
-    train.fit(run, LaterSettings.model_validate(changed(epochs=1).model_dump()))
-    assert len(iterations) == SETTINGS.iterations
-
-
-@pytest.mark.parametrize(("before", "now"), [("bfloat16", "float16"), ("bfloat16", "float32"), ("float16", "bfloat16")])
-def test_a_state_of_another_number_format_is_not_resumed(
-    before: str, now: str, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The precision "auto" depends on the device."""
-    settings = changed(precision="auto")
-    for name in (before, now):
-        monkeypatch.setattr(training_plan, "autocast_dtype", lambda *_, name=name: getattr(torch, name))
-        state = train._create_state(training_plan.make_plan(run, settings, 0))
-        if name == before:
-            state.save(run)
-            assert state.load()
-    with pytest.raises(ValueError, match=f"{before}.*{now}"):
-        state.load()
-
-
 def test_a_run_folder_in_use_is_refused(run: Run) -> None:
     with run.lock("stage", "another"):
         for processes in (1, 2):
             with pytest.raises(RuntimeError, match="06_train"):
                 train.train(run, SETTINGS, processes)
     assert not (run.root / "models").exists()
-
-
-def test_variables_of_another_launcher_do_not_make_one_process_wait(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
-        monkeypatch.setenv(name, value)
-    plan = training_plan.make_plan(run, SETTINGS, 0)
-    assert (plan.rank, plan.processes) == (0, 1)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
@@ -415,16 +358,6 @@ def test_in_float16_a_gradient_that_overflows_is_skipped(run: Run, monkeypatch: 
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
 
 
-def test_missing_folds_and_a_batch_that_cannot_be_shared(run: Run) -> None:
-    folds = run.read_table("folds.csv")
-    for validation, test, fold_count in ((0, 0, 4), (0, 4, 4), (7, 1, 4), (0, 1, 2)):
-        run.write_table("folds.csv", folds.assign(fold=folds["fold"] % fold_count))
-        with pytest.raises(ValueError, match="FOLD_COUNT"):
-            train.fit(run, changed(validation_fold=validation, test_fold=test))
-    with pytest.raises(ValueError, match="multiple"):
-        train.train(run, SETTINGS, processes=3)
-
-
 def test_a_validation_without_numbers_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validate, "logits_of", lambda model, images, *_: np.full(len(images), np.nan))
     with pytest.raises(RuntimeError, match="4 videos.*PRECISION"):
@@ -436,19 +369,6 @@ def test_out_of_memory_names_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(train, "balanced_loss", Mock(side_effect=torch.OutOfMemoryError))
     with pytest.raises(RuntimeError, match="BATCH"):
         train.fit(run, SETTINGS)
-
-
-def test_weights_file_is_used_and_part_of_the_fingerprint(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    fingerprints = set()
-    for bias in (0.0, 1.0):
-        encoder = create_model(SETTINGS.encoder, pretrained=False).encoder
-        torch.nn.init.constant_(encoder.conv_stem.weight, bias)
-        torch.save(encoder.state_dict(), path)
-        plan = training_plan.make_plan(run, changed(pretrained=True, weights_file=str(path)), 0)
-        fingerprints.add(plan.fingerprint)
-        assert (train._create_state(plan).model.encoder.conv_stem.weight == bias).all()
-    assert len(fingerprints) == 2
 
 
 @pytest.mark.slow
