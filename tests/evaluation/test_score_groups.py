@@ -62,10 +62,13 @@ def test_groups_of_a_run_are_those_of_its_folds(tmp_path: Path) -> None:
     run.write_videos([Video(video_id=name, path=Path(name), identities=ids) for name, ids in names.items()], {})
     judged = pd.Index(["183_253", "253_183", "007"])
     assert groups_of_run(run, judged).tolist() == [0, 0, 1]
-    folds = pd.DataFrame({"video_id": list(names), "fold": 0, "group": [5, 5, 5, 5]})  # a look-alike joined them
+    alike, apart = [5, 5, 5, 5], [1, 2, 1, 3]  # 007 looks like them; donors do not count (scheme "target")
+    for groups, expected in ((alike, [0, 0, 0]), (apart, [0, 1, 2])):
+        run.write_table("folds.csv", pd.DataFrame({"video_id": list(names), "fold": 0, "group": groups}))
+        assert groups_of_run(run, judged).tolist() == expected
+    # Two videos without a fold: one joins the group of the person it shows, the other shows nobody known.
+    folds = pd.DataFrame({"video_id": ["183_253", "183", "gone"], "fold": 0, "group": [7, 8, 8]})
     run.write_table("folds.csv", folds)
-    assert groups_of_run(run, judged).tolist() == [5, 5, 5]
-    run.write_table("folds.csv", folds[:3])  # dealt before a video was added
     assert groups_of_run(run, judged).tolist() == [0, 0, 1]
 
 
