@@ -74,11 +74,9 @@ def result_numbers(table: ScoreTable, result: Bootstrap, parts: pd.DataFrame) ->
     names = subset + rows["level"] + " " + rows["metric"] + ", " + rows["name"]
     if table.role == SIMULATED:
         names = f"{table.title}: " + names
-    counts = rows["groups"].map(lambda count: "1 group" if count == 1 else f"{count:,} groups")
-    basis = (
-        " (" + rows["videos"].map("{:,} videos in ".format) + counts + rows["few"].map({True: ": rough)", False: ")"})
-    )
-    return dict(zip(names, interval_texts(rows) + basis, strict=True))
+    groups = rows["groups"].map(lambda count: " in 1 group" if count == 1 else f" in {count:,} groups")
+    basis = " (" + rows["videos"].map("{:,} videos".format) + groups + rows["few"].map({True: ": rough)", False: ")"})
+    return dict(zip(names, interval_texts(rows) + basis.where(rows["few"] | (rows["subset"] != ALL), ""), strict=True))
 
 
 def _described(result: Bootstrap, subset: str, level: str, videos: pd.DataFrame) -> pd.DataFrame:
