@@ -99,7 +99,7 @@ def _dealings(videos: Sequence[Video], alike: Pairs, scheme: str) -> list[Dealin
     links, parts = _links(videos, alike), part_links(videos)
     if not parts:
         return [Dealing(links, "")]
-    unknown = "DFDC does not name the people in its videos, so one person can be in two folds"
+    unknown = "metadata.json does not name the people in the videos, so one person can be in two folds"
     whole = Dealing([*links, *parts.values()], f"the {len(parts)} parts are dealt whole; {unknown}")
     return [whole, Dealing(links, f"the {len(parts)} parts are not dealt whole, because they are too few; {unknown}")]
 

@@ -5,17 +5,19 @@ do not connect everything: DFDC does not list the people in its videos, and a fa
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from dfdc_lib.data.video import read_frames
+from dfdc_lib.data.spacing import evenly_spaced
+from dfdc_lib.data.video import VideoReader
 
 HASH_SIDE = 8  # 8 x 8 coefficients are 64 bits; Zauner 2010
 HASH_INPUT_SIDE = 32  # pixels; Zauner 2010
-HASHED_FRAMES = frozenset(range(0, 121, 30))  # five frames in four seconds
+HASHED_FRAMES, HASHED_SPAN = 5, 121  # so many, evenly spaced in the first four seconds: frames 0, 30, 60, 90, 120
 EDGE_LEVEL = 2  # grey levels between neighbouring pixels of the resized frame
 # Share of pixels at an edge: 0 in black frames, at most .20 in title cards of three lines; .36 or more in real scenes.
 TEXTURED_SHARE = 0.25
@@ -23,8 +25,8 @@ FLAT_HASH = 0  # frames without texture resemble each other, so their hashes are
 # Bits of 64, over 121 real videos. Nearest frames: 0-2 for one source in c23, in c40 and as a fake (246 pairs), 0-12
 # for one person in one room, 4-18 for two people in one room, 14 or more for different scenes (6,821 pairs).
 SIMILAR_DISTANCE = 12
-# Three quarters of the frames: 0-4 in 243 of those 246 pairs and in 6 of 34 pairs of one person in one room; 6 or more
-# for two people in one room.
+# Three quarters of the frames: 0-4 in 243 of those 246 pairs and in 5 of 34 pairs of one person in one room; 6 or more
+# for two people in one room, also if the five frames are taken from a single second.
 ALIKE_DISTANCE = 4
 ALIKE_SHARE = 0.75  # of the frames of either video
 ALIKE_FRAMES = 3  # fewer textured frames are no evidence
@@ -45,8 +47,14 @@ class SimilarPair(NamedTuple):
 
 
 def hash_video(path: Path) -> tuple[int, ...]:
-    """Return the `perceptual_hash` of the HASHED_FRAMES that a file has; raises like `VideoReader`."""
-    return tuple(perceptual_hash(frame.image) for frame in read_frames(path, set(HASHED_FRAMES), threads=1))
+    """Return the `perceptual_hash` of five frames, closer together in a file of less than four seconds.
+
+    Frames that are missing or damaged are left out. Raises like `VideoReader`.
+    """
+    with VideoReader(path, threads=1) as reader:
+        wanted = set(evenly_spaced(min(reader.info.frame_count or HASHED_SPAN, HASHED_SPAN), HASHED_FRAMES))
+        frames = islice(reader.frames(wanted.__contains__), len(wanted))
+        return tuple(perceptual_hash(frame.image) for frame in frames)
 
 
 def perceptual_hash(image: np.ndarray) -> int:
