@@ -19,7 +19,7 @@ from dfdc_lib.evaluation.coverage import Coverage
 from dfdc_lib.evaluation.score_groups import groups_of_file, groups_of_run
 from dfdc_lib.evaluation.score_table import UNKNOWN_ROLE, UNSEEN_VIDEOS, ScoreTable
 from dfdc_lib.evaluation.unseen import UNKNOWN, UNSEEN, role_notes
-from dfdc_lib.records import FAKE, REAL, ModelCard
+from dfdc_lib.records import FAKE, REAL, Recipe
 from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 
 ALIASES = {"filename": "video_id", "original": "original_id"}
@@ -111,17 +111,18 @@ def read_run_scores(run: Run) -> ScoreTable:
         notes.append("all remaining videos have the same label, so most metrics are undefined")
     frames = {name: table[table["video_id"].isin(videos.index)] for name, table in frames.items()}
     notes += [*coverage.notes, *role_notes(role)]
-    recipes = tuple(_recipe_text(name, model.card) for name, model in record.models.items())
+    asked = f"at most {record.frames} evenly spaced frames per video"
+    recipes = (asked, *(_recipe_text(name, model.card.recipe) for name, model in record.models.items()))
     role_text = UNSEEN_VIDEOS if judged == UNSEEN else UNKNOWN_ROLE
     return ScoreTable(run.root.name, videos, frames, tuple(notes), coverage, role_text, recipes)
 
 
-def _recipe_text(name: str, card: ModelCard) -> str:
-    recipe, detector = card.recipe, card.recipe.detector
+def _recipe_text(name: str, recipe: Recipe) -> str:
+    detector = recipe.detector
     thresholds = "/".join(f"{threshold:g}" for threshold in detector.thresholds)
-    resizing = f"interpolation {recipe.interpolation_down}/{recipe.interpolation_up}"
-    crops = f"margin {recipe.margin:g}, {recipe.size} pixels, {resizing}"
-    return f"{name}: MTCNN {thresholds}, resize {detector.resize}, {crops}"
+    detection = f"MTCNN {thresholds} after the {detector.resize} resizing"
+    scaling = f"{recipe.size} pixels by {recipe.interpolation_down} or {recipe.interpolation_up}"
+    return f"{name}: {detection}, margin {recipe.margin:g}, {recipe.edges} edges, {scaling}, {recipe.precision}"
 
 
 def _title(path: Path) -> str:

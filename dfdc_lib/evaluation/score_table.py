@@ -26,7 +26,7 @@ class ScoreTable:
     notes: tuple[str, ...] = ()  # what was left out, and why
     coverage: Coverage = Coverage()
     role: str = UNKNOWN_ROLE  # of the videos in the training of the models
-    recipes: tuple[str, ...] = ()  # how each model's faces were detected and cropped, if known
+    recipes: tuple[str, ...] = ()  # how frames were chosen, and each model's faces detected and cropped, if known
 
     @property
     def averages(self) -> bool:
@@ -57,7 +57,7 @@ class ScoreTable:
             "frames": self._frames_text(),
             "faces": self._faces_text(),
             "models": models,
-            "detector and crops": "; ".join(self.recipes) or "unknown",
+            "recipes": "; ".join(self.recipes) or "unknown",
             "averaging": averaging if self.averages else "none: one score per video and model",
         }
 

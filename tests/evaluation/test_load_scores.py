@@ -198,6 +198,13 @@ def test_only_the_models_that_notebook_07_used_last_are_judged(run: Run) -> None
         load_scores.read_run_scores(run)
 
 
+def test_the_protocol_of_a_run_names_frames_recipe_and_role(run: Run) -> None:
+    predict(run, {"x": "abcd"})
+    protocol = load_scores.read_run_scores(run).protocol
+    assert "3 frames" in protocol["frames"] and "unseen" in protocol["role of the videos"]
+    assert all(text in protocol["recipes"] for text in ("at most 3 ", "x: MTCNN", "margin 0.2", "64 pixels", "float32"))
+
+
 def test_run_without_labels_has_no_rows(run: Run) -> None:
     predict(run, {"x": "abcd"})
     run.write_table("videos.csv", run.read_table("videos.csv").assign(label=None))
