@@ -217,6 +217,7 @@ class Seen(Record):
 
     names: tuple[str, ...] = ()  # of identities, with their data set: "ffpp/youtube/183"; or of parts: "dfdc/part 12"
     contents: tuple[str, ...] = ()  # `VideoInfo.content` of every video
+    shared: tuple[str, ...] = ()  # names that the folds did not keep out of the test videos; not in `names`
 
 
 class Calibration(Record):
@@ -259,6 +260,7 @@ class ScoredModel(Record):
 
     card: ModelCard  # without metrics, calibration, and what the model was trained on and chosen by
     fingerprint: str  # of its weights, encoder and recipe
+    shared_names: int = 0  # identities that the model was trained on and that its test videos show too
     table: str  # fingerprint of scores/<model>.parquet
 
 

@@ -119,7 +119,8 @@ class _Scorer:
         """Return what the run keeps about this model; `table`: fingerprint of its score table."""
         left_out: dict[str, Any] = {"metrics": {}, "calibration": None, "trained_on": None, "chosen_by": None}
         card = self.card.model_copy(update=left_out)
-        return ScoredModel(card=card, fingerprint=self.fingerprint, table=table)
+        shared = len(self.card.trained_on.shared) if self.card.trained_on else 0
+        return ScoredModel(card=card, fingerprint=self.fingerprint, shared_names=shared, table=table)
 
     def add(self, video_id: str, faces: list[FoundFace]) -> None:
         self.faces[video_id], self.logits[video_id] = faces, []

@@ -88,8 +88,11 @@ def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process 
     inputs = fingerprint(*records, _crops_fingerprint(run, index), weights)
     train_folds, device = tuple(sorted(folds - held_out)), _device_of(process)
     dtype = autocast_dtype(settings.precision, device)
-    trained_on = seen(run, index.loc[index["fold"].isin(train_folds), "video_id"])
-    chosen_by = seen(run, index.loc[index["fold"] == settings.validation_fold, "video_id"])
+    tested, validated = (index["fold"] == fold for fold in (settings.test_fold, settings.validation_fold))
+    trained_on, chosen_by = (
+        seen(run, index.loc[rows, "video_id"], index.loc[tested, "video_id"])
+        for rows in (~tested & ~validated, validated)
+    )
     about = run, settings, index, recipe, train_folds, trained_on, chosen_by, inputs
     return Plan(*about, workers, process.rank, process.count, device, dtype)
 

@@ -12,8 +12,9 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit
 
 from dfdc_lib.evaluation.metrics import losses
-from dfdc_lib.evaluation.score_table import ScoreTable
+from dfdc_lib.evaluation.score_table import UNSEEN_VIDEOS, ScoreTable
 from dfdc_lib.evaluation.strategies import BASELINE, STRATEGIES, clipped_logit, video_scores
+from dfdc_lib.evaluation.unseen import UNSEEN
 from dfdc_lib.records import Calibration, Resampling
 from dfdc_lib.run_folder import Run
 
@@ -70,16 +71,20 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
     fitted = fit_temperature(labels, values, clip)
     if not (after < before and 1.01 * TEMPERATURES[0] < fitted < 0.99 * TEMPERATURES[1]):
         return None
-    counts = {"videos": len(videos), "fakes": int(labels.sum())}
+    counts = {"videos": len(videos), "fakes": int(labels.sum()), "role": UNSEEN}
     return Calibration(temperature=fitted, clip=clip, log_loss_before=before, log_loss_after=after, **counts)
 
 
 def fit_calibrations(run: Run, table: ScoreTable, resampling: Resampling) -> dict[str, Calibration | None]:
-    """Return `calibration_of` for each model in the run's `models/` with scores in `table` (from `read_run_scores`)."""
-    calibrations = {}
+    """Return `calibration_of` for each model in the run's `models/` with scores in `table` (from `read_run_scores`).
+
+    It is None if the videos are not known to be unseen.
+    """
+    calibrations: dict[str, Calibration | None] = {}
     for name in [name for name in table.frames if (run.root / "models" / name).is_dir()]:
         scores = video_scores(table.frames[name], STRATEGIES[BASELINE]).reindex(table.videos.index)
-        calibrations[name] = calibration_of(table.videos, scores, resampling.clip, resampling.seed)
+        fitted = calibration_of(table.videos, scores, resampling.clip, resampling.seed)
+        calibrations[name] = fitted if table.role.startswith(UNSEEN_VIDEOS) else None
     return calibrations
 
 
@@ -98,7 +103,8 @@ def calibration_text(name: str, calibration: Calibration | None) -> str:
         needed = f"{FEW_VIDEOS} unseen videos of both classes and a temperature that helps videos it was not fitted on"
         return f"{name}: not calibrated; this needs {needed}"
     change = f"{calibration.log_loss_before:.3f} → {calibration.log_loss_after:.3f}"
-    return f"{name}: temperature {calibration.temperature:.2f}, log loss {change} on {calibration.videos} videos"
+    videos = f"{calibration.videos} {calibration.role} videos"
+    return f"{name}: temperature {calibration.temperature:.2f}, log loss {change} on {videos}"
 
 
 def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:

@@ -114,6 +114,8 @@ def read_run_scores(run: Run) -> ScoreTable:
     asked = f"at most {record.frames} evenly spaced frames per video"
     recipes = (asked, *(_recipe_text(name, model.card.recipe) for name, model in record.models.items()))
     role_text = UNSEEN_VIDEOS if judged == UNSEEN else UNKNOWN_ROLE
+    if shared := sum(model.shared_names for model in record.models.values()):
+        role_text += f", but {shared} people of the training videos are in test videos too (see SCHEME in 04_folds)"
     return ScoreTable(run.root.name, videos, frames, tuple(notes), coverage, role_text, recipes)
 
 

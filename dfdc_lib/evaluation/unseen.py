@@ -3,6 +3,10 @@
 A card lists the identities and the content fingerprints of the videos that the model was trained on and chosen by, so
 its answer does not depend on the run, on folders or on folds. Names are compared within one kind of data set; they are
 the same at every compression and in every run. Files of a plain folder have no such names and are compared by content.
+
+Some folds separate videos, but not all people in them: the official split of Celeb-DF, or folds by target. Names that
+such folds leave in training and test videos are listed apart; they make no video "trained on", and their number is
+shown.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dfdc_lib.data.datasets import dfdc
-from dfdc_lib.evaluation.score_groups import groups_of_run
+from dfdc_lib.data.folds import identity_groups
 from dfdc_lib.records import ModelCard, Seen, Video
 from dfdc_lib.run_folder import Run
 
@@ -37,22 +41,30 @@ def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
 
 def strongest_in_group(role: pd.Series, run: Run) -> pd.Series:
     """Return for each video (index: video_id) the strongest role of its identity group."""
-    groups = groups_of_run(run, role.index)
-    return role.map(ROLES.index).groupby(groups).transform("max").map(dict(enumerate(ROLES)))
+    if (run.root / "folds.csv").exists():
+        groups = run.read_table("folds.csv").set_index("video_id")["group"].reindex(role.index).astype(object)
+    else:
+        groups = pd.Series(identity_groups(run.read_videos()), dtype=object).reindex(role.index)
+    groups = groups.where(groups.notna(), role.index.to_series())  # a video in no fold has no group but itself
+    return role.map(ROLES.index).groupby(groups, sort=False).transform("max").map(dict(enumerate(ROLES)))
 
 
-def seen(run: Run, video_ids: Iterable[str]) -> Seen:
-    """Return what a card lists for a model that was trained on these videos, or chosen by them.
+def seen(run: Run, video_ids: Iterable[str], test_ids: Iterable[str] = ()) -> Seen:
+    """Return what a card lists for a model that was trained on videos, or chosen by them, and is tested on others.
 
     Raises ValueError if a video has no content fingerprint.
     """
-    videos, infos, chosen = run.read_videos(), run.read_infos(), set(video_ids)
+    videos, infos, chosen, tested = run.read_videos(), run.read_infos(), set(video_ids), set(test_ids)
     contents = {video_id: info.content for video_id, info in infos.items() if video_id in chosen and info.content}
     if missing := sorted(chosen - set(contents)):
         problem = f"{len(missing)} videos have no content fingerprint, first {missing[0]}"
         raise ValueError(f"{run.root / 'videos.csv'}: {problem}; run notebook 00 again")
-    names = {name for video in videos if video.video_id in chosen for name in identity_names(video)}
-    return Seen(names=tuple(sorted(names)), contents=tuple(sorted(set(contents.values()))))
+    names, test_names = (
+        {name for video in videos if video.video_id in ids for name in identity_names(video)}
+        for ids in (chosen, tested)
+    )
+    lists = {"names": names - test_names, "shared": names & test_names, "contents": set(contents.values())}
+    return Seen.model_validate({kind: tuple(sorted(values)) for kind, values in lists.items()})
 
 
 def identity_names(video: Video) -> list[str]:

@@ -186,7 +186,8 @@ def _calibration(card: ModelCard) -> str:
         return "none: the scores are not probabilities"
     fit = card.calibration
     losses = f"log loss {fit.log_loss_before:.3f} before and {fit.log_loss_after:.3f} after"
-    return f"temperature {fit.temperature:.2f}, fitted on {fit.videos} unseen videos ({fit.fakes} fakes); {losses}"
+    videos = f"{fit.videos} videos ({fit.role} in training; {fit.fakes} fakes)"
+    return f"temperature {fit.temperature:.2f}, fitted on {videos}; {losses}"
 
 
 def _sample_models(cards: Sequence[ModelCard]) -> list[ModelCard]:

@@ -178,7 +178,7 @@ def _compare_scores(first: Run, second: Run) -> tuple[list[Row], list[str]]:
     if without:
         return [], [f"Not measured: no predictions (notebook 07) in {' and '.join(without)}"]
     a, b = read_run_scores(first), read_run_scores(second)
-    notes = [f"{side}: {'; '.join(table.notes)}." for side, table in (("A", a), ("B", b))]
+    notes = [f"{side}: {'; '.join((table.role, *table.notes))}." for side, table in (("A", a), ("B", b))]
     videos = shared_videos(a, b)
     if videos.empty:
         return [], ["Not measured: the runs share no unseen video with the same id and label.", *notes]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.special import expit, logit
 from dfdc_lib.evaluation import calibration
 from dfdc_lib.evaluation.calibration import FEW_VIDEOS
 from dfdc_lib.evaluation.metrics import losses
-from dfdc_lib.evaluation.score_table import ScoreTable
+from dfdc_lib.evaluation.score_table import UNKNOWN_ROLE, UNSEEN_VIDEOS, ScoreTable
 from dfdc_lib.records import Calibration, Resampling
 from dfdc_lib.run_folder import Run, open_run
 
@@ -88,7 +89,7 @@ def score_table(names: list[str], videos: int) -> ScoreTable:
     table = pd.DataFrame({"label": label, "group": ids}, index=pd.Index(ids, name="video_id"))
     score = np.where(seems_fake == 1, 0.98, 0.04)
     frames = pd.DataFrame({"video_id": ids * 2, "track": 0, "score": [*(score - 0.01), *(score + 0.01)]})
-    return ScoreTable("r", table, {name: frames.sample(frac=1, random_state=0) for name in names})
+    return ScoreTable("r", table, {name: frames.sample(frac=1, random_state=0) for name in names}, role=UNSEEN_VIDEOS)
 
 
 @pytest.fixture
@@ -107,7 +108,8 @@ def test_models_of_the_run_are_calibrated(run: Run) -> None:
     expected = calibration.calibration_of(table.videos, means, 1e-6, 0)
     assert expected is not None and fitted == {"x": expected}  # "released" was not trained in this run
     assert run.read_record(run.calibration_path("x"), Calibration) == expected
-    assert (expected.videos, expected.fakes) == (40, 20) and expected.temperature > 1
+    assert (expected.videos, expected.fakes, expected.role) == (40, 20, "unseen") and expected.temperature > 1
+    assert calibration.fit_calibrations(run, replace(table, role=UNKNOWN_ROLE), Resampling(1e-6)) == {"x": None}
     assert f"{expected.temperature:.2f}" in calibration.calibration_text("x", expected)
 
 
