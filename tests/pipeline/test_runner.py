@@ -193,6 +193,22 @@ def test_changed_parameters_and_data(pipeline: Pipeline, tmp_path: Path) -> None
     assert pipeline.plan()["00"] == "input changed (data)"
 
 
+@pytest.mark.parametrize(
+    ("name", "stale"),
+    [
+        ("scores/scoring.json", {"08"}),
+        ("scores/roles.csv", {"08"}),
+        ("folds.csv", {"06", "07", "08"}),
+        ("models/sample/model.json", {"07", "08"}),
+        ("models/sample/seen.csv", {"07", "08"}),
+    ],
+)
+def test_evaluation_follows_scores_folds_and_cards(name: str, stale: set[str], pipeline: Pipeline) -> None:
+    pipeline.folder.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+    pipeline.folder.joinpath(name).write_text("changed")
+    assert set(pipeline.plan()) == stale
+
+
 def test_a_missing_result_is_made_again(pipeline: Pipeline) -> None:
     (pipeline.folder / "masks.csv").unlink()
     assert pipeline.plan()["03"].startswith("masks.csv is missing")
