@@ -7,8 +7,9 @@ Only file names and the data sets' list files are read; no video is opened.
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from dfdc_lib.data.datasets import celebdf, dfdc, ffpp, folder
 from dfdc_lib.data.datasets.files import SAMPLE_MARKER, VIDEO_SUFFIXES, existing_folder, files_in, is_of_sample
@@ -20,14 +21,21 @@ KINDS = ("auto", *(dataset.NAME for dataset in DATASETS))
 MAX_ID_BYTES = 240  # most file systems allow names of 255 bytes; ids are extended by suffixes such as `.json`
 SAMPLE = "sample"  # data set of the built-in sample, which has DFDC's layout but not its videos
 NOT_UTF8 = re.compile(r"[\ud800-\udfff]")  # Python decodes bytes that are not valid UTF-8 to these surrogates
-LIST_FILES = {dfdc.METADATA, celebdf.TEST_LIST, *ffpp.SPLIT_LISTS, "labels.csv", SAMPLE_MARKER}  # labels.csv: DFDC's
+LIST_FILES = {dfdc.METADATA, dfdc.LABEL_LIST, celebdf.TEST_LIST, *ffpp.SPLIT_LISTS, SAMPLE_MARKER}
+
+
+class LeftOut(NamedTuple):
+    """A file below a data set's folder that is not listed."""
+
+    path: Path
+    reason: str
 
 
 def list_videos(root: Path, kind: str = "auto") -> list[Video]:
     """List the videos of a data set with their labels, originals and identities.
 
     In ids, `_` replaces characters that are invalid in file names. A fake has an `original_id` only if its original is
-    present. Hidden files, FaceForensics++'s mask videos, the sample's true masks and links to folders are ignored.
+    present. Hidden files, the sample's true masks and links to folders are ignored; `left_out_files` lists other files.
 
     `root` is the data set's folder; for kinds auto and folder also a list of videos (see `video_list`). `kind` is one
     of KINDS; "auto" calls `detect_kind`. Returns at least one video, sorted by `video_id`; paths are absolute.
@@ -71,13 +79,24 @@ def detect_kind(root: Path) -> str:
     return next(matching, folder).NAME
 
 
-def left_out_files(root: Path) -> list[Path]:
-    """List the files below a folder that do not have a video suffix; [] for a list of videos.
+def left_out_files(root: Path, videos: Iterable[Video], kind: str = "auto") -> list[LeftOut]:
+    """List the files below a folder that are not among its videos, with the reason; [] for a list of videos.
 
     Hidden files, the data sets' list files (e.g. metadata.json) and the sample's true masks are not included.
     """
-    files = [] if is_video_list(root) else files_in(existing_folder(root), "**/*")
-    return sorted(path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES and path.name not in LIST_FILES)
+    if is_video_list(root):
+        return []
+    root, listed = existing_folder(root), {video.path for video in videos}
+    name = detect_kind(root) if kind == "auto" else kind
+    expected = next(dataset.LOOKED_FOR for dataset in DATASETS if name == dataset.NAME)
+    files = sorted(path for path in files_in(root, "**/*") if path not in listed and path.name not in LIST_FILES)
+    return [LeftOut(path, _reason(path, f"kind {name} expects {expected}")) for path in files]
+
+
+def _reason(path: Path, expectation: str) -> str:
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return f"not a video: its suffix is {path.suffix.lower() or 'missing'}"
+    return "a video of the changed area" if ffpp.MASKS in path.parts else expectation
 
 
 def _completed(video: Video, kind: str, by_id: Mapping[str, Video]) -> Video:

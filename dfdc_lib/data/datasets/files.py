@@ -1,5 +1,6 @@
-"""File names in data sets: which files are videos, and which ids they get. Files are not opened."""
+"""Files of data sets: which are videos, which ids they get, and the text of lists. Videos are not opened."""
 
+import codecs
 import re
 from pathlib import Path
 
@@ -7,6 +8,16 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".m
 SAMPLE_MARKER = "sample.json"  # in the folder of the built-in sample
 # Characters that Linux, macOS or Windows does not allow in a file name.
 UNFIT_FOR_FILE_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
+UNFIT_AT_THE_END = re.compile(r"[. ]+$")  # Windows drops them; `.` and `..` are folders everywhere
+WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
+# By the bytes with which a file begins; UTF-32 first, because UTF-16's are the beginning of its bytes.
+ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 def existing_folder(root: Path) -> Path:
@@ -37,8 +48,10 @@ def is_of_sample(path: Path) -> bool:
 
 
 def make_video_id(*names: str) -> str:
-    """Join names to an id that is a valid file name."""
-    return UNFIT_FOR_FILE_NAMES.sub("_", "-".join(names))
+    """Join names to an id that is valid as the name of a file or folder on every system."""
+    name = UNFIT_FOR_FILE_NAMES.sub("_", "-".join(names))
+    name = UNFIT_AT_THE_END.sub(lambda end: "_" * len(end[0]), name)
+    return f"_{name}" if not name or WINDOWS_DEVICES.fullmatch(name) else name
 
 
 def match_name(pattern: str, path: Path, example: str) -> re.Match[str]:
@@ -47,3 +60,21 @@ def match_name(pattern: str, path: Path, example: str) -> re.Match[str]:
     if not match:
         raise ValueError(f"{path}: expected a name like {example}; rename or remove the file, or use kind 'folder'")
     return match
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a list as UTF-8, UTF-16, UTF-32 or, if it is none of them, Windows-1252.
+
+    Spreadsheets and Windows write the latter. Raise ValueError if it is in another encoding.
+    """
+    content = path.read_bytes()
+    encodings = [encoding for start, encoding in ENCODINGS.items() if content.startswith(start)][:1]
+    for encoding in encodings or ("utf-8", "cp1252"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:  # of UTF-16 without a byte order mark
+            return text
+    expected = "UTF-8, UTF-16 with a byte order mark or Windows-1252"
+    raise ValueError(f"{path}: expected text in the encoding {expected}; save it again as UTF-8")

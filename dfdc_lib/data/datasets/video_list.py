@@ -1,11 +1,15 @@
 """Lists of video files: a text file with one path a line, or a CSV file with a column of paths.
 
-Input: the list. Output: the listed files. Relative paths start at the list's folder, so a list can be moved together
-with its videos.
+Input: the list, in an encoding of `read_text` and with commas, semicolons or tabs. Output: the listed files. Relative
+paths start at the list's folder, so a list can be moved together with its videos.
 """
 
 import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
+
+from dfdc_lib.data.datasets.files import read_text
 
 COLUMNS = ("path", "filename")  # of a CSV file; the first one present is used
 MOST_NAMED = 5  # files in an error message
@@ -29,6 +33,8 @@ def read_video_list(path: Path) -> list[Path]:
     absent = []
     for number, name in lines:
         listed = path.parent / name
+        if not listed.is_file():
+            listed = path.parent / name.replace("\\", "/")  # as Windows writes it
         file = listed.parent.resolve() / listed.name  # the last part is not resolved: a linked video keeps its name
         if file in first_lines:
             raise ValueError(f"{path}: {name!r} is listed twice, in lines {first_lines[file]} and {number}; remove one")
@@ -46,15 +52,27 @@ def read_video_list(path: Path) -> list[Path]:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Return the numbers, counted from 1, of the lines that are not empty, and the paths in them."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        if path.suffix.lower() == ".txt":
-            rows = list(enumerate(file.read().splitlines(), start=1))
-        else:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            column = next((name for name in COLUMNS if name in columns), None)
-            if column is None:
-                header = ", ".join(columns) or "an empty file"
-                raise ValueError(f"the list {path} must have a column {' or '.join(COLUMNS)}, got {header}")
-            rows = [(reader.line_num, row[column] or "") for row in reader]
+    if path.suffix.lower() == ".txt":
+        rows = list(enumerate(read_text(path).splitlines(), start=1))
+    else:
+        rows = [(number, row[COLUMNS[0]]) for number, row in read_rows(path, [COLUMNS])]
     return [(number, name.strip()) for number, name in rows if name.strip()]
+
+
+def read_rows(path: Path, columns: Sequence[Sequence[str]]) -> list[tuple[int, dict[str, str]]]:
+    """Return a CSV file's rows with their line numbers, counted from 1.
+
+    Each of `columns` lists the names that a column may have; the rows have it under the first of them. Raise ValueError
+    if one is missing.
+    """
+    text = read_text(path)
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    given = reader.fieldnames or []
+    chosen = {names[0]: next((name for name in names if name in given), None) for names in columns}
+    for names in columns:
+        if chosen[names[0]] is None:
+            found = ", ".join(given) or "an empty file"
+            raise ValueError(f"the list {path} must have a column {' or '.join(names)}, got {found}")
+    return [(reader.line_num, {key: row[name] or "" for key, name in chosen.items()}) for row in reader]

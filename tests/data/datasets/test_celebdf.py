@@ -2,7 +2,7 @@
 
 import pytest
 
-from dfdc_lib.data.datasets import list_videos
+from dfdc_lib.data.datasets import left_out_files, list_videos
 from dfdc_lib.records import FAKE, REAL
 
 
@@ -45,3 +45,23 @@ def test_a_malformed_test_list(root, line):
     (root / "List_of_testing_videos.txt").write_text(f"1 Celeb-real/id0_0000.mp4\n{line}\n")
     with pytest.raises(ValueError, match=r"List_of_testing_videos\.txt, line 2"):
         list_videos(root)
+
+
+def test_scenarios_and_methods(make_files):
+    """The folders of Celeb-DF++; in the others, only the expected names are listed."""
+    swaps = [f"Celeb-synthesis/FaceSwap/{method}/id0_id1_0000" for method in ("GHOST", "SimSwap")]
+    others = ["Celeb-synthesis/FaceReenact/LIA/id0_id1_0002", "Celeb-synthesis/TalkingFace/FLOAT/id0_0000_audio7"]
+    unnamed = ["Celeb-synthesis/TalkingFace/FLOAT/clip", "Celeb-real/deep/er/id0_0000"]
+    names = ["Celeb-real/videos/id0_0000", *swaps, *others, *unnamed]
+    root = make_files(*(f"{name}.mp4" for name in names))
+    (root / "List_of_testing_videos.txt").write_text(f"0 {swaps[0]}.mp4\n", encoding="utf-16")
+    videos = list_videos(root)
+    pair, target = ("celeb/id0", "celeb/id1"), ("celeb/id0",)
+    assert [(v.video_id, v.label, v.original_id, v.identities, v.method, v.split) for v in videos] == [
+        ("Celeb-real-id0_0000", REAL, None, target, "", "train"),
+        ("Celeb-synthesis-FaceReenact-LIA-id0_id1_0002", FAKE, None, pair, "LIA", "train"),
+        ("Celeb-synthesis-FaceSwap-GHOST-id0_id1_0000", FAKE, "Celeb-real-id0_0000", pair, "GHOST", "test"),
+        ("Celeb-synthesis-FaceSwap-SimSwap-id0_id1_0000", FAKE, "Celeb-real-id0_0000", pair, "SimSwap", "train"),
+        ("Celeb-synthesis-TalkingFace-FLOAT-id0_0000_audio7", FAKE, None, target, "FLOAT", "train"),
+    ]
+    assert [path for path, _ in left_out_files(root, videos)] == sorted(root / f"{name}.mp4" for name in unnamed)

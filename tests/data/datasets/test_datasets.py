@@ -1,6 +1,7 @@
 """Choice of the layout, checks that hold for every data set, and the files left out."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def test_a_folder_without_videos_is_an_error(make_files, kind):
         list_videos(make_files("notes.txt"), kind)
 
 
-@pytest.mark.parametrize("function", [list_videos, detect_kind, left_out_files])
+@pytest.mark.parametrize("function", [list_videos, detect_kind, partial(left_out_files, videos=[])])
 def test_root_must_be_an_existing_folder(make_files, function):
     root = make_files("a.mp4")
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -84,7 +85,7 @@ def test_a_list_of_videos(make_files):
     (root / "list.txt").write_text("b/x.mp4\na/../a/x.mp4\n")
     videos = [(video.video_id, video.path, video.label) for video in list_videos(root / "list.txt")]
     assert videos == [("a-x", root / "a" / "x.mp4", None), ("b-x", root / "b" / "x.mp4", None)]
-    assert left_out_files(root / "list.txt") == []
+    assert left_out_files(root / "list.txt", []) == []
     with pytest.raises(NotADirectoryError, match=r"list\.txt"):
         list_videos(root / "list.txt", "dfdc")
 
@@ -94,10 +95,19 @@ def test_a_list_of_videos(make_files):
     [
         *[([], []), (["a.mp4", "B.MOV"], [])],
         (["a.mp4", "notes.txt", "sub/b.jpg", "mp4"], ["mp4", "notes.txt", "sub/b.jpg"]),
-        (["metadata.json", "part/metadata.json", "List_of_testing_videos.txt", "labels.csv", "sample.json"], []),
+        (["metadata.json", "List_of_testing_videos.txt", "labels.csv", "sample.json", "part/metadata.json"], []),
         ([".DS_Store", ".git/config", "true_masks/a/00000.png", "part/true_masks/a.png"], []),
     ],
 )
 def test_left_out_files(make_files, names, left_out):
     root = make_files(*names)
-    assert left_out_files(root) == [root / name for name in left_out]
+    videos = list_videos(root, "folder") if any(name.lower().endswith(("mp4", "mov")) for name in names[:1]) else []
+    found = left_out_files(root, videos, "folder")
+    assert [path for path, _ in found] == [root / name for name in left_out]
+    assert all("suffix" in reason for _, reason in found)
+
+
+def test_a_file_named_by_dots_alone_has_an_id_that_stays_in_the_run_folder(make_files):
+    root = make_files("...mp4", "..mp4", "a.mp4")
+    (root / "list.txt").write_text("...mp4\na.mp4\n..mp4\n")
+    assert [video.video_id for video in list_videos(root / "list.txt")] == ["_", "__", "a"]

@@ -24,6 +24,9 @@ def folder(make_files, monkeypatch):
         ("l.csv", "path\na.mp4\n\nb.mov\n", ["lists/a.mp4", "lists/b.mov"]),
         ("l.csv", '\ufefflabel,filename\n1,"with, comma.mp4"\n0,a.mp4\n', ["lists/with, comma.mp4", "lists/a.mp4"]),
         ("l.csv", "filename,path\nx.mp4,a.mp4\n", ["lists/a.mp4"]),
+        ("l.csv", 'label;path\r\n1;"with, comma.mp4"\r\n0;a.mp4\r\n', ["lists/with, comma.mp4", "lists/a.mp4"]),
+        ("l.csv", "label\tpath\n1\ta.mp4\n", ["lists/a.mp4"]),
+        ("l.txt", "..\\outside.mp4\r\n", ["outside.mp4"]),
     ],
 )
 def test_lists(name, content, files, folder):
@@ -54,3 +57,11 @@ def test_lists_that_are_refused(name, content, error, keyword, folder):
 
 def test_other_files_are_not_lists(folder):
     assert not any(is_video_list(folder / name) for name in ("lists", "lists/a.mp4", "absent.txt"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(("name", "content"), [("l.txt", "Grüße.mp4\r\n"), ("l.csv", "path;label\r\nGrüße.mp4;1\r\n")])
+def test_lists_as_spreadsheets_and_windows_write_them(name, content, encoding, folder):
+    (folder / "lists" / "Grüße.mp4").touch()
+    (folder / "lists" / name).write_bytes(content.encode(encoding))
+    assert read_video_list(Path("lists") / name) == [folder / "lists" / "Grüße.mp4"]
