@@ -10,11 +10,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1; x1 and y1 exclusive
 Point = tuple[float, float]  # x, y
 Landmarks = tuple[Point, Point, Point, Point, Point]  # eyes, nose, mouth corners; left first
+
+
+def require_file_name(name: str) -> str:
+    """Return a name, or raise ValueError if a file or folder of that name could be anywhere but in its own folder."""
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
+        raise ValueError(f"expected the name of one file or folder, got {name!r}: choose another name")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(require_file_name)]
 
 BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]  # of a box in a table
 
@@ -71,7 +81,7 @@ class Video(Record):
     (whose video it is) first, then its donor if the file name tells. Videos that share a name must be in one fold.
     """
 
-    video_id: str  # unique in a run, valid as a file name
+    video_id: FileName  # unique in a run
     path: Path
     dataset: str = ""  # kind of the data set in which `identities` have their meaning; "" = a plain folder or list
     label: int | None = None

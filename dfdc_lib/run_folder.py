@@ -19,7 +19,17 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from dfdc_lib.records import FaceKey, Outcome, Record, Video, VideoCrops, VideoFaces, VideoInfo, VideoMasks
+from dfdc_lib.records import (
+    FaceKey,
+    Outcome,
+    Record,
+    Video,
+    VideoCrops,
+    VideoFaces,
+    VideoInfo,
+    VideoMasks,
+    require_file_name,
+)
 
 PROJECT = Path(__file__).resolve().parents[1]  # the checkout; holds notebooks/ and outputs/
 INFO_COLUMNS = tuple(name for name in VideoInfo.model_fields if name != "fingerprint")  # in videos.csv
@@ -63,40 +73,46 @@ class Run:
 
     root: Path
 
-    # Paths
+    # Paths. Ids and names of models that would lead out of their folder raise ValueError.
+    def _path(self, folder: str, name: str, suffix: str = "") -> Path:
+        return self.root / folder / f"{require_file_name(name)}{suffix}"
+
     def info_path(self, video_id: str) -> Path:
-        return self.root / "info" / f"{video_id}.json"
+        return self._path("info", video_id, ".json")
 
     def boxes_path(self, video_id: str) -> Path:
-        return self.root / "boxes" / f"{video_id}.json"
+        return self._path("boxes", video_id, ".json")
 
     def crops_record_path(self, video_id: str) -> Path:
-        return self.root / "crops" / video_id / "crops.json"
+        return self._path("crops", video_id) / "crops.json"
 
     def crop_path(self, key: FaceKey) -> Path:
-        return self.root / "crops" / key.video_id / f"{key.name}.png"
+        return self._path("crops", key.video_id) / f"{key.name}.png"
 
     def masks_record_path(self, video_id: str) -> Path:
-        return self.root / "masks" / video_id / "masks.json"
+        return self._path("masks", video_id) / "masks.json"
 
     def mask_path(self, key: FaceKey) -> Path:
-        return self.root / "masks" / key.video_id / f"{key.name}.png"
+        return self._path("masks", key.video_id) / f"{key.name}.png"
+
+    def model_folder(self, model: str) -> Path:
+        return self._path("models", model)
 
     def scores_record_path(self, model: str, video_id: str) -> Path:
-        return self.root / "scores" / model / f"{video_id}.json"
+        return self._path("scores", model) / f"{require_file_name(video_id)}.json"
 
     @property
     def scoring_path(self) -> Path:
         return self.root / "scores" / "scoring.json"
 
     def hash_path(self, video_id: str) -> Path:
-        return self.root / "hashes" / f"{video_id}.json"
+        return self._path("hashes", video_id, ".json")
 
     def status_path(self, stage: str) -> Path:
         return self.root / "status" / f"{stage}.csv"
 
     def calibration_path(self, model: str) -> Path:
-        return self.root / "calibrations" / f"{model}.json"
+        return self._path("calibrations", model, ".json")
 
     def metrics_path(self, stage: str) -> Path:
         return self.root / "metrics" / f"{stage}.json"

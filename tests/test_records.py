@@ -114,6 +114,7 @@ def test_frozen_records_are_keys():
         (lambda: DetectorSettings(resize="double"), "resize"),
         (lambda: Outcome(video_id="a", status="skipped"), "status"),
         (lambda: Video(path=Path("a.mp4")), "video_id"),
+        *[(lambda name=name: Video(video_id=name, path=Path("a.mp4")), "video_id") for name in ("", ".", "..", "a/b")],
     ],
 )
 def test_a_wrong_record_is_refused_and_the_field_named(make, field):

@@ -67,11 +67,24 @@ def test_the_run_folder_has_the_layout_of_the_design() -> None:
         run.hash_path("v"): "hashes/v.json",
         run.scores_record_path("m", "v"): "scores/m/v.json",
         run.calibration_path("m"): "calibrations/m.json",
+        run.model_folder("m"): "models/m",
         run.status_path("00_videos"): "status/00_videos.csv",
         run.metrics_path("00_videos"): "metrics/00_videos.json",
         run.notebook_path("00_videos"): "notebooks/00_videos.ipynb",
     }
     assert [str(path) for path in paths] == [f"/r/{name}" for name in paths.values()]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "/etc", "a\0"])
+def test_names_that_lead_out_of_their_folder_are_refused(name: str) -> None:
+    run = Run(Path("/r"))
+    of_a_video = (run.info_path, run.boxes_path, run.crops_record_path, run.masks_record_path, run.hash_path)
+    of_a_model = (run.model_folder, run.calibration_path)
+    of_both = (lambda name: run.scores_record_path("m", name), lambda name: run.scores_record_path(name, "v"))
+    of_a_face = (lambda name: run.crop_path(FaceKey(name, 0, 0)), lambda name: run.mask_path(FaceKey(name, 0, 0)))
+    for path in (*of_a_video, *of_a_model, *of_both, *of_a_face):
+        with pytest.raises(ValueError, match="name"):
+            path(name)
 
 
 def test_a_run_folder_is_made_and_a_file_refused(tmp_path: Path) -> None:

@@ -28,7 +28,17 @@ from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, roles
 from dfdc_lib.faces.device import choose_device
 from dfdc_lib.faces.extract import FoundFace, View, find_faces, view_of
-from dfdc_lib.records import BOX_COLUMNS, FaceScore, ModelCard, Outcome, ScoredModel, Scoring, Video, VideoScores
+from dfdc_lib.records import (
+    BOX_COLUMNS,
+    FaceScore,
+    ModelCard,
+    Outcome,
+    ScoredModel,
+    Scoring,
+    Video,
+    VideoScores,
+    require_file_name,
+)
 from dfdc_lib.run_folder import Run, project_path
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
 from dfdc_lib.workers import Failure, Job, done_videos, each_result, result_outcome, results_here, run_jobs
@@ -74,7 +84,7 @@ def predict(
 
 def model_name(name: str) -> str:
     """Return the short name under which a model's scores are stored: the last part of its path."""
-    return Path(name).name
+    return require_file_name(Path(name).name)
 
 
 def _check_arguments(run: Run, names: Sequence[str], which: str, strategy: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dfdc_lib.classifier.encoders import ENCODERS
-from dfdc_lib.records import Precision, Record
+from dfdc_lib.records import FileName, Precision, Record
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -16,7 +16,7 @@ Count = Annotated[int, Field(ge=1)]
 class TrainSettings(Record):
     """Everything that determines the result of a training run, besides the crops and the code."""
 
-    name: str  # of the model and its folder in models/
+    name: FileName  # of the model and its folder in models/
     encoder: str  # timm name
     noise: bool = False  # SRM noise residual instead of the image
     pretrained: bool = True

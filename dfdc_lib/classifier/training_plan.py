@@ -66,7 +66,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The model folder."""
-        return self.run.root / "models" / self.settings.name
+        return self.run.model_folder(self.settings.name)
 
 
 def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process = ALONE) -> Plan:

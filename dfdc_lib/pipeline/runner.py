@@ -24,7 +24,7 @@ from dfdc_lib.pipeline.execution import NotebookError, code_cells, execute_noteb
 from dfdc_lib.pipeline.parameters import read_parameters
 from dfdc_lib.pipeline.report import write_page, write_report
 from dfdc_lib.pipeline.stage_table import STAGES, Stage, files_of
-from dfdc_lib.records import BUILT_IN_SAMPLE
+from dfdc_lib.records import BUILT_IN_SAMPLE, require_file_name
 from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 from dfdc_lib.staleness import Dependencies, changes, code_of, content_fingerprint, fingerprint, source_fingerprint
 
@@ -260,7 +260,7 @@ def _execute(run: Run, stage: Stage, request: Request, manifest: dict[str, Any])
 
 def _delete_state(run: Run, stage: Stage, parameters: Mapping[str, Any]) -> None:
     """Delete the files from which a stage would continue."""
-    model = glob.escape(str(parameters.get("NAME") or parameters.get("PRESET")))
+    model = glob.escape(require_file_name(str(parameters.get("NAME") or parameters.get("PRESET"))))
     for pattern in stage.state:
         for path in run.root.glob(pattern.format(model=model)):
             path.unlink()

@@ -378,3 +378,6 @@ def test_invalid_arguments(names: list, which: str, strategy: str, error: type, 
 def test_model_name() -> None:
     names = "b7", "outputs/x/models/b7", "/w/DeepFakeClassifier_0_29"
     assert [predict.model_name(name) for name in names] == ["b7", "b7", "DeepFakeClassifier_0_29"]
+    for name in ("", "..", "models/.."):
+        with pytest.raises(ValueError, match="name"):
+            predict.model_name(name)

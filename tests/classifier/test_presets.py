@@ -63,6 +63,7 @@ def test_unknown_preset() -> None:
 @pytest.mark.parametrize(
     "change",
     [*[{field: 0} for field in ("size", "batch", "epochs", "iterations", "save_every")]]
+    + [*[{"name": name} for name in (".", "..", "../b5", "a/b", "/tmp/b5")]]
     + [{"momentum": 0.5}, {"optimizer": "adam"}, {"precision": "half"}, {"score_precision": "auto"}, {"hard": 2}],
     ids=str,
 )

@@ -254,6 +254,17 @@ def test_force_forgets_the_named_model_alone(pipeline: Pipeline) -> None:
         assert all((other / file).exists() for other in models.values() for file in files if other != folder)
 
 
+@pytest.mark.parametrize("name", ["..", "../../elsewhere"])
+def test_force_deletes_nothing_outside_models(pipeline: Pipeline, name: str) -> None:
+    outside = pipeline.folder / "models" / name / "model.json"
+    outside.parent.mkdir(parents=True, exist_ok=True)
+    outside.touch()
+    stages = [stage for stage in STAGES if stage.number == "06"]
+    with pytest.raises(ValueError, match="name"):
+        pipeline.run(stages=stages, force=True, parameters=pipeline.request.parameters | {"NAME": name})
+    assert outside.exists()
+
+
 def test_a_failed_stage_stops_the_run_and_is_repeated(pipeline: Pipeline) -> None:
     pipeline.fails = {"04"}
     changed = pipeline.request.parameters | {"FOLD_SEED": 3}
