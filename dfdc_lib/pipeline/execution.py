@@ -1,4 +1,4 @@
-"""Notebooks as programs: their source, and their execution by papermill."""
+"""Notebooks as programs: their source, and their execution by papermill in the Python that runs this module."""
 
 import json
 import os
@@ -11,7 +11,7 @@ QUIET_KERNEL = "--IPKernelApp.log_level=ERROR"  # without it every start warns a
 
 
 class NotebookError(RuntimeError):
-    """A cell of a notebook failed; the message holds the error's name and text."""
+    """A cell of a notebook failed, or its kernel died; the message holds the error's name and text."""
 
 
 def code_cells(notebook: Path) -> list[str]:
@@ -23,14 +23,19 @@ def code_cells(notebook: Path) -> list[str]:
 def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
     """Run a notebook headless in its own folder; its stderr (progress bars) goes to this process's stderr.
 
+    The kernel is this process's Python, whatever kernels are installed: another "python3" on JUPYTER_PATH would lack
+    this library.
+
     Args:
         notebook: is not changed.
         output: the executed notebook, written even if a cell fails; its folder is created.
         parameters: name -> value, replacing those of the cell tagged `parameters`.
     Raises:
-        NotebookError: if a cell failed.
+        NotebookError: if a cell failed, or the kernel did not start or died.
     """
-    import papermill  # here: a run with nothing to do should not wait for the import
+    import papermill  # here: a run with nothing to do should not wait for the imports
+
+    from dfdc_lib.pipeline.kernel import ThisPython
 
     output.parent.mkdir(parents=True, exist_ok=True)
     os.environ |= {"DFDC_HEADLESS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
@@ -39,7 +44,8 @@ def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]
             str(notebook),
             str(output),
             dict(parameters),
-            kernel_name="python3",
+            kernel_name="python3",  # only chooses how parameters are written
+            kernel_manager_class=ThisPython,
             progress_bar=False,
             stderr_file=sys.stderr,
             cwd=str(notebook.parent),
@@ -47,3 +53,6 @@ def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]
         )
     except papermill.PapermillExecutionError as error:
         raise NotebookError(f"{error.ename}: {error.evalue}") from error
+    except RuntimeError as error:  # of nbclient; a dead kernel leaves no reason
+        remedy = f"see its messages above; does `{sys.executable} -m ipykernel_launcher --version` work?"
+        raise NotebookError(f"the kernel died: {error}; {remedy}") from error

@@ -1,5 +1,7 @@
 """Notebooks as programs."""
 
+import json
+import sys
 from pathlib import Path
 
 import nbformat
@@ -40,3 +42,39 @@ def test_a_failing_cell_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NotebookError, match="KeyError: 'why'"):
         execute_notebook(path, tmp_path / "made.ipynb", {})
     assert nbformat.read(tmp_path / "made.ipynb", as_version=4).cells[-2].execution_count is None
+
+
+FOREIGN = {
+    "crashes": ["/bin/false", "{connection_file}"],
+    "does not exist": ["/nowhere/python", "{connection_file}"],
+    "is another Python": [sys.executable, "-I", "-S", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+}
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_a_foreign_kernel_named_python3_is_not_used(
+    foreign: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    spec = {"argv": FOREIGN[foreign], "display_name": "Python 3", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    path = write_notebook(tmp_path / "a.ipynb", "A = 1", "import sys, dfdc_lib; print(sys.executable)")
+    execute_notebook(path, tmp_path / "made.ipynb", {"A": 2})
+    assert nbformat.read(tmp_path / "made.ipynb", as_version=4).cells[-2].outputs[0].text == f"{sys.executable}\n"
+
+
+@pytest.mark.notebooks
+def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path / "a.ipynb", "A = 1", "import os; os._exit(3)")
+    with pytest.raises(NotebookError, match="kernel died"):
+        execute_notebook(path, tmp_path / "made.ipynb", {})
+
+
+@pytest.mark.notebooks
+def test_a_python_without_a_kernel_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(NotebookError, match="/bin/false"):
+        execute_notebook(write_notebook(tmp_path / "a.ipynb", "A = 1"), tmp_path / "made.ipynb", {})
