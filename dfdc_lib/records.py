@@ -355,6 +355,7 @@ class Inspection(Record):
     score: float  # of the judged person
     judged_track: int
     probability: float | None  # the calibrated score; None without a calibration
+    role: str = "unknown"  # of the video in the training of the models: unseen, unknown, chosen by or trained on
     fingerprint: str
 
 

@@ -20,6 +20,7 @@ from dfdc_lib.classifier.inference import Computation
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.evaluation.calibration import temper
+from dfdc_lib.evaluation.scoring import read_run_scores
 from dfdc_lib.faces.device import choose_device
 from dfdc_lib.faces.extract import FRAMES_PER_VIDEO
 from dfdc_lib.inspection import perturbations, pictures, verdict
@@ -93,6 +94,7 @@ def inspect_video(
         score=people[0].mean,
         judged_track=people[0].track,
         probability=calibrated_probability([card for _, card in loaded], people, answer),
+        role=read_run_scores(run).role[VIDEO_ID],
         fingerprint=file_fingerprint(path),
     )
     run.write_record(run.root / "inspection.json", inspection)
@@ -118,7 +120,8 @@ def _score(
 ) -> pd.DataFrame:
     """Score videos with every model; return one row per face, averaged over the models."""
     videos = [Video(video_id=name, path=path) for name, path in files.items()]
-    run.write_videos(videos, {name: video.read_info(path) for name, path in files.items()})
+    contents = {name: {"content": file_fingerprint(path)} for name, path in files.items()}
+    run.write_videos(videos, {n: video.read_info(path).model_copy(update=contents[n]) for n, path in files.items()})
     for outcome in predict.predict(run, models, "all", frames, "mean", computation):
         if outcome.status == "failed":
             raise ValueError(f"{files[outcome.video_id].name} cannot be examined: {outcome.note}")

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, UNKNOWN, UNSEEN
 from dfdc_lib.inspection.verdict import ANSWERS, MIN_FRAMES, seen_often, stability
 from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard, Person
 
@@ -23,6 +24,12 @@ INTERVAL = (
     "This range shows how much the frames agree, not how often the model is right. Frames of one video are alike, so "
     "the range is too narrow if there are few of them."
 )
+ROLES = {  # of the video in the training of the models
+    UNSEEN: "The models have not seen this file in training.",
+    UNKNOWN: "It is not known whether the models have seen this video in training.",
+    CHOSEN_BY: "A model was chosen by this video, so its score is too good to count for other videos.",
+    TRAINED_ON: "A model was trained on this video, so its score says nothing about other videos.",
+}
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
 NOT_APPLICABLE = "The score is not a probability. That would take a single model, a single person and a clear answer."
 SAMPLE_WARNING = (
@@ -57,7 +64,7 @@ def answer(inspection: Inspection, cards: Sequence[ModelCard], thumbnails: Thumb
     ]
     if inspection.doubts:
         parts.append(f"<p><b>There is no clear answer, because:</b></p>{_list(inspection.doubts)}")
-    basis = [*_score(judged, cards), _probability(inspection, cards), _stability(inspection)]
+    basis = [*_score(judged, cards), ROLES[inspection.role], _probability(inspection, cards), _stability(inspection)]
     parts += [f"<h3>What the answer rests on</h3>{_list(basis)}", f"<h3>What it cannot know</h3>{_list(LIMITS)}"]
     return "\n".join(parts)
 

@@ -20,6 +20,7 @@ from dfdc_lib.classifier.inference import Computation
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.data.video_stage import find_videos
+from dfdc_lib.evaluation import load_scores
 from dfdc_lib.evaluation.scoring import read_run_scores
 from dfdc_lib.faces import tracks
 from dfdc_lib.inspection.verdict import MAX_TURN, MIN_SHARPNESS
@@ -315,6 +316,43 @@ def test_held_out_skips_videos_that_trained_or_chose_a_model(
     role, unlisted = listed.read_table("scores/roles.csv").set_index("video_id")["role"], "unseen"
     expected = (LOCAL if which == "all" else left_out), "unknown" if "old" in names else unlisted
     assert role.to_dict() == {name: expected[0].get(name, expected[1]) for name in outcomes}
+
+
+def deal(run: Run, *folds: int) -> None:
+    names = [f"v{n}" for n in range(5)]
+    run.write_table("folds.csv", pd.DataFrame({"video_id": names, "fold": folds, "group": range(5)}))
+
+
+def renamed(run: Run) -> tuple[Run, str]:
+    return Run(run.root.rename(run.root.parent / "renamed")), "local"
+
+
+def refolded(run: Run) -> tuple[Run, str]:
+    deal(run, 3, 2, 1, 0, 0)  # v0 and v1, which were trained on, are in the folds of validation and test
+    return run, "local"
+
+
+def foreign_model(run: Run) -> tuple[Run, str]:
+    """A run of copies of the videos under other names, and the model of the first run."""
+    other = open_run(run.root.parent / "other")
+    videos = [video.model_copy(update={"video_id": f"x_{video.video_id}"}) for video in run.read_videos()]
+    other.write_videos(videos, {f"x_{name}": info for name, info in run.read_infos().items()})
+    return other, str(run.root / "models" / "local")
+
+
+@pytest.mark.parametrize("change", [renamed, refolded, foreign_model])
+def test_a_model_never_meets_its_training_videos_as_held_out(change: Any, listed: Run) -> None:
+    labelled = [video.model_copy(update={"label": n % 2}) for n, video in enumerate(listed.read_videos())]
+    listed.write_videos(labelled, listed.read_infos())
+    deal(listed, 2, 2, 0, 1, 1)
+    run, model = change(listed)
+    outcomes = score(run, model, which="held-out")
+    skipped = {name.removeprefix("x_") for name, outcome in outcomes.items() if outcome.status == "not needed"}
+    assert skipped == set(LOCAL)
+    score(run, model, which="all")
+    table = load_scores.read_run_scores(run)
+    assert set(table.coverage.missing) <= {"v3", "v4", "x_v3", "x_v4"} and table.coverage.expected == 2
+    assert any("2 unseen, 1 chosen by, 2 trained on" in note for note in table.notes)
 
 
 def test_the_record_names_the_models_that_scored_last(listed: Run) -> None:

@@ -56,6 +56,14 @@ def test_answer_and_score(answer: str, words: str) -> None:
     assert html.count("<img") == 1 and html.index("<img") < html.index("<h2>")
 
 
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [("unseen", "not seen"), ("unknown", "not known"), ("chosen by", "chosen by"), ("trained on", "trained on")],
+)
+def test_the_page_says_whether_the_models_have_seen_the_video(role: str, words: str) -> None:
+    assert words in answer_of(inspection(role=role), [card()])
+
+
 def test_a_single_frame_has_no_range() -> None:
     html = answer_of(inspection(person(frames=1, low=None, high=None), answer="inconclusive"), [card()])
     assert "one frame at 0.0 s" in html and "1 frames" not in html and "None" not in html
