@@ -147,12 +147,58 @@ class VideoFaces(Record):
     fingerprint: str  # of the file, the settings and the code
 
 
+class Transform(NamedTuple):
+    """Map from a point of the original's frame to the fake's: `scale * point + offset`, in pixels."""
+
+    scale_x: float = 1.0
+    scale_y: float = 1.0
+    offset_x: float = 0.0
+    offset_y: float = 0.0
+
+    def apply(self, point: Point) -> Point:
+        """Return a point's place in the fake's frame, rounded to hundredths of a pixel."""
+        x, y = point
+        return round(self.scale_x * x + self.offset_x, 2), round(self.scale_y * y + self.offset_y, 2)
+
+
+class Segment(NamedTuple):
+    """A run of frames of a fake: each shows the original's frame `frame_index + offset`."""
+
+    start: int  # frame_index of the first
+    stop: int  # of the last, plus 1
+    offset: int
+
+
+class Alignment(Record):
+    """Where and when a fake shows its original's picture; see `faces.alignment`."""
+
+    transform: Transform = Transform()
+    segments: tuple[Segment, ...] = ()  # the other frames of the fake correspond to none of the original
+    frame_count: int = 0  # of the fake, that decoded
+    similarity: float = 1.0  # correlation of the frames that correspond, median
+    problem: str = ""  # why the two do not fit; "" = they do
+
+    def original_frames(self) -> dict[int, int]:
+        """Return frame_index in the fake -> frame_index in the original, for the frames that correspond."""
+        return {frame: frame + offset for start, stop, offset in self.segments for frame in range(start, stop)}
+
+
+class VideoAlignment(Record):
+    """The alignment of a fake with its original: `alignments/<video_id>.json`."""
+
+    video_id: str
+    original_id: str
+    alignment: Alignment
+    fingerprint: str
+
+
 class Crop(Record):
     """Where one stored crop comes from: a row of `crops.parquet`. Its pixels are in a PNG file."""
 
     video_id: str
     frame_index: int
     face_index: int
+    boxes_frame_index: int  # frame in which the face was found: of this video, or the corresponding one of its original
     time_seconds: float
     confidence: float  # of the detection, which may be in the original
     box: Box  # the face, in this video's frame
@@ -166,11 +212,11 @@ class VideoCrops(Record):
     video_id: str
     boxes_from: str  # video_id of the video whose boxes were used
     margin: float
-    alignment: tuple[float, float, float, float] = (1, 1, 0, 0)  # scale x, y, offset x, y
+    alignment: Alignment = Alignment()  # with that video, if it is the original
     crops: tuple[Crop, ...]
     pixels: str = ""  # hash of all crops
-    frames_only_here: int  # examined frames without boxes, skipped
-    frames_only_in_original: int  # frames with boxes that this video lacks
+    frames_only_here: int  # frames that correspond to none of the original, skipped
+    frames_only_in_original: int  # examined frames of the original that this video does not show
     fingerprint: str
 
 

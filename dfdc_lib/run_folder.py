@@ -24,6 +24,7 @@ from dfdc_lib.records import (
     Outcome,
     Record,
     Video,
+    VideoAlignment,
     VideoCrops,
     VideoFaces,
     VideoInfo,
@@ -36,9 +37,16 @@ INFO_COLUMNS = tuple(name for name in VideoInfo.model_fields if name != "fingerp
 LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 LANDMARK_COLUMNS = [f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy"]  # of crops.parquet, in crop pixels
 WHOLE_NUMBER_COLUMNS = ("label", "part", "height", "width", "frame_count", "rotation_degrees")
-VIDEO_FOLDERS = {"info", "boxes", "crops", "masks", "hashes"}  # hold one file or folder per video, named by its id
+VIDEO_FOLDERS = {
+    "info",
+    "alignments",
+    "boxes",
+    "crops",
+    "masks",
+    "hashes",
+}  # hold one file or folder per video, named by its id
 # Number of the notebook that makes a file, by the first part of its name; "00" makes the others.
-MAKERS = {"boxes": "01", "crops": "02", "masks": "03", "folds": "04", "leaks": "04", "hashes": "04"}
+MAKERS = {"alignments": "01", "boxes": "01", "crops": "02", "masks": "03", "folds": "04", "leaks": "04", "hashes": "04"}
 MAKERS |= {"models": "06", "scores": "07", "submission": "07"}
 RecordType = TypeVar("RecordType", bound=Record)
 
@@ -79,6 +87,9 @@ class Run:
 
     def info_path(self, video_id: str) -> Path:
         return self._path("info", video_id, ".json")
+
+    def alignment_path(self, video_id: str) -> Path:
+        return self.root / "alignments" / f"{video_id}.json"
 
     def boxes_path(self, video_id: str) -> Path:
         return self._path("boxes", video_id, ".json")
@@ -193,6 +204,9 @@ class Run:
             for video_id, row in zip(table.index, _rows(table), strict=True)
             if row["height"]
         }
+
+    def read_alignment(self, video_id: str) -> VideoAlignment:
+        return self.read_record(self.alignment_path(video_id), VideoAlignment)
 
     def read_faces(self, video_id: str) -> VideoFaces:
         return self.read_record(self.boxes_path(video_id), VideoFaces)

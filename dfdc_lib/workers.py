@@ -60,9 +60,24 @@ class Job:
 Executor = Callable[[Sequence[Job]], Iterator[tuple[str, Outcome | Failure]]]
 
 
-def in_processes(workers: int = 0) -> Executor:
-    """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core."""
-    return lambda jobs: each_result({job.video_id: partial(_run_job, job) for job in jobs}, workers)
+def in_processes(workers: int = 0, group_of: Callable[[str], str] = str) -> Executor:
+    """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core.
+
+    `group_of` maps a job's video_id to the name of its group, by default to itself. The jobs of a group run in one
+    process, one after another, so that they can share what the process keeps in memory.
+    """
+
+    def execute(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:
+        groups: dict[str, list[Job]] = {}
+        for job in jobs:
+            groups.setdefault(group_of(job.video_id), []).append(job)
+        tasks = {name: partial(_run_group, members) for name, members in groups.items()}
+        for name, results in each_result(tasks, workers):
+            if isinstance(results, Failure):  # the process died
+                results = [(job.video_id, results) for job in groups[name]]
+            yield from results
+
+    return execute
 
 
 def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcome], execute: Executor) -> list[Outcome]:
@@ -209,6 +224,10 @@ def _attempt(task: Callable[[], Result]) -> Result | Failure:
         return task()
     except Exception as error:  # noqa: BLE001 - the boundary: every error is recorded with its reason
         return Failure(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _run_group(jobs: Sequence[Job]) -> list[tuple[str, Outcome | Failure]]:
+    return [(job.video_id, _attempt(partial(_run_job, job))) for job in jobs]
 
 
 def _run_job(job: Job) -> Outcome:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from dfdc_lib.records import (
     FAKE,
     REAL,
+    Alignment,
     Crop,
     DetectorSettings,
     Face,
@@ -37,7 +38,14 @@ def video_faces(*frames: FrameFaces) -> VideoFaces:
 EMPTY = FrameFaces(frame_index=5, time_seconds=0.1668)
 FULL = FrameFaces(frame_index=0, time_seconds=0.0, faces=(face(), face(confidence=1)))
 CROP = Crop(
-    **{"video_id": "a", "frame_index": 10, "face_index": 0, "time_seconds": 0.4, "confidence": 0.9},
+    **{
+        "video_id": "a",
+        "frame_index": 10,
+        "face_index": 0,
+        "boxes_frame_index": 14,
+        "time_seconds": 0.4,
+        "confidence": 0.9,
+    },
     **{"box": BOX, "area": (8, 0, 92, 106), "landmarks": LANDMARKS},
 )
 CROPS = VideoCrops(
@@ -59,7 +67,7 @@ def test_defaults():
     assert (video.label, video.original_id, video.identities, video.method, video.part) == (None, None, (), "", None)
     assert FrameFaces(frame_index=0, time_seconds=0).faces == ()
     assert (REAL, FAKE) == (0, 1)
-    assert CROPS.alignment == (1, 1, 0, 0)
+    assert CROPS.alignment == Alignment(transform=(1, 1, 0, 0))
     settings = DetectorSettings()  # the winner's for training data
     assert (settings.thresholds, settings.frame_stride, settings.resize) == ((0.85, 0.95, 0.95), 10, "slides")
 

@@ -58,7 +58,14 @@ def make_run(root: Path) -> Run:
         for crop in crops:
             key = FaceKey(video_id, crop.frame_index, 0)
             run.write_image(run.crop_path(key), _image(rng, label))
-            numbers = crop.time_seconds, crop.confidence, *crop.box, *crop.area, *np.ravel(crop.landmarks)
+            numbers = (
+                crop.frame_index,
+                crop.time_seconds,
+                crop.confidence,
+                *crop.box,
+                *crop.area,
+                *np.ravel(crop.landmarks),
+            )
             rows.append((*key, *numbers))
             if label == FAKE:
                 run.write_image(run.mask_path(key), mask)
@@ -93,7 +100,7 @@ def _write_records(run: Run, video_id: str, original_id: str, crops: tuple[Crop,
 
 
 def _crop(video_id: str, frame_index: int) -> Crop:
-    key = FaceKey(video_id, frame_index, face_index=0)._asdict()
+    key = FaceKey(video_id, frame_index, face_index=0)._asdict() | {"boxes_frame_index": frame_index}
     places = {"box": (6.0, 6.0, 58.0, 58.0), "area": (0, 0, SIDE, SIDE), "landmarks": LANDMARKS}
     return Crop.model_validate(key | places | {"time_seconds": frame_index / 25, "confidence": 0.99})
 

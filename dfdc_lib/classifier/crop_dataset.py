@@ -37,9 +37,10 @@ class Sample(NamedTuple):
 def read_index(run: Run) -> pd.DataFrame:
     """Return one row per labelled crop of a run; raise ValueError if there is none.
 
-    Columns: video_id (categorical), frame_index, face_index, landmarks in pixels of the crop, label, fold, has_mask.
+    Columns: video_id (categorical), frame_index, face_index, boxes_frame_index (of the corresponding frame of a fake's
+    original), landmarks in pixels of the crop, label, fold, has_mask.
     """
-    crops = run.read_table("crops.parquet")[[*KEY_COLUMNS, *LANDMARK_COLUMNS]]
+    crops = run.read_table("crops.parquet")[[*KEY_COLUMNS, "boxes_frame_index", *LANDMARK_COLUMNS]]
     folds = run.read_table("folds.csv").dropna(subset=["label"])[["video_id", "label", "fold"]]
     masks = run.read_table("masks.csv")[[*KEY_COLUMNS, "changed_share"]]
     table = crops.merge(folds, on="video_id").merge(masks, on=KEY_COLUMNS, how="left")
@@ -63,7 +64,7 @@ def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
 
 def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
     """Return the rows of every 20th frame of one fold; raise ValueError if there are none."""
-    rows = np.flatnonzero((index["fold"] == fold) & (index["frame_index"] % VALIDATION_STRIDE == 0))
+    rows = np.flatnonzero((index["fold"] == fold) & (index["boxes_frame_index"] % VALIDATION_STRIDE == 0))
     if not len(rows):
         remedy = f"choose another fold, or a FRAME_STRIDE in 01_detect_faces that divides {VALIDATION_STRIDE}"
         raise ValueError(f"fold {fold} has no crop of every {VALIDATION_STRIDE}th frame, for validation: {remedy}")

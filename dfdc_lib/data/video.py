@@ -21,7 +21,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from dfdc_lib.data.decoding import clock_can_restart, count_visible, declared_frame_count, decode, film_stream
-from dfdc_lib.data.display import Clock, screen_of, show, turn
+from dfdc_lib.data.display import Clock, screen_of, show, show_small, turn
 from dfdc_lib.records import VideoInfo
 
 LONGEST_PAUSE = 10.0  # seconds between two frames if the file's clock can restart; FFmpeg's `dts_delta_threshold`
@@ -80,6 +80,13 @@ class VideoReader:
 
         All have the size in `info`. Times strictly increase from 0; see `Clock`.
         """
+        return self._shown(wanted, lambda frame: show(frame, self._screen))
+
+    def thumbnails(self, size: tuple[int, int]) -> Iterator[Frame]:
+        """Decode to the end and yield every intact frame as a gray image of `size` (height, width), upright."""
+        return self._shown(lambda frame_index: True, lambda frame: show_small(frame, self._screen, size))
+
+    def _shown(self, wanted: Callable[[int], bool], image_of: Callable[[av.VideoFrame], np.ndarray]) -> Iterator[Frame]:
         clock = Clock(self.info.fps, self._longest_pause)
         for frame_index, frame in enumerate(self._frames):
             if frame is None:
@@ -89,7 +96,7 @@ class VideoReader:
             self.rescaled_frame_count += (frame.height, frame.width) != self._stored_size
             seconds = clock.seconds(frame_index, frame.time)
             if wanted(frame_index):
-                yield Frame(frame_index, round(seconds, 4), show(frame, self._screen))
+                yield Frame(frame_index, round(seconds, 4), image_of(frame))
 
     def _read_info(self, stream: VideoStream) -> VideoInfo:
         fps = round(float(stream.average_rate or stream.guessed_rate or 0), 3)

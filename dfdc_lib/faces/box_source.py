@@ -1,25 +1,27 @@
-"""Whose boxes a video is cropped with. In: a video and the headers of all videos. Out: a video_id and the reason."""
+"""Whose boxes a video is cropped with. In: videos, their headers and alignments. Out: a video_id and the reason."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from dfdc_lib.records import FAKE, Video, VideoInfo
+from dfdc_lib.records import FAKE, Alignment, Video, VideoInfo
+from dfdc_lib.run_folder import Run
 
 FPS_TOLERANCE = 0.01  # frame rates that differ by less than this share count as equal
 
 
 class BoxSource(NamedTuple):
-    """The video whose boxes another video is cropped with: itself, or a fake's original."""
+    """The video whose boxes are used."""
 
     video_id: str
     reason: str  # why a fake does not use its original's boxes; "" otherwise
+    alignment: Alignment = Alignment()  # with the original, if the two were compared
 
 
-def boxes_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
-    """Return whose boxes a video is cropped with: a fake uses its original's if frame rate and orientation agree.
+def header_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
+    """Return whose boxes a readable video is cropped with, as far as headers tell: a fake uses its original's.
 
-    `infos` are the headers of all readable videos, this one included, by video_id. Source: the winner's code. Departs:
-    there the frames are not checked, and every fake uses its original's boxes.
+    `infos` are the headers of all readable videos, by video_id. Source: the winner's code. Departs: there neither
+    headers nor frames are compared, and every fake uses its original's boxes.
     """
     if video.original_id is None:
         return BoxSource(video.video_id, "its original is not in the data set" if video.label == FAKE else "")
@@ -32,3 +34,24 @@ def boxes_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
         sizes = f"it is {fake.width}x{fake.height}, its original {original.width}x{original.height}"
         return BoxSource(video.video_id, sizes)
     return BoxSource(video.original_id, "")
+
+
+def boxes_source(run: Run, video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
+    """Return whose boxes a readable video is cropped with: those of its original if frames of both correspond.
+
+    Reads the alignment of a fake with its original; raises FileNotFoundError if it has not been measured.
+    """
+    source = header_source(video, infos)
+    if source.video_id == video.video_id:
+        return source
+    alignment = run.read_alignment(video.video_id).alignment
+    if alignment.problem:
+        reason = f"it does not fit its original {source.video_id}: {alignment.problem}"
+        return BoxSource(video.video_id, reason, alignment)
+    return source._replace(alignment=alignment)
+
+
+def compared_fakes(videos: Iterable[Video], infos: Mapping[str, VideoInfo]) -> list[Video]:
+    """Return the readable fakes whose headers do not speak against their originals."""
+    readable = [video for video in videos if video.video_id in infos]
+    return [video for video in readable if header_source(video, infos).video_id != video.video_id]

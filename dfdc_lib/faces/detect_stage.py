@@ -1,7 +1,8 @@
-"""Stage 01: find faces. In: videos.csv and the videos. Out: boxes/<video_id>.json."""
+"""Stage 01: find faces. In: videos.csv and the videos. Out: alignments/<video_id>.json, boxes/<video_id>.json."""
 
 from functools import partial
 
+from dfdc_lib.faces.align_stage import align_fakes
 from dfdc_lib.faces.box_source import boxes_source
 from dfdc_lib.records import DetectorSettings, Outcome, Video, VideoFaces
 from dfdc_lib.run_folder import Run
@@ -12,8 +13,10 @@ from dfdc_lib.workers import Job, in_processes, result_outcome, run_jobs
 def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0) -> list[Outcome]:
     """Find the faces of every original, and of every fake that cannot use its original's boxes.
 
-    `device` is "auto", "cpu" or "cuda"; `workers` the number of processes, 0 = one per core.
+    Fakes are first aligned with their originals: a fake uses its original's boxes if the two fit. `device` is "auto",
+    "cpu" or "cuda"; `workers` the number of processes, 0 = one per core.
     """
+    aligned = align_fakes(run, workers)
     code = code_fingerprint("dfdc_lib.faces.detect")
     infos, jobs, decided = run.read_infos(), [], []
     for video in run.read_videos():
@@ -21,7 +24,10 @@ def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", wor
         if name not in infos:
             decided.append(Outcome(video_id=name, status="failed before", note="unreadable, see 00_videos"))
             continue
-        source, reason = boxes_source(video, infos)
+        if aligned[name].status == "failed":
+            decided.append(Outcome(video_id=name, status="failed before", note=f"not aligned: {aligned[name].note}"))
+            continue
+        source, reason, _ = boxes_source(run, video, infos)
         if source != name:
             decided.append(Outcome(video_id=name, status="not needed", note=f"uses the boxes of {source}"))
             continue

@@ -2,16 +2,16 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from dfdc_lib.faces.alignment import Alignment, matching_patch
+from dfdc_lib.faces.alignment import matching_patch
 from dfdc_lib.faces.crops import key_of
 from dfdc_lib.faces.masks import WINDOW, compare_crops
-from dfdc_lib.records import FAKE, Crop, FaceKey, Mask, Outcome, Video, VideoCrops, VideoMasks
+from dfdc_lib.records import FAKE, Crop, FaceKey, Mask, Outcome, Transform, Video, VideoCrops, VideoMasks
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint
 from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run_jobs
@@ -45,8 +45,9 @@ def crop_pair(run: Run, key: FaceKey) -> tuple[np.ndarray, np.ndarray]:
     The original is (0, 0, 3) if it does not show the face. Raises KeyError if one of the two videos has no such crop.
     """
     fakes = run.read_crops(key.video_id)
-    originals = run.read_crops(fakes.boxes_from)
-    return _read_pair(run, _by_place(fakes)[key[1:]], _by_place(originals)[key[1:]], fakes.alignment)
+    fake = _by_place(fakes)[key[1:]]
+    original = _by_place(run.read_crops(fakes.boxes_from))[fake.boxes_frame_index, fake.face_index]
+    return _read_pair(run, fake, original, fakes.alignment.transform)
 
 
 def _no_mask(run: Run, video: Video, cropped: Mapping[str, Outcome]) -> Outcome | None:
@@ -58,7 +59,11 @@ def _no_mask(run: Run, video: Video, cropped: Mapping[str, Outcome]) -> Outcome 
         return Outcome(video_id=name, status="failed before", note="no crops, see 02_crop_faces")
     if cropped[name].status == "nothing":
         return Outcome(video_id=name, status="nothing", note="it has no crops")
-    if original_id is None or run.read_crops(name).boxes_from != original_id:
+    crops = run.read_crops(name)
+    if crops.alignment.problem:
+        note = f"it does not fit its original {original_id}: {crops.alignment.problem}"
+        return Outcome(video_id=name, status="nothing", note=note)
+    if original_id is None or crops.boxes_from != original_id:
         return Outcome(video_id=name, status="nothing", note="no original to compare with frame by frame")
     if cropped[original_id].status != "done":
         return Outcome(video_id=name, status="failed before", note=f"its original {original_id} has no crops")
@@ -69,14 +74,18 @@ def _make_masks(run: Run, video_id: str, original_id: str, expected: str) -> Vid
     shutil.rmtree(run.masks_record_path(video_id).parent, ignore_errors=True)
     fakes, originals = run.read_crops(video_id), _by_place(run.read_crops(original_id))
     made, pixels = [], hashlib.sha256()
-    for (frame_index, face_index), fake in _by_place(fakes).items():
-        original = originals.get((frame_index, face_index))
+    for fake in fakes.crops:
+        original = originals.get((fake.boxes_frame_index, fake.face_index))
         if original is None or min(fake.area[2] - fake.area[0], fake.area[3] - fake.area[1]) < WINDOW:
             continue
-        _, mask, ssim, changed_share = compare_crops(*_read_pair(run, fake, original, fakes.alignment))
+        original_crop, fake_crop = _read_pair(run, fake, original, fakes.alignment.transform)
+        if not original_crop.size:  # the original does not show this place
+            continue
+        _, mask, ssim, changed_share = compare_crops(original_crop, fake_crop)
         run.write_image(run.mask_path(key_of(fake)), mask)
         pixels.update(mask.tobytes())
-        made.append(Mask(frame_index=frame_index, face_index=face_index, ssim=ssim, changed_share=changed_share))
+        place = {"frame_index": fake.frame_index, "face_index": fake.face_index}
+        made.append(Mask(**place, ssim=ssim, changed_share=changed_share))
     record = VideoMasks(
         video_id=video_id,
         original_id=original_id,
@@ -90,7 +99,7 @@ def _make_masks(run: Run, video_id: str, original_id: str, expected: str) -> Vid
 
 
 def _masks_outcome(record: VideoMasks) -> Outcome:
-    reason = f"the original lacks the frame, or the crop is smaller than {WINDOW} pixels"
+    reason = f"the original lacks the face's frame or place, or the crop is smaller than {WINDOW} pixels"
     notes = [f"{record.crops_left_out} crops without a mask: {reason}"] if record.crops_left_out else []
     return result_outcome(record, len(record.masks), notes)
 
@@ -99,6 +108,6 @@ def _by_place(record: VideoCrops) -> dict[tuple[int, int], Crop]:
     return {(crop.frame_index, crop.face_index): crop for crop in record.crops}
 
 
-def _read_pair(run: Run, fake: Crop, original: Crop, alignment: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _read_pair(run: Run, fake: Crop, original: Crop, transform: Transform) -> tuple[np.ndarray, np.ndarray]:
     original_crop, fake_crop = (run.read_image(run.crop_path(key_of(crop))) for crop in (original, fake))
-    return matching_patch(original_crop, original.area, fake.area, Alignment(*alignment)), fake_crop
+    return matching_patch(original_crop, original.area, fake.area, transform), fake_crop

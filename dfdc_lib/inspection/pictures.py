@@ -51,7 +51,7 @@ def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
 
 def write_crops(run: Run, path: Path, faces: pd.DataFrame, recipe: Recipe) -> None:
     """Write the crop of every scored face, and every frame that shows one."""
-    for frame, rows in _frames_with_faces(path, faces, "crops"):
+    for frame, rows in _frames_with_faces(path, faces, faces["frame_index"], "crops"):
         for key, row in _keyed(rows):
             run.write_image(run.crop_path(key), cut_face(frame.image, box_of(row), recipe.margin, recipe.edges))
         run.write_image(frame_path(run, frame.frame_index), frame.image)
@@ -69,18 +69,23 @@ def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: Model
 def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
     """Compare every scored face with the same pixels of the original; write the masks and the original's crops.
 
-    Return one row per compared face, with `MASK_COLUMNS`. Faces that are smaller than SSIM's window or outside the
-    original are left out; raise ValueError if none is left.
+    The two videos are aligned as in stage 01. Return one row per compared face, with `MASK_COLUMNS`. Left out are faces
+    that are smaller than SSIM's window or outside the original, and frames that correspond to none of the original;
+    raise ValueError if none is left, or the two do not fit.
     """
     info, alignment = video.read_info(path), align_videos(original, path)
+    if alignment.problem:
+        problem = f"{path.name} does not fit the original {original.name}: {alignment.problem}"
+        raise ValueError(f"{problem}; check that it is the right video")
+    counterparts = faces["frame_index"].map(alignment.original_frames())
     table = []
-    for frame, rows in _frames_with_faces(original, faces, "masks"):
+    for frame, rows in _frames_with_faces(original, faces, counterparts, "masks"):
         whole = (0, 0, frame.image.shape[1], frame.image.shape[0])
         for key, row in _keyed(rows):
             area = crop_area(box_of(row), recipe.margin, info.height, info.width, recipe.edges)
             if min(area[2] - area[0], area[3] - area[1]) < WINDOW:
                 continue
-            patch = matching_patch(frame.image, whole, area, alignment)
+            patch = matching_patch(frame.image, whole, area, alignment.transform)
             if not patch.size:
                 continue
             comparison = compare_crops(patch, run.read_image(run.crop_path(key)))
@@ -128,9 +133,14 @@ def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, tuple
     return panels
 
 
-def _frames_with_faces(path: Path, faces: pd.DataFrame, title: str) -> Iterator[tuple[video.Frame, pd.DataFrame]]:
-    """Yield every frame that shows a face, with the rows of its faces; the progress bar counts frames."""
-    rows = dict(list(faces.groupby("frame_index")))
+def _frames_with_faces(
+    path: Path, faces: pd.DataFrame, frames: pd.Series, title: str
+) -> Iterator[tuple[video.Frame, pd.DataFrame]]:
+    """Yield every frame that shows a face, with the rows of its faces; the progress bar counts frames.
+
+    `frames` has the frame_index of every row in the video `path`; NaN = none.
+    """
+    rows = dict(list(faces.groupby(frames)))
     progress = tqdm(total=len(rows), desc=title, unit="frame", mininterval=0.5)
     with video.VideoReader(path) as reader, progress:
         for frame in reader.frames(rows.__contains__):

@@ -75,7 +75,12 @@ EXAMINATION = "inspection.inspect inspection.text"
 STAGES = (
     _stage("00_videos", "videos.csv status/00_videos.csv", "data.video_stage", "", "info/*.json", job="data.video"),
     _stage(
-        "01_detect_faces", "status/01_detect_faces.csv", "faces.detect_stage", "00", "boxes/*.json", job="faces.detect"
+        "01_detect_faces",
+        "status/01_align_fakes.csv status/01_detect_faces.csv",
+        "faces.detect_stage",
+        "00",
+        "alignments/*.json boxes/*.json",
+        job="faces.detect faces.alignment",
     ),
     _stage(
         "02_crop_faces", "crops.parquet status/02_crop_faces.csv", "faces.crop_stage", "00 01", "crops/*/crops.json"

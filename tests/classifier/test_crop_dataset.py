@@ -58,7 +58,7 @@ def test_a_run_without_labelled_crops_is_an_error(missing: str, run: Run, tmp_pa
 
 
 def test_index(index: pd.DataFrame) -> None:
-    assert list(index.columns) == [*KEY_COLUMNS, *LANDMARK_COLUMNS, "label", "fold", "has_mask"]
+    assert list(index.columns) == [*KEY_COLUMNS, "boxes_frame_index", *LANDMARK_COLUMNS, "label", "fold", "has_mask"]
     assert len(index) == 2 * PAIRS * len(FRAMES)
     assert index["video_id"].dtype == "category"
     assert (index["label"].dtype, index["fold"].dtype) == (np.int8, np.int16)

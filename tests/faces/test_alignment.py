@@ -1,4 +1,4 @@
-"""Alignment of a fake's frame with its original's, on synthetic and real pairs."""
+"""Alignment of a fake with its original in time and place, on made and on real pairs."""
 
 from pathlib import Path
 
@@ -8,13 +8,51 @@ import pytest
 from skimage import data
 
 from dfdc_lib.data.video import read_frames
-from dfdc_lib.faces.alignment import Alignment, align_box, align_frames, align_landmarks, align_videos, matching_patch
+from dfdc_lib.faces.alignment import align_box, align_landmarks, align_thumbnails, align_videos, matching_patch
 from dfdc_lib.faces.crops import crop_area, cut
+from dfdc_lib.faces.thumbnails import Thumbnails, read_thumbnails
+from dfdc_lib.records import Transform
 
 SCENE = np.ascontiguousarray(data.astronaut()[50:350, 60:460])  # 300 x 400
 BOX = (120.0, 90.0, 200.0, 190.0)
 LANDMARKS = ((130.0, 140.0), (170.0, 141.0), (150.0, 160.0), (135.5, 180.25), (166.0, 181.0))
-IDENTITY = Alignment()
+IDENTITY = Transform()
+RNG = np.random.default_rng(0)
+
+
+def pan(moments: list[int]) -> list[np.ndarray]:
+    """Return what a camera sees that pans over a photograph, (240, 320) uint8; a negative moment is black."""
+    gray, frames = data.astronaut()[:, :, 1], []
+    for moment in moments:
+        x, y = 96 + 80 * np.sin(moment / 11), 136 + 90 * np.cos(moment / 17)
+        frame = cv2.getRectSubPix(gray, (320, 240), (x + 160, y + 120)) if moment >= 0 else np.zeros((240, 320))
+        frames.append(np.clip(frame + RNG.normal(0, 2, frame.shape), 0, 255).astype(np.uint8))
+    return frames
+
+
+def small(frames: list[np.ndarray]) -> Thumbnails:
+    """Return frames as `read_thumbnails` reads them."""
+    height, width = frames[0].shape[:2]
+    size = (128, round(128 * height / width))
+    images = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+    return Thumbnails((height, width), np.stack(images), np.ones(len(frames), bool))
+
+
+def forged(frames: list[np.ndarray]) -> list[np.ndarray]:
+    """Return frames with another face: a tenth of the picture, which changes in its own way."""
+    for frame in frames:
+        frame[70:160, 120:200] = 60 + frame[70:160, 120:200][::-1] // 2
+    return frames
+
+
+PANNED = small(pan(list(range(60))))
+
+
+def areas_and_patch(original: np.ndarray, fake: np.ndarray, box: tuple, transform: Transform) -> tuple:
+    """Return the area of the fake's crop and the matching patch of the original's crop."""
+    area = crop_area(box, 0.2, *original.shape[:2])
+    fake_area = crop_area(align_box(box, transform), 0.2, *fake.shape[:2])
+    return fake_area, matching_patch(cut(original, area), area, fake_area, transform)
 
 
 def ffpp_paths(folder: Path, original: str, method: str, fake: str) -> tuple[Path, Path]:
@@ -27,80 +65,132 @@ def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(int) - other).mean())
 
 
-def areas_and_patch(original: np.ndarray, fake: np.ndarray, box: tuple) -> tuple[tuple, np.ndarray]:
-    """Return the area of the fake's crop and the matching patch of the original's crop."""
-    alignment = align_frames(original, fake)
-    area = crop_area(box, 0.2, *original.shape[:2])
-    fake_area = crop_area(align_box(box, alignment), 0.2, *fake.shape[:2])
-    return fake_area, matching_patch(cut(original, area), area, fake_area, alignment)
-
-
-def scaled(width: int, height: int) -> np.ndarray:
-    return cv2.resize(SCENE, (width, height), interpolation=cv2.INTER_AREA)
-
-
 @pytest.mark.parametrize(
-    ("fake", "expected"),
+    ("shape", "expected"),  # of the fake: its height and width, and the transform that made it
     [
-        *[(fake, (1, 1, 0, 0)) for fake in (SCENE, 255 - SCENE)],
-        *[(scaled(w, h), (w / 400, h / 300, 0, 0)) for w, h in ((200, 150), (800, 600), (300, 225), (380, 300))],
-        *[(SCENE[y : 300 - y, x : 400 - x], (1, 1, -x, -y)) for x, y in ((11, 0), (8, 0), (0, 15), (20, 10), (1, 0))],
+        *[((240, 320), IDENTITY), ((240, 320), Transform(1.01, 0.98, -4.5, 3.2))],
+        *[((120, 160), Transform(0.5, 0.5)), ((480, 640), Transform(2, 2)), ((240, 322), Transform(322 / 320, 1))],
+        *[
+            ((240, 298), Transform(offset_x=-11)),
+            ((240, 304), Transform(offset_x=-8)),
+            ((242, 322), Transform(1, 1, 1, 1)),
+        ],
+        ((200, 260), Transform(offset_x=-42, offset_y=-13)),  # not the centre
     ],
 )
-def test_align_frames(fake, expected):
-    """Frames of one size get the identity; the others are scaled copies and centre crops."""
-    assert align_frames(SCENE, fake) == expected
+def test_place(shape, expected):
+    """Exact for the same frame, another scale and a shift by whole pixels; to a quarter of a pixel otherwise."""
+    matrix = np.array([[expected[0], 0, expected[2]], [0, expected[1], expected[3]]])
+    matrix[:, 2] += (matrix[:, :2].sum(axis=1) - 1) / 2  # OpenCV's pixels have their centres at whole numbers
+    frames = [
+        cv2.warpAffine(frame, matrix, shape[::-1], borderMode=cv2.BORDER_REPLICATE) for frame in pan(list(range(60)))
+    ]
+    alignment = align_thumbnails(PANNED, small(frames))
+    assert (alignment.problem, alignment.segments) == ("", ((0, 60, 0),))
+    exact = expected[:2] == (1, 1) or expected[2:] == (0, 0)
+    assert alignment.transform == (expected if exact else pytest.approx(expected, abs=0.25))
 
 
 @pytest.mark.parametrize(
-    ("original", "fake", "width", "fake_width", "offset"),
-    [("469", "469_481", 854, 832, -11), ("720", "720_672", 656, 640, -8)],
+    ("moments", "offsets"),
+    [
+        *[(range(60), {0}), (range(30), {0}), (range(25, 60), {25})],  # the last: a second late
+        *[([*range(20), *range(23, 60)], {0, 3}), ([-1, -1, *range(30, 60)], {28})],
+        *[([*range(20), *[-1] * 7, *range(20, 60)], {0, -7}), ([*range(60), *[59] * 9], {0})],
+    ],
 )
-def test_real_fakes_of_another_size_are_centre_crops(test_videos, original, fake, width, fake_width, offset):
-    assert align_videos(*ffpp_paths(test_videos, "469", "Deepfakes", "469_481")) == IDENTITY  # equal sizes
+def test_time(moments, offsets):
+    alignment = align_thumbnails(PANNED, small(forged(pan(list(moments)))))
+    assert (alignment.problem, alignment.transform) == ("", IDENTITY)
+    assert {segment.offset for segment in alignment.segments} == offsets
+    pairs = alignment.original_frames()
+    assert pairs.items() <= dict(enumerate(moments)).items()
+    assert len(pairs) >= len({moment for moment in moments if moment >= 0}) - 4
+    assert alignment.frame_count == len(moments)
+
+
+@pytest.mark.parametrize(
+    ("frames", "keyword"),
+    [
+        ([255 - frame for frame in pan(list(range(60)))], "another picture"),
+        ([np.flip(frame, 1) for frame in pan(list(range(60)))], "another picture"),
+        (pan(list(range(40, 160))), "another picture"),
+        (pan([-1] * 60), "blank"),
+    ],
+)
+def test_a_pair_that_does_not_fit(frames, keyword):
+    assert keyword in align_thumbnails(PANNED, small(frames)).problem
+
+
+def test_the_same_place_at_another_time_does_not_fit():
+    """A still camera; what moves in front of it moves otherwise."""
+
+    def clip(across: int) -> list[np.ndarray]:
+        frames = [SCENE[:240, :320, 1].copy() for _ in range(60)]
+        for moment, frame in enumerate(frames):
+            swing = round(80 * np.sin(moment / 5))
+            cv2.circle(frame, (160 + swing * across, 120 + swing * (1 - across)), 15, 255, -1)
+        return frames
+
+    assert not align_thumbnails(small(clip(1)), small(clip(1))).problem
+    assert "moves" in align_thumbnails(small(clip(0)), small(clip(1))).problem
+
+
+@pytest.mark.parametrize(
+    ("original", "fake", "width", "offset"), [("469", "469_481", 854, -11), ("720", "720_672", 656, -8)]
+)
+@pytest.mark.slow
+def test_real_fakes_of_another_size_are_centre_crops(test_videos, original, fake, width, offset):
     paths = ffpp_paths(test_videos, original, "NeuralTextures", fake)
     original_frame, fake_frame = (read_frames(path, {0})[0].image for path in paths)
-    assert (original_frame.shape, fake_frame.shape) == ((480, width, 3), (480, fake_width, 3))
-    assert align_videos(*paths) == align_frames(original_frame, fake_frame) == (1, 1, offset, 0)
-    cropped = original_frame[:, -offset : -offset + fake_width]
-    scaled = cv2.resize(original_frame, (fake_width, 480), interpolation=cv2.INTER_AREA)
-    one_off = original_frame[:, -offset + 1 : -offset + 1 + fake_width]
-    assert mean_difference(cropped, fake_frame) < 0.5 * mean_difference(scaled, fake_frame)
-    assert mean_difference(cropped, fake_frame) < 0.8 * mean_difference(one_off, fake_frame)
+    assert (original_frame.shape, fake_frame.shape) == ((480, width, 3), (480, width + 2 * offset, 3))
+    alignment = align_videos(*paths)
+    assert alignment.transform == Transform(offset_x=offset)
+    assert alignment.segments == ((0, len(read_thumbnails(paths[1]).images), 0),)
     box = (width / 2 - 60.0, 100.0, width / 2 + 60.0, 260.0)
-    fake_area, patch = areas_and_patch(original_frame, fake_frame, box)
+    fake_area, patch = areas_and_patch(original_frame, fake_frame, box, alignment.transform)
     fake_crop, unaligned = cut(fake_frame, fake_area), cut(original_frame, fake_area)
     assert mean_difference(patch, fake_crop) < 0.5 * mean_difference(unaligned, fake_crop)
 
 
+@pytest.mark.slow
+def test_a_real_fake_that_skips_frames(test_videos):
+    """UADFV's 0043 lacks 318 of its original's 1128 frames, in a dozen places, and is 2 pixels larger."""
+    alignment = align_videos(test_videos / "uadfv/real/0043.mp4", test_videos / "uadfv/fake/0043_fake.mp4")
+    assert (alignment.problem, alignment.segments[-1].offset) == ("", 318)
+    assert alignment.transform[:2] == pytest.approx((314 / 312, 500 / 498), abs=0.003)
+    assert alignment.similarity > 0.99 and len(alignment.original_frames()) > 700
+
+
 @pytest.mark.parametrize(
-    ("alignment", "box"),
+    ("transform", "box"),
     [
-        *[(IDENTITY, (100.0, 80.0, 180.0, 200.0)), (Alignment(offset_x=-11), (89.0, 80.0, 169.0, 200.0))],
-        (Alignment(0.5, 0.5), (50.0, 40.0, 90.0, 100.0)),
-        (Alignment(2, 1.5, -8, 4), (192.0, 124.0, 352.0, 304.0)),
+        *[(IDENTITY, (100.0, 80.0, 180.0, 200.0)), (Transform(offset_x=-11), (89.0, 80.0, 169.0, 200.0))],
+        (Transform(0.5, 0.5), (50.0, 40.0, 90.0, 100.0)),
+        (Transform(2, 1.5, -8, 4), (192.0, 124.0, 352.0, 304.0)),
     ],
 )
-def test_align_box_and_landmarks(alignment, box):
-    assert align_box((100.0, 80.0, 180.0, 200.0), alignment) == box
-    expected = np.array(LANDMARKS) * alignment[:2] + alignment[2:]
-    assert np.array(align_landmarks(LANDMARKS, alignment)) == pytest.approx(expected, abs=0.006)
+def test_align_box_and_landmarks(transform, box):
+    assert align_box((100.0, 80.0, 180.0, 200.0), transform) == box
+    expected = np.array(LANDMARKS) * transform[:2] + transform[2:]
+    assert np.array(align_landmarks(LANDMARKS, transform)) == pytest.approx(expected, abs=0.006)
 
 
-@pytest.mark.parametrize("fake", [SCENE, SCENE[:, 11:-11]], ids=["same size", "centre crop"])
+@pytest.mark.parametrize("left", [0, 11], ids=["same size", "centre crop"])
 @pytest.mark.parametrize(
     "box", [BOX, (2.0, 90.0, 82.0, 190.0), (330.0, 90.0, 398.0, 190.0), (120.5, 90.5, 201.5, 190.5)]
 )
-def test_the_patch_of_an_unscaled_fake_is_its_crop(fake, box):
+def test_the_patch_of_an_unscaled_fake_is_its_crop(left, box):
     """Also if the crop is clamped at the fake's border but not, or elsewhere, at the original's."""
-    fake_area, patch = areas_and_patch(SCENE, fake, box)
+    fake = SCENE[:, left : 400 - left]
+    fake_area, patch = areas_and_patch(SCENE, fake, box, Transform(offset_x=-left))
     np.testing.assert_array_equal(patch, cut(fake, fake_area))
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_the_patch_of_a_scaled_fake_has_the_fakes_size_and_content(scale):
-    fake = scaled(int(400 * scale), int(300 * scale))
-    fake_area, patch = areas_and_patch(SCENE, fake, BOX)
+    fake = cv2.resize(SCENE, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    fake_area, patch = areas_and_patch(SCENE, fake, BOX, Transform(scale, scale))
     assert mean_difference(patch, cut(fake, fake_area)) < 3
 
 

@@ -16,7 +16,7 @@ from dfdc_lib.data.fold_stage import make_folds
 from dfdc_lib.data.sample import SCENES
 from dfdc_lib.data.video_stage import find_videos
 from dfdc_lib.faces import crop_stage
-from dfdc_lib.faces.box_source import boxes_source
+from dfdc_lib.faces.box_source import header_source
 from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.crops import key_of
 from dfdc_lib.faces.detect_stage import detect_faces
@@ -29,7 +29,7 @@ STRIDE = DetectorSettings(frame_stride=5)
 EXAMINED = [0, 5, 10, 15, 20]  # of the 22 frames of 0.9 s
 FAKES = {f"{scene.name}_{forgery.suffix}": scene.name for scene in SCENES for forgery in scene.forgeries}
 ORIGINALS = {scene.name for scene in SCENES}
-STAGES = ["00_videos", "01_detect_faces", "02_crop_faces", "03_ssim_masks", "04_folds"]
+STAGES = ["00_videos", "01_align_fakes", "01_detect_faces", "02_crop_faces", "03_ssim_masks", "04_folds"]
 
 Whole = tuple[Run, dict[str, list[Outcome]]]
 
@@ -39,6 +39,7 @@ def run_all(run: Run, data: Path, settings: DetectorSettings = STRIDE) -> dict[s
     return {
         "00_videos": find_videos(run, str(data), workers=WORKERS),
         "01_detect_faces": detect_faces(run, settings, "cpu", WORKERS),
+        "01_align_fakes": run.read_status("01_align_fakes"),
         "02_crop_faces": crop_faces(run, workers=WORKERS),
         "03_ssim_masks": make_masks(run, WORKERS),
     }
@@ -86,7 +87,12 @@ def copy(whole: Whole, tmp_path: Path) -> Run:
 @pytest.mark.slow
 def test_the_counts_of_each_stage_add_up_and_are_of_what_lies_there(whole: Whole) -> None:
     run, outcomes = whole
-    counts = [{"done": 35}, {"done": 15, "nothing": 1, "not needed": 19}, {"done": 34, "nothing": 1}]
+    counts = [
+        {"done": 35},
+        {"done": 19, "not needed": 16},
+        {"done": 15, "nothing": 1, "not needed": 19},
+        {"done": 34, "nothing": 1},
+    ]
     counts += [{"done": 19, "not needed": 16}, {"done": 16, "not needed": 19}]
     assert [status_counts(outcomes[stage]) for stage in STAGES] == counts
     for stage, found in outcomes.items():
@@ -129,7 +135,7 @@ def test_the_table_of_crops(whole: Whole) -> None:
     run = whole[0]
     table = run.read_table("crops.parquet")
     assert list(table.columns) == crop_stage.CROP_COLUMNS
-    assert list(table.columns[13:17]) == ["left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y"]
+    assert list(table.columns[14:18]) == ["left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y"]
     width, height = table["area_x1"] - table["area_x0"], table["area_y1"] - table["area_y0"]
     for name in LANDMARK_NAMES:
         x, y = table[f"{name}_x"], table[f"{name}_y"]
@@ -197,8 +203,8 @@ def test_another_margin_cuts_the_crops_again_and_removes_the_old(copy: Run) -> N
     after = copy.read_table("crops.parquet")
     assert status_counts(outcomes) == {"done": 34, "nothing": 1}
     assert not copy.crop_path(FaceKey("plain", 99999, 0)).exists()
-    pd.testing.assert_frame_equal(before.filter(like="box"), after.filter(like="box"))
-    box, area = after.filter(like="box").to_numpy(), after.filter(like="area").to_numpy()
+    pd.testing.assert_frame_equal(before.filter(like="box_"), after.filter(like="box_"))
+    box, area = after.filter(like="box_").to_numpy(), after.filter(like="area").to_numpy()
     unclamped = (area[:, 0] > 0) & (area[:, 1] > 0)
     assert unclamped.sum() > 20
     np.testing.assert_allclose((box - area)[unclamped, 0], 0.5 * (box[:, 2] - box[:, 0])[unclamped], atol=0.51)
@@ -218,14 +224,14 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
     outcomes["04_folds"] = by_id(copy.read_status("04_folds"))
     everything = (ORIGINALS | set(FAKES)) - {"zoom"}
     assert all(set(found) == everything for found in outcomes.values())
-    expected = {  # in 00, 01, 02, 03, 04
-        "zoom_fake": ["done", "done", "done", "nothing", "not needed"],
-        "walk": ["failed", "failed before", "failed before", "not needed", "failed before"],
-        "walk_fake": ["done", "done", "done", "nothing", "not needed"],
-        "mirrored": ["done", "done", "done", "not needed", "done"],
-        "mirrored_fake": ["failed", "failed before", "failed before", "failed before", "not needed"],
-        "tilted": ["done", "done", "done", "not needed", "done"],
-        "tilted_fake": ["done", "not needed", "done", "done", "not needed"],
+    expected = {  # in the order of STAGES
+        "zoom_fake": ["done", "not needed", "done", "done", "nothing", "done"],
+        "walk": ["failed", "not needed", "failed before", "failed before", "not needed", "failed before"],
+        "walk_fake": ["done", "not needed", "done", "done", "nothing", "done"],
+        "mirrored": ["done", "not needed", "done", "done", "not needed", "done"],
+        "mirrored_fake": ["failed", "not needed", "failed before", "failed before", "failed before", "not needed"],
+        "tilted": ["done", "not needed", "done", "done", "not needed", "done"],
+        "tilted_fake": ["done", "done", "not needed", "done", "done", "not needed"],
     }
     assert {video_id: [outcomes[stage][video_id].status for stage in STAGES] for video_id in expected} == expected
     notes = {video_id: outcomes["01_detect_faces"][video_id].note for video_id in ("zoom_fake", "walk_fake", "walk")}
@@ -242,8 +248,9 @@ def test_absent_and_unreadable_files_fail_alone(copy: Run, sample_root: Path, tm
     left = {name: {path.stem for path in (copy.root / name).iterdir()} for name in VIDEO_FOLDERS}
     assert left["info"] == left["crops"] == everything - {"walk", "mirrored_fake"}
     assert left["boxes"] == (ORIGINALS - {"zoom", "walk"}) | {"zoom_fake", "walk_fake"}
+    assert left["alignments"] == left["masks"]
     assert left["masks"] == set(FAKES) - {"zoom_fake", "walk_fake", "mirrored_fake"}
-    assert left["hashes"] == ORIGINALS - {"zoom", "walk"}
+    assert left["hashes"] == left["boxes"]
     after = change_times(copy)
     assert all(after[path] == before[path] for path in after if "tilted" in path)
 
@@ -255,7 +262,9 @@ def test_a_file_that_goes_between_two_stages_fails_with_its_name(copy: Run, samp
     find_videos(copy, str(data), workers=WORKERS)
     (data / "dfdc_train_part_2" / "zoom.mp4").unlink()
     outcomes = by_id(detect_faces(copy, STRIDE, "cpu", WORKERS))
-    assert status_counts(list(outcomes.values())) == {"done": 14, "nothing": 1, "not needed": 19, "failed": 1}
+    counts = {"done": 14, "nothing": 1, "not needed": 18, "failed": 1, "failed before": 1}
+    assert status_counts(list(outcomes.values())) == counts
+    assert by_id(copy.read_status("01_align_fakes"))["zoom_fake"].status == "failed"
     assert outcomes["zoom"].note.startswith("FileNotFoundError: no such video: ")
     assert by_id(crop_faces(copy, workers=WORKERS))["zoom_fake"].status == "failed before"
 
@@ -321,7 +330,7 @@ FAKE = {"label": 1, "original_id": "o"}
 )
 def test_whose_boxes_a_video_is_cut_with(fields: dict, changes: dict, expected: tuple[str, str]) -> None:
     infos = {"v": INFO.model_copy(update=changes), "o": INFO}
-    assert boxes_source(Video(video_id="v", path=Path("v.mp4"), **fields), infos) == expected
+    assert header_source(Video(video_id="v", path=Path("v.mp4"), **fields), infos)[:2] == expected
 
 
 @pytest.mark.slow
@@ -334,8 +343,8 @@ def test_odd_real_files_have_one_outcome_each(test_videos: Path, tmp_path: Path)
     failures = run.read_table("failures.csv")
     assert failures[["stage", "video_id"]].to_numpy().tolist() == [["00_videos", "no_moov_atom"]]
     assert "no_moov_atom.mp4 is not readable as a video" in failures["reason"][0]
-    statuses = [by_id(outcomes[stage])["no_moov_atom"].status for stage in STAGES[:3]]
-    assert statuses == ["failed", "failed before", "failed before"]
+    statuses = [by_id(outcomes[stage])["no_moov_atom"].status for stage in STAGES[:4]]
+    assert statuses == ["failed", "not needed", "failed before", "failed before"]
     detected = by_id(outcomes["01_detect_faces"])
     assert "failed" not in {outcome.status for outcome in detected.values()}
     assert detected["no_face_1080p"].status == "nothing"

@@ -80,6 +80,23 @@ def test_original_without_the_examined_frames_is_refused(tmp_path: Path) -> None
         pictures.write_masks(run, *paths, faces, Recipe(size=64, margin=MARGIN))
 
 
+def test_a_video_that_starts_later_than_its_original_is_compared_at_the_same_moments(tmp_path: Path) -> None:
+    moments = [textured(400, 480)[moment : moment + 200, 3 * moment : 3 * moment + 240] for moment in range(60)]
+    paths = [tmp_path / "late.mp4", tmp_path / "original.mp4"]
+    for path, images in zip(paths, (moments[25:], moments), strict=True):
+        with video_writer(path, (200, 240), 25, {"crf": "5", "threads": "1"}) as write:
+            for image in images:
+                write(np.ascontiguousarray(image))
+    run, faces = open_run(tmp_path / "run"), table((0, BOX), (20, BOX))
+    recipe = Recipe(size=64, margin=MARGIN)
+    pictures.write_crops(run, paths[0], faces, recipe)
+    rows = pictures.write_masks(run, *paths, faces, recipe)
+    assert rows["frame_index"].tolist() == [0, 20] and rows["ssim"].min() > 0.8
+    upside_down = write_video(tmp_path / "other.mp4", textured(200, 240)[::-1], 60)
+    with pytest.raises(ValueError, match="does not fit"):
+        pictures.write_masks(run, paths[0], upside_down, faces, recipe)
+
+
 @pytest.mark.parametrize(
     ("scores", "chosen"),
     [

@@ -1,0 +1,51 @@
+"""Read a whole video as small gray frames, to compare it with another one.
+
+Input: a video file. Output: an array of 16 KB a frame at most; reading costs little more than decoding.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dfdc_lib.data.video import VideoReader
+from dfdc_lib.staleness import input_fingerprint
+
+LONGER_SIDE = 128  # pixels
+
+
+class Thumbnails(NamedTuple):
+    """The frames of one video, by frame index."""
+
+    size: tuple[int, int]  # (height, width) of the video
+    images: np.ndarray  # (N, h, w) uint8
+    intact: np.ndarray  # (N,) bool; False = missing or damaged
+
+    @property
+    def small_size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return self.images.shape[1], self.images.shape[2]
+
+
+def read_thumbnails(path: Path) -> Thumbnails:
+    """Read a whole video; raises like `VideoReader`."""
+    with VideoReader(path, threads=1) as reader:
+        height, width = size = reader.info.height, reader.info.width
+        scale = LONGER_SIDE / max(size)
+        small = max(1, round(scale * height)), max(1, round(scale * width))
+        frames = {frame.frame_index: frame.image for frame in reader.thumbnails(small)}
+    images = np.zeros((max(frames, default=-1) + 1, *small), np.uint8)
+    for frame_index, image in frames.items():
+        images[frame_index] = image
+    return Thumbnails(size, images, np.isin(np.arange(len(images)), list(frames)))
+
+
+def read_thumbnails_once(path: Path) -> Thumbnails:
+    """Read a video like `read_thumbnails`, unless it is the last that this function has read in this process."""
+    return _read_version(path, input_fingerprint(path))
+
+
+@lru_cache(maxsize=1)
+def _read_version(path: Path, fingerprint: str) -> Thumbnails:
+    return read_thumbnails(path)
