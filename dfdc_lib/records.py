@@ -257,9 +257,7 @@ class Recipe(Record):
     detector: DetectorSettings = DetectorSettings()
     margin: float = 0.2
     edges: Literal["nearest", "winner"] = "nearest"  # of crops, in whole pixels; see crops.crop_area
-    frames: Literal["counted", "declared"] = (
-        "counted"  # the number over which frames are spaced; see extract.find_faces
-    )
+    frames: Literal["shown", "opencv"] = "shown"  # as a player shows them, or as OpenCV reads them (winner)
     size: int  # pixels: the longer side is resized to it, then padded with black to a square
     interpolation_down: Literal["area", "linear"] = "area"
     interpolation_up: Literal["cubic", "linear"] = "cubic"

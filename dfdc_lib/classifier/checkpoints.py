@@ -37,7 +37,7 @@ IN_OTHER_FILES = {"calibration", *SEEN_ROLES}
 
 # The winner's inference: lower thresholds, halved frames, a third of the face as margin, 380 pixels.
 WINNER_DETECTOR = DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="winner")
-WINNER_RECIPE = Recipe(detector=WINNER_DETECTOR, margin=1 / 3, edges="winner", frames="declared", size=380)
+WINNER_RECIPE = Recipe(detector=WINNER_DETECTOR, margin=1 / 3, edges="winner", frames="opencv", size=380)
 # Of the winner's 16 folds, the first chose his checkpoints: parts 0-2.
 WINNER_SEEN = {
     "trained_on": Seen(names=tuple(map(part_name, range(PARTS_PER_FOLD, DFDC_PARTS)))),

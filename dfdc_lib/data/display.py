@@ -26,10 +26,13 @@ class Screen(NamedTuple):
     pixel_aspect: Fraction  # width of a stored pixel divided by its height
 
 
-def screen_of(stream: VideoStream, first: av.VideoFrame) -> Screen:
-    """Return how a stream's frames are shown; pixels that are not square are stretched to the larger resolution."""
+def screen_of(stream: VideoStream, first: av.VideoFrame, *, as_stored: bool = False) -> Screen:
+    """Return how a stream's frames are shown; pixels that are not square are stretched to the larger resolution.
+
+    With `as_stored` they are taken for square, as OpenCV does.
+    """
     pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
-    if abs(pixel_aspect - 1) < UNSEEN_STRETCH:
+    if as_stored or abs(pixel_aspect - 1) < UNSEEN_STRETCH:
         pixel_aspect = Fraction(1)
     clockwise = round(-first.rotation / 90) * 90 % 360  # FFmpeg counts counter-clockwise
     height, width = _square_size(first, pixel_aspect)

@@ -33,6 +33,7 @@ class Frame(NamedTuple):
     frame_index: int
     time_seconds: float  # from the first frame
     image: np.ndarray  # (H, W, 3) uint8 RGB, upright, with square pixels
+    stored: np.ndarray  # the same with the file's own pixels: `image` itself, unless they are not square
 
 
 class VideoReader:
@@ -59,7 +60,7 @@ class VideoReader:
             raise ValueError(f"{path.name} {error}") from None
         self._frames = chain(repeat(None, missing), [first], frames)
         self._stored_size = first.height, first.width
-        self._screen = screen_of(stream, first)
+        self._screen, self._stored_screen = screen_of(stream, first), screen_of(stream, first, as_stored=True)
         self._longest_pause = LONGEST_PAUSE if clock_can_restart(self._container) else math.inf
         self._start = None if missing else first.pts
         self.info = self._read_info(stream)
@@ -96,7 +97,10 @@ class VideoReader:
             self.rescaled_frame_count += (frame.height, frame.width) != self._stored_size
             seconds = clock.seconds(frame_index, frame.time)
             if wanted(frame_index):
-                yield Frame(frame_index, round(seconds, 4), image_of(frame))
+                image = image_of(frame)
+                alike = self._screen.pixel_aspect == 1 or image.ndim == 2  # a thumbnail is only compared
+                stored = image if alike else show(frame, self._stored_screen)
+                yield Frame(frame_index, round(seconds, 4), image, stored)
 
     def _read_info(self, stream: VideoStream) -> VideoInfo:
         fps = round(float(stream.average_rate or stream.guessed_rate or 0), 3)

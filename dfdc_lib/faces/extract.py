@@ -5,7 +5,7 @@ share one decode. The module imports no classifier, so worker processes start fa
 Source: the slides (32 evenly spaced frames); the winner's inference.
 Departs from the winner's code: a single face in a video counts, every frame of a video with fewer than 32 is examined
 (there only the first), faces beyond the 127th count, and faces are linked to people. By the slides' recipe, which is
-the kit's own way, frames are spaced over those that the file holds (there over those that OpenCV expects).
+the kit's own way, frames are those that a player shows (there those that OpenCV reads, see `View.frames`).
 """
 
 import math
@@ -47,7 +47,8 @@ class View(NamedTuple):
     detector: DetectorSettings
     margin: float
     edges: Edges = "nearest"
-    frames: Literal["counted", "declared"] = "counted"
+    # "opencv": pixels as they are stored, even if they are not square; spaced over the number that OpenCV expects.
+    frames: Literal["shown", "opencv"] = "shown"
 
 
 def view_of(recipe: Recipe) -> View:
@@ -68,35 +69,38 @@ def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str)
         frames = reader.frames(set[int]().union(*examined).__contains__)
         while batch := list(islice(frames, FRAMES_AT_ONCE)):
             for view, indices, faces_of_view in zip(views, examined, faces, strict=True):
-                shown = [frame for frame in batch if frame.frame_index in indices]
-                detected = load_detector(view.detector, device).find_faces([frame.image for frame in shown])
-                faces_of_view += [_cut_faces(*pair, view) for pair in zip(shown, detected, strict=True)]
+                chosen = [frame for frame in batch if frame.frame_index in indices]
+                images = [frame.stored if view.frames == "opencv" else frame.image for frame in chosen]
+                detected = load_detector(view.detector, device).find_faces(images)
+                faces_of_view += [_cut_faces(*each, view) for each in zip(chosen, images, detected, strict=True)]
     return [_with_tracks(faces_of_view) for faces_of_view in faces]
 
 
-def _frame_count(path: Path, rule: Literal["counted", "declared"]) -> int:
-    """Return how many frames a video has: those in the file, or those that OpenCV expects by the file's header.
+def _frame_count(path: Path, rule: Literal["shown", "opencv"]) -> int:
+    """Return how many frames a video has: those that a player shows, or those that OpenCV expects by the header.
 
     Without a number in the header (MKV, WebM) OpenCV expects duration times frame rate, which can be one too many. An
     expectation that is further off is not used: most of the winner's frames would then lie behind the end.
     """
     counted = video.count_frames(path)
-    if rule == "counted":
+    if rule == "shown":
         return counted
     info = video.read_info(path)
     declared = info.frame_count or math.floor(info.duration_seconds * info.fps + 0.5)
     return declared if abs(declared - counted) <= 1 else counted
 
 
-def _cut_faces(frame: video.Frame, faces: Sequence[Face], view: View) -> list[FoundFace]:
-    """Return the faces of one frame, all with track 0."""
+def _cut_faces(frame: video.Frame, image: np.ndarray, faces: Sequence[Face], view: View) -> list[FoundFace]:
+    """Return the faces of one frame, found in `image`, all with track 0; their boxes are in pixels of `frame.image`."""
     cut = []
+    stretch = np.tile(np.array(frame.image.shape[1::-1]) / image.shape[1::-1], 2)
     for face_index, face in enumerate(faces):
         place = (frame.frame_index, frame.time_seconds, face_index)
-        sharpness = round(quality.sharpness(cut_face(frame.image, face.box, 0)), 2)
+        sharpness = round(quality.sharpness(cut_face(image, face.box, 0)), 2)
         turn = round(quality.turn(face.landmarks), 3)
-        crop = cut_face(frame.image, face.box, view.margin, view.edges).copy()
-        cut.append(FoundFace(*place, 0, face.box, face.confidence, sharpness, turn, crop))
+        crop = cut_face(image, face.box, view.margin, view.edges).copy()
+        x0, y0, x1, y1 = (face.box * stretch).tolist()
+        cut.append(FoundFace(*place, 0, (x0, y0, x1, y1), face.confidence, sharpness, turn, crop))
     return cut
 
 

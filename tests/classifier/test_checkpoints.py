@@ -210,7 +210,7 @@ def test_released_form(zipped: bool, best: object, prefix: str, tmp_path: Path, 
     assert (card.validation_fold, card.training) == (3, {"epoch": 7})
     assert (card.trained_on, card.chosen_by) == (None, None)  # unknown: not one of the seven
     detector = DetectorSettings(thresholds=(0.7, 0.8, 0.8), resize="winner", min_face_pixels=20)
-    crops = {"margin": 1 / 3, "edges": "winner", "frames": "declared", "size": 380}
+    crops = {"margin": 1 / 3, "edges": "winner", "frames": "opencv", "size": 380}
     fed = {"interpolation_down": "area", "interpolation_up": "cubic"}
     assert card.recipe == Recipe.model_validate({"detector": detector} | crops | fed)
     assert (card.recipe.mean, card.recipe.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -50,14 +50,24 @@ def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypa
 
 def test_the_winners_frames_are_spaced_over_those_that_the_header_declares(test_videos: Path) -> None:
     """book.mkv has 109 frames and no number in its header; duration times frame rate is 110."""
-    views = [View(DetectorSettings(), 0.2), View(DetectorSettings(), 0.2, frames="declared")]
+    views = [View(DetectorSettings(), 0.2), View(DetectorSettings(), 0.2, frames="opencv")]
     counted, declared = find_faces(test_videos / "clips" / "book.mkv", views, 3, "cpu")
     assert [face.frame_index for face in counted] == evenly_spaced(109, 3) == [0, 54, 108]
     assert [face.frame_index for face in declared] == [0, 54]  # and 109, which is not there
 
 
+def test_the_winners_pixels_are_those_of_the_file(test_videos: Path) -> None:
+    """A player shows this video at 192 x 144; boxes are in its pixels, crops have those of the file."""
+    path, rules = test_videos / "odd" / "small_176x144.mp4", ("shown", "opencv")
+    views = [View(DetectorSettings(), 0, frames=rule) for rule in rules]
+    [shown], [stored] = find_faces(path, views, 1, "cpu")
+    (x0, y0, x1, y1), ratio = stored.box, 192 / 176
+    assert stored.box == pytest.approx(shown.box, abs=4)
+    assert stored.crop.shape[:2] == pytest.approx((y1 - y0, (x1 - x0) / ratio), abs=2)
+
+
 def test_a_header_that_is_far_off_is_not_used(one_face: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    view, info = View(DetectorSettings(), 0.2, frames="declared"), video.read_info(one_face)
+    view, info = View(DetectorSettings(), 0.2, frames="opencv"), video.read_info(one_face)
     for declared, last in ((22, 21), (21, 20), (60, 21)):
         wrong = info.model_copy(update={"frame_count": declared})
         monkeypatch.setattr(video, "read_info", lambda path, wrong=wrong: wrong)
