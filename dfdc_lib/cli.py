@@ -5,7 +5,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,23 +87,36 @@ def predict(
     models: Models,
     run_folder: Annotated[Path | None, typer.Option("--run", help=PREDICT_RUN_HELP)] = None,
     output: Annotated[Path, typer.Option(help="Path of the submission file.")] = Path("submission.csv"),
+    strategy: Annotated[str, typer.Option(help="How the frame scores of a video become one.")] = "confident",
+    assignments: Assignments = None,
     workers: Workers = 0,
 ) -> None:
     """Score videos and write a submission file: run notebooks 00 and 07; for a run folder, only 07, in that folder."""
+    from dfdc_lib.evaluation.scoring import run_warnings
+    from dfdc_lib.evaluation.strategies import STRATEGIES
     from dfdc_lib.pipeline import runner
     from dfdc_lib.pipeline.source import choose_source
+    from dfdc_lib.run_folder import Run
 
     if output.is_dir():
         raise IsADirectoryError(f"--output must be a file, but {output} is a folder: try {output / 'submission.csv'}")
     source = choose_source(videos, run_folder)
     places = [_model_path(name, source.run_folder) for name in models]
-    values = {"KIND": source.kind, "WORKERS": workers, "MODELS": places, "VIDEOS": "all"}
+    if strategy not in STRATEGIES:
+        raise ValueError(f"--strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
+    values = {"KIND": source.kind, "WORKERS": workers, "MODELS": places, "VIDEOS": "all", "STRATEGY": strategy}
+    values |= _assigned(assignments, source.stages, values)
     request = runner.Request(source.run_folder, source.data, source.stages, values, command=_command_line())
     index = runner.run_stages(request)
     replaced = " (replaced)" if output.exists() else ""
     output.resolve().parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source.run_folder / "submission.csv", output)
+    details = output.with_name(f"{output.stem}_details.csv")
+    for name, copy in (("submission.csv", output), ("submission_details.csv", details)):
+        shutil.copyfile(source.run_folder / name, copy)
+    for warning in run_warnings(Run(source.run_folder)):
+        typer.echo(warning)
     typer.echo(f"submission: {output.resolve()}{replaced}")
+    typer.echo(f"what each score rests on: {details.resolve()}")
     typer.echo(f"report: {index}")
 
 
@@ -116,6 +129,7 @@ def inspect(
     run_folder: Annotated[
         Path | None, typer.Option("--run", help="Run folder; default: outputs/inspect_<name>.")
     ] = None,
+    assignments: Assignments = None,
     workers: Workers = 0,
 ) -> None:
     """Examine one video with notebook 11; write one page with the answer and its evidence."""
@@ -134,6 +148,7 @@ def inspect(
         "MODELS": [_model_path(name, target) for name in models],
         "WORKERS": workers,
     }
+    values |= _assigned(assignments, [stage_table.INSPECT], values)
     request = runner.Request(target, video.resolve(), [stage_table.INSPECT], values, command=_command_line())
     try:
         page = runner.run_stages(request)
@@ -239,6 +254,15 @@ def _model_path(name: str, run_folder: Path) -> str:
             "`dfdc weights list` shows"
         )
     return str(Path(name).resolve())
+
+
+def _assigned(assignments: list[str] | None, stages: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of stages that `-p` sets; those that the command sets by options are not among them."""
+    from dfdc_lib.pipeline import parameters, stage_table
+
+    every = {name: value for stage in stages for name, value in parameters.read_parameters(stage.notebook).items()}
+    known = {name: value for name, value in every.items() if name not in {*options, *stage_table.OPTIONS}}
+    return parameters.parse_assignments(assignments or [], known)
 
 
 def _what_is_there(path: Path) -> str:

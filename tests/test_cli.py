@@ -19,7 +19,7 @@ from dfdc_lib.doctor import Finding
 from dfdc_lib.evaluation import load_scores
 from dfdc_lib.pipeline import parameters, runner, source, stage_table
 from dfdc_lib.pipeline.runner import Request, StageError
-from dfdc_lib.records import Video
+from dfdc_lib.records import ModelCard, Recipe, ScoredModel, Scoring, Video
 from dfdc_lib.run_folder import open_run
 
 RELEASED = "final_111_DeepFakeClassifier_tf_efficientnet_b7_ns_0_36"
@@ -35,6 +35,11 @@ def requests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Request]:
         made.append(request)
         run = open_run(request.run_folder)
         run.write_bytes(run.root / "submission.csv", b"filename,label\nx.mp4,0.5\n")
+        run.write_bytes(run.root / "submission_details.csv", b"filename,note\nx.mp4,few faces\n")
+        run.write_videos([Video(video_id="x", path=tmp_path / "x.mp4")], {})
+        card = ModelCard(name="small", encoder="resnet18", recipe=Recipe(size=64), data=source.BUILT_IN_SAMPLE)
+        model = ScoredModel(card=card, fingerprint="", table="")
+        run.write_record(run.scoring_path, Scoring(models={"m": model}, videos="all", frames=32, strategy="mean"))
         run.write_metrics("11_inspect_video", {"answer": "inconclusive", "because": "too blurred", "score": 0.875})
         return Path("/report/index.html")
 
@@ -101,6 +106,10 @@ def test_help_lists_commands_and_options() -> None:
         ("predict finished", "--run"),
         ("predict videos --model b99", "dfdc weights list"),
         ("predict videos --output videos", "--output"),
+        ("predict videos --strategy best", "confident"),
+        ("predict videos -p MARGIN=0.3", "MARGIN"),  # of another notebook
+        ("predict videos -p MODELS=[]", "MODELS"),  # --model sets it
+        ("inspect a.mp4 -p FRAMES=8", "FRAMES"),
         ("inspect absent.mp4", "does not exist"),
         ("inspect videos", "is a folder"),
         ("inspect text.mp4", "text.mp4"),
@@ -240,13 +249,26 @@ def test_predict_runs_00_and_07_and_copies_the_submission(requests: list[Request
     models = [word for name in ("trained/models/small", RELEASED, "own") for word in ("--model", name)]
     arguments = ["predict", "videos", *models, "--run", "r", "--workers", "2", "--output", "new/my.csv"]
     submission = tmp_path / "new" / "my.csv"
-    assert invoke(*arguments) == f"submission: {submission}\nreport: /report/index.html\n"
+    warning, *lines = invoke(*arguments).splitlines()
+    details = tmp_path / "new" / "my_details.csv"
+    assert "small" in warning and "sample" in warning  # as notebook 11 warns
+    assert lines == [f"submission: {submission}", f"what each score rests on: {details}", "report: /report/index.html"]
+    assert details.read_text() == "filename,note\nx.mp4,few faces\n"
     assert "(replaced)" in invoke(*arguments)
     request = requests[0]
     # A path starts at the working directory; released checkpoints and the run's models go by name.
     names = [str(tmp_path / "trained/models/small"), RELEASED, "own"]
-    assert request.parameters == {"KIND": "auto", "WORKERS": 2, "VIDEOS": "all", "MODELS": names}
+    values = {"KIND": "auto", "WORKERS": 2, "VIDEOS": "all", "MODELS": names, "STRATEGY": "confident"}
+    assert request.parameters == values
     assert submission.read_text() == "filename,label\nx.mp4,0.5\n"
+
+
+def test_predict_and_inspect_set_parameters_of_their_notebooks(requests: list[Request]) -> None:
+    invoke("predict", "videos", *SMALL, "--strategy", "mean", "-p", "PRECISION=bfloat16", "-p", "FRAMES=8")
+    invoke("inspect", "a.mp4", *SMALL, "-p", "PRECISION=bfloat16")
+    scored, examined = (request.parameters for request in requests)
+    assert (scored["STRATEGY"], scored["PRECISION"], scored["FRAMES"]) == ("mean", "bfloat16", 8)
+    assert examined["PRECISION"] == "bfloat16"
 
 
 @pytest.mark.parametrize(

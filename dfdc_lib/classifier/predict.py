@@ -1,7 +1,8 @@
 """Score the faces of videos with one or several models.
 
 Input: videos.csv and models. Output: scores/<model>.parquet (one row per face), scores/roles.csv (the role of each
-video in the training of the models), scores/scoring.json (which models) and submission.csv (one row per video).
+video in the training of the models), scores/scoring.json (which models), submission.csv (one row per video) and
+submission_details.csv (what each of its scores rests on).
 Each video is decoded once, and its faces are detected once for all models with the same detector settings and margin.
 Worker processes find the faces; this process runs the models, in batches that span videos.
 Source: the slides (32 evenly spaced frames); the winner's inference (0.5 if there is no face, models averaged).
@@ -46,6 +47,7 @@ from dfdc_lib.workers import Failure, Job, done_videos, each_result, result_outc
 STAGE = "07_predict"
 CROPS_PER_BATCH = {"cpu": 8, "cuda": 64}
 NO_FACE_SCORE = 0.5  # winner
+FEW_FRAMES = 8  # a score that rests on faces in fewer frames is flagged; the minimum of an examination, too
 FACE_COLUMNS = ["frame_index", "time_seconds", "face_index", "track"]
 SCORE_COLUMNS = ["video_id", *FACE_COLUMNS, *BOX_COLUMNS, "confidence", "sharpness", "turn", "logit", "score"]
 
@@ -58,7 +60,7 @@ def predict(
     strategy: str,
     computation: Computation = Computation(),  # noqa: B008 - a tuple
 ) -> list[Outcome]:
-    """Score a run's videos with models (see `load_any`); write scores/<model>.parquet and submission.csv.
+    """Score a run's videos with models (see `load_any`); write their score tables and the submission.
 
     `which`: "all", or "held-out" to skip videos that a model was trained on or chosen by (see `unseen.roles`); videos
     of unknown role are scored.
@@ -74,7 +76,9 @@ def predict(
     score = partial(_score, run=run, scorers=scorers, workers=computation.workers)
     outcomes = run_jobs(run, STAGE, jobs, left_out, score)
     tables = {scorer.name: _score_table(run, scorer.name, done_videos(outcomes)) for scorer in scorers}
-    run.write_table("submission.csv", _submission(videos, tables, strategy))
+    submission = _submission(videos, tables, strategy)
+    run.write_table("submission.csv", submission)
+    run.write_table("submission_details.csv", _details(submission, videos, tables, outcomes))
     written = write_tables(run, tables, role)
     models = {scorer.name: scorer.record(written[scorer.name]) for scorer in scorers}
     about = {"videos": which, "frames": most_frames, "strategy": strategy}
@@ -172,7 +176,8 @@ def _jobs(run: Run, videos: Sequence[Video], scorers: Sequence[_Scorer], most_fr
         expected = {scorer.name: fingerprint(*parts, scorer.fingerprint) for scorer in scorers}
         records = {run.scores_record_path(name, video.video_id): value for name, value in expected.items()}
         find = partial(find_faces, video.path, _views(scorers), most_frames, scorers[0].device.type)
-        jobs.append(Job(video.video_id, records, VideoScores, find, _outcome))
+        outcome = partial(_outcome, min(FEW_FRAMES, most_frames))
+        jobs.append(Job(video.video_id, records, VideoScores, find, outcome))
     return jobs
 
 
@@ -200,27 +205,34 @@ def _write_complete(
     for scorer in scorers:
         scorer.score(partial_batch=partial_batch)
     for video_id in [name for name in scorers[0].faces if all(scorer.is_complete(name) for scorer in scorers)]:
-        fingerprints, records = pending.pop(video_id).fingerprints, []
+        job, records = pending.pop(video_id), list[VideoScores]()
         if broken := [scorer.name for scorer in scorers if not np.isfinite(scorer.logits[video_id]).all()]:
             for scorer in scorers:
                 scorer.forget(video_id)
             reason = "its weights are damaged, or its number format overflows"
             yield video_id, Failure(f"model {broken[0]} returned a logit that is not a finite number: {reason}")
             continue
-        for (path, expected), scorer in zip(fingerprints.items(), scorers, strict=True):
+        for (path, expected), scorer in zip(job.fingerprints.items(), scorers, strict=True):
             records.append(VideoScores(video_id=video_id, faces=scorer.take(video_id), fingerprint=expected))
             run.write_record(path, records[-1])
-        yield video_id, _outcome(*records)
+        yield video_id, job.outcome(*records)
 
 
 def _views(scorers: Sequence[_Scorer]) -> list[View]:
     return list(dict.fromkeys(scorer.view for scorer in scorers))
 
 
-def _outcome(*records: VideoScores) -> Outcome:
-    """Return the outcome of a video from its record of every model; models with another recipe may find other faces."""
+def _outcome(few: int, *records: VideoScores) -> Outcome:
+    """Return the outcome of a video from its record of every model; models with another recipe may find other faces.
+
+    The note names a score that rests on faces in fewer than `few` frames, for any of the models.
+    """
     record = max(records, key=lambda record: len(record.faces))
-    return result_outcome(record, len(record.faces), () if record.faces else ("no face found: 0.5 in the submission",))
+    if not record.faces:
+        return result_outcome(record, 0, ("no face found: 0.5 in the submission",))
+    frames = min(len({face.frame_index for face in each.faces}) for each in records)
+    note = f"few faces: the score rests on {frames} frame{'s' * (frames != 1)}, fewer than {few}"
+    return result_outcome(record, len(record.faces), (note,) if frames < few else ())
 
 
 def _score_table(run: Run, model: str, video_ids: Sequence[str]) -> pd.DataFrame:
@@ -241,3 +253,16 @@ def _submission(videos: Sequence[Video], tables: Mapping[str, pd.DataFrame], str
     labels = [float(scores.get(video_id, NO_FACE_SCORE)) for video_id in video_ids]
     are_unique = len(set(names)) == len(names)
     return pd.DataFrame({"filename": names if are_unique else video_ids, "label": labels})
+
+
+def _details(
+    submission: pd.DataFrame, videos: Sequence[Video], tables: Mapping[str, pd.DataFrame], outcomes: Sequence[Outcome]
+) -> pd.DataFrame:
+    """Return the submission with the faces and frames of the model that found the fewest, and the status note."""
+    frames = pd.DataFrame({name: table.groupby("video_id")["frame_index"].nunique() for name, table in tables.items()})
+    faces = pd.DataFrame({name: table.groupby("video_id").size() for name, table in tables.items()})
+    video_ids, notes = [video.video_id for video in videos], {outcome.video_id: outcome.note for outcome in outcomes}
+    counts = {"faces": faces, "frames with a face": frames}
+    fewest = {name: table.reindex(video_ids).fillna(0).min(axis=1).astype(int) for name, table in counts.items()}
+    columns = {name: column.to_numpy() for name, column in fewest.items()}
+    return submission.assign(video_id=video_ids, **columns, note=[notes[video_id] for video_id in video_ids])

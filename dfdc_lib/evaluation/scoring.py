@@ -5,17 +5,22 @@ models, when they scored it), then scores/scoring.json. Tables that the record d
 scored the run earlier; they are ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
+from dfdc_lib.data.datasets.files import is_of_sample
 from dfdc_lib.evaluation.unseen import strongest_in_group
-from dfdc_lib.records import Scoring
+from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Scoring
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import content_fingerprint
 
 ROLES_TABLE = "scores/roles.csv"
+SAMPLE_WARNING = (
+    "Demonstration only. The model {} was trained on the built-in sample: one face, forged in one way. "
+    "It shows how the kit works. Its score for any other video is meaningless."
+)
 
 
 class RunScores(NamedTuple):
@@ -50,3 +55,15 @@ def read_run_scores(run: Run) -> RunScores:
     present = {path.stem for path in (run.root / "scores").glob("*.parquet")}
     tables = {name: pd.read_parquet(path) for name, path in paths.items()}
     return RunScores(scoring, tables, strongest_in_group(role, run), sorted(present - set(paths)))
+
+
+def sample_warnings(cards: Sequence[ModelCard]) -> list[str]:
+    """Return a warning for every model that was trained on the built-in sample."""
+    return [SAMPLE_WARNING.format(card.name) for card in cards if card.data == BUILT_IN_SAMPLE]
+
+
+def run_warnings(run: Run) -> list[str]:
+    """Return the warnings about the models that scored a run last; none if all its videos are of the sample."""
+    if all(is_of_sample(video.path) for video in run.read_videos()):
+        return []
+    return sample_warnings([model.card for model in run.read_record(run.scoring_path, Scoring).models.values()])

@@ -99,7 +99,7 @@ def _cut_faces(frame: video.Frame, image: np.ndarray, faces: Sequence[Face], vie
         sharpness = round(quality.sharpness(cut_face(image, face.box, 0)), 2)
         turn = round(quality.turn(face.landmarks), 3)
         crop = cut_face(image, face.box, view.margin, view.edges).copy()
-        x0, y0, x1, y1 = (face.box * stretch).tolist()
+        x0, y0, x1, y1 = (np.array(face.box) * stretch).tolist()
         cut.append(FoundFace(*place, 0, (x0, y0, x1, y1), face.confidence, sharpness, turn, crop))
     return cut
 

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from dfdc_lib.evaluation.scoring import sample_warnings
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, UNKNOWN, UNSEEN
 from dfdc_lib.inspection.verdict import ANSWERS, MIN_FRAMES, seen_often, stability
-from dfdc_lib.records import BUILT_IN_SAMPLE, Inspection, ModelCard, Person
+from dfdc_lib.records import Inspection, ModelCard, Person
 
 # Crops with margin of FaceForensics++ (c40): a fake and its original 0.83-0.91, a fake and another original 0.30-0.40.
 MIN_SSIM = 0.6
@@ -32,10 +33,6 @@ ROLES = {  # of the video in the training of the models
 }
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
 NOT_APPLICABLE = "The score is not a probability. That would take a single model, a single person and a clear answer."
-SAMPLE_WARNING = (
-    "Demonstration only. The model {} was trained on the built-in sample: one face, forged in one way. "
-    "It shows how an examination works. Its score for any other video is meaningless."
-)
 OTHER_VIDEO = "The crops match too poorly. The original is probably a different video, or not aligned in time."
 LIMITS = (
     "The model detects the kinds of forgery that it was trained on. It can miss other kinds.",
@@ -47,7 +44,7 @@ LIMITS = (
 
 def short_answer(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
     """Return the answer in a few words of plain text."""
-    return ANSWERS[inspection.answer] + (" (demonstration model)" if _sample_models(cards) else "")
+    return ANSWERS[inspection.answer] + (" (demonstration model)" if sample_warnings(cards) else "")
 
 
 def answer(inspection: Inspection, cards: Sequence[ModelCard], thumbnails: Thumbnails) -> str:
@@ -59,7 +56,7 @@ def answer(inspection: Inspection, cards: Sequence[ModelCard], thumbnails: Thumb
     heading = f"<h2>{escape(inspection.video)}: {short_answer(inspection, cards)}</h2>"
     picture = _picture(thumbnails[judged.track][0], "the judged person")
     parts = [
-        *(_red(SAMPLE_WARNING.format(escape(card.name))) for card in _sample_models(cards)),
+        *(_red(escape(warning)) for warning in sample_warnings(cards)),
         f'<div class="answer">{picture}<div>{heading}<p>{escape(_who(inspection))}</p></div></div>',
     ]
     if inspection.doubts:
@@ -195,10 +192,6 @@ def _calibration(card: ModelCard) -> str:
     losses = f"log loss {fit.log_loss_before:.3f} before and {fit.log_loss_after:.3f} after"
     videos = f"{fit.videos} videos ({fit.role} in training; {fit.fakes} fakes)"
     return f"temperature {fit.temperature:.2f}, fitted on {videos}; {losses}"
-
-
-def _sample_models(cards: Sequence[ModelCard]) -> list[ModelCard]:
-    return [card for card in cards if card.data == BUILT_IN_SAMPLE]
 
 
 def _red(text: str) -> str:

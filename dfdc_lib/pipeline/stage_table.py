@@ -93,7 +93,7 @@ STAGES = (
     _stage("06_train", "metrics/06_train.json", "classifier.train", "02 03 04", TRAINING_STATE, keeps=KEEPS_MODEL),
     _stage(
         "07_predict",
-        "submission.csv status/07_predict.csv scores/scoring.json scores/roles.csv",
+        "submission.csv submission_details.csv status/07_predict.csv scores/scoring.json scores/roles.csv",
         "classifier.predict",
         "00",
         "scores/*/*.json",

@@ -121,6 +121,29 @@ def test_every_video_has_its_outcome(scored: Scored) -> None:
     assert ("07_predict", "broken") in set(zip(failures["stage"], failures["video_id"], strict=True))
 
 
+def test_a_score_that_rests_on_few_faces_is_flagged(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Video two_faces shows two faces in a single one of three frames; the others show theirs in all."""
+    details = copy.read_table("submission_details.csv").set_index("video_id")
+    assert details.loc["two_faces", ["faces", "frames with a face"]].tolist() == [6, 3]
+    assert not details["note"].str.contains("few faces").any()
+    find = predict.find_faces
+
+    def find_few(path: Path, *rest: Any) -> list[list[Any]]:
+        views = find(path, *rest)
+        return [faces[:2] for faces in views] if path.stem == "two_faces" else views
+
+    monkeypatch.setattr(predict, "find_faces", find_few)
+    shutil.rmtree(copy.root / "scores")
+    outcomes = score(copy, "a", "b")
+    details = copy.read_table("submission_details.csv").set_index("video_id")
+    assert details["label"].tolist() == copy.read_table("submission.csv")["label"].tolist()
+    assert details.loc["two_faces", ["faces", "frames with a face"]].tolist() == [2, 1]
+    flagged = {name for name, outcome in outcomes.items() if "few faces" in outcome.note}
+    assert flagged == {"two_faces"} == set(details.index[details["note"].fillna("").str.contains("few faces")])
+    assert details.loc[["no_face", "broken"], "faces"].tolist() == [0, 0]
+    assert list(copy.read_table("submission.csv").columns) == ["filename", "label"]
+
+
 def test_the_precision_is_part_of_a_scores_recipe(copy: Run, batches: list[int]) -> None:
     exact = copy.read_table("scores/a.parquet")
     score(copy, "a", precision="float32")  # as in the recipe
