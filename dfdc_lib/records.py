@@ -25,6 +25,7 @@ def require_file_name(name: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(require_file_name)]
+Area = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels; x1 and y1 exclusive
 
 BOX_COLUMNS = ["box_x0", "box_y0", "box_x1", "box_y1"]  # of a box in a table
 

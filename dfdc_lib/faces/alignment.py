@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 
 from dfdc_lib.data.spacing import evenly_spaced
-from dfdc_lib.faces.crops import Area
 from dfdc_lib.faces.frame_matching import Frames, Match, match_frames, pixel_weights, segments_of
 from dfdc_lib.faces.registration import covered, register, rescaled, warp
 from dfdc_lib.faces.thumbnails import Thumbnails, read_thumbnails, read_thumbnails_once
-from dfdc_lib.records import Alignment, Box, Landmarks, Transform
+from dfdc_lib.records import Alignment, Area, Box, Landmarks, Transform
 
 ROUNDS = 3  # of time and place
 SAMPLED, PLACED = 240, 24  # frames, evenly spaced, from which weights and place are measured

@@ -11,11 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from dfdc_lib.records import Box, Crop, FaceKey, Landmarks
+from dfdc_lib.records import Area, Box, Crop, FaceKey, Landmarks
 
 DEFAULT_MARGIN = 0.2  # slides: about 20 % of the face box
 Edges = Literal["nearest", "winner"]  # how edges become whole pixels
-Area = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels; x1 and y1 exclusive
 
 
 def crop_area(box: Box, margin: float, frame_height: int, frame_width: int, edges: Edges = "nearest") -> Area:
