@@ -78,6 +78,15 @@ def test_decided_outcomes_are_merged_in_order(run: Run, calls: Path) -> None:
     assert names(run.root / "hashes") == ["a.json", "cc.json"]
 
 
+def test_the_jobs_of_a_group_run_in_one_process(run: Run, calls: Path, threads: None) -> None:
+    """And a failure in a group stays alone."""
+    jobs = [job(run, calls, name, action="raise" if name == "a2" else "") for name in ("a1", "a2", "b1", "a3")]
+    order = [name for name, _ in in_processes(1, lambda name: name[0])(jobs)]
+    assert order == ["a1", "a2", "a3", "b1"]
+    outcomes = run_jobs(run, STAGE, jobs, (), in_processes(2, lambda name: name[0]))
+    assert statuses(outcomes) == {"a1": "done", "a2": "failed", "a3": "done", "b1": "done"}
+
+
 @pytest.mark.usefixtures("threads")
 def test_finished_jobs_are_skipped_and_stale_ones_repeated(run: Run, calls: Path) -> None:
     first = work(run, [job(run, calls, name) for name in "ab"])
