@@ -192,8 +192,8 @@ def test_written_frames_are_read_back_upright(tmp_path, name, rotation, rate):
     read, reader = read_all(write_frames(tmp_path / name, frames, rate, rotation))
     assert (reader.info.height, reader.info.width, reader.info.rotation_degrees) == (HEIGHT, WIDTH, rotation)
     assert reader.info.fps == rate
-    for (_, _, image), frame in zip(read, frames, strict=True):
-        assert np.abs(image.astype(int) - frame).mean() < 6  # colour is stored for pairs of pixels
+    for shown, frame in zip(read, frames, strict=True):
+        assert np.abs(shown.image.astype(int) - frame).mean() < 6  # colour is stored for pairs of pixels
 
 
 def test_equal_frames_give_equal_bytes_and_no_frames_no_file(tmp_path):
