@@ -23,9 +23,10 @@ VP8_SHOW_FRAME = 0x10  # bit of the first byte; RFC 6386, section 9.1
 
 
 def film_stream(container: InputContainer) -> VideoStream:
-    """Return the moving video stream with the most pixels; of equal ones the default stream, then the first.
+    """Return the video stream that a player shows.
 
-    Covers and thumbnails are skipped. Raise ValueError if no video stream is left.
+    Cover pictures and thumbnails are skipped. Of the others, moving streams come before still ones, then the stream
+    with the most pixels, then the default stream, then the first. Raises ValueError if no stream is left.
     """
     films = [stream for stream in container.streams.video if stream.codec_context and not _is_picture(stream)]
     if not films:
@@ -35,12 +36,12 @@ def film_stream(container: InputContainer) -> VideoStream:
 
 
 def clock_can_restart(container: InputContainer) -> bool:
-    """Return whether the time stamps of a file may jump, as in MPEG streams, which can be joined end to end."""
+    """Return whether the file's format allows time stamps to jump, as in MPEG streams that were joined end to end."""
     return bool(container.format.flags & CLOCK_JUMPS)
 
 
 def declared_frame_count(stream: VideoStream) -> int:
-    """Return the number of frames that the header declares, without those that an edit list hides; 0 = not declared."""
+    """Return the frame count in the file's header, minus frames that an edit list hides; 0 if it has no count."""
     entries = stream.index_entries
     if not stream.frames or len(entries) < stream.frames:
         return stream.frames
@@ -48,9 +49,10 @@ def declared_frame_count(stream: VideoStream) -> int:
 
 
 def count_visible(container: InputContainer, start: int | None) -> int:
-    """Count the packets that a player shows; `start` is the time stamp of the first intact frame, None = unknown.
+    """Count the packets, one per frame, that a player shows; nothing is decoded.
 
-    Packets at the beginning with an earlier time stamp refer to frames that the file lacks, so no player shows them.
+    `start` is the time stamp of the first frame that decodes, None if unknown. Packets at the beginning of the file
+    with an earlier time stamp are not counted: they need frames that the file lacks, so no player shows them.
     """
     count, leading = 0, start is not None
     for packet in _packets(container):
@@ -61,7 +63,7 @@ def count_visible(container: InputContainer, start: int | None) -> int:
 
 
 def decode(container: InputContainer) -> Iterator[av.VideoFrame | None]:
-    """Yield every visible frame in order, and None for each missing or damaged one.
+    """Yield the frames that a player shows, in order of display; yield None for each missing or damaged one.
 
     After damage, a decoder can drop frames silently; from then on the packets' time stamps reveal how many are missing.
     """

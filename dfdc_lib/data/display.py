@@ -18,7 +18,7 @@ DEFAULT_RATE = 25  # frames per second, if the file does not contain a rate
 
 
 class Screen(NamedTuple):
-    """How the frames of a film are shown; the size is that of the first frame, upright."""
+    """How a player shows a video's frames: all in the size of the first frame, upright and with square pixels."""
 
     height: int
     width: int
@@ -27,9 +27,10 @@ class Screen(NamedTuple):
 
 
 def screen_of(stream: VideoStream, first: av.VideoFrame, *, as_stored: bool = False) -> Screen:
-    """Return how a stream's frames are shown; pixels that are not square are stretched to the larger resolution.
+    """Return how a stream's frames are shown, given its first frame.
 
-    With `as_stored` they are taken for square, as OpenCV does.
+    Pixels that are not square are stretched along their shorter side. With `as_stored`, all pixels count as square, as
+    in OpenCV.
     """
     pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
     if as_stored or abs(pixel_aspect - 1) < UNSEEN_STRETCH:
@@ -42,9 +43,9 @@ def screen_of(stream: VideoStream, first: av.VideoFrame, *, as_stored: bool = Fa
 
 
 def show(frame: av.VideoFrame, screen: Screen) -> np.ndarray:
-    """Return a frame as (H, W, 3) uint8 RGB of the screen's size.
+    """Return a frame upright, as (H, W, 3) uint8 RGB of the screen's height and width.
 
-    A frame of another size than the first is scaled to fit, and centred on black if its shape differs.
+    A frame stored in another size than the first is scaled to fit; if its proportions differ, it is centred on black.
     """
     size = (screen.height, screen.width) if screen.rotation_degrees % 180 == 0 else (screen.width, screen.height)
     if (frame.height, frame.width) == size:
@@ -61,7 +62,10 @@ def show(frame: av.VideoFrame, screen: Screen) -> np.ndarray:
 
 
 def show_small(frame: av.VideoFrame, screen: Screen, size: tuple[int, int]) -> np.ndarray:
-    """Return a frame as a gray image of `size` (height, width), uint8: what `show` returns, reduced, but faster."""
+    """Return a frame upright, as a uint8 gray image of `size` (height, width).
+
+    It is faster than reducing the result of `show`: where possible, the stored gray levels are used directly.
+    """
     stored = (screen.height, screen.width) if screen.rotation_degrees % 180 == 0 else (screen.width, screen.height)
     planar = frame.format.is_planar and not frame.format.is_rgb and frame.format.components[0].bits == 8
     if not planar or (frame.height, frame.width) != stored:
@@ -75,15 +79,15 @@ def show_small(frame: av.VideoFrame, screen: Screen, size: tuple[int, int]) -> n
 
 
 def turn(image: np.ndarray, degrees: int) -> np.ndarray:
-    """Turn an image counter-clockwise by a multiple of 90 degrees."""
+    """Turn an (H, W, ...) image counter-clockwise by a multiple of 90 degrees; negative values turn clockwise."""
     return np.ascontiguousarray(np.rot90(image, degrees // 90))
 
 
 class Clock:
-    """The clock of a player: it starts at 0 with the first frame and always goes on.
+    """Converts a file's time stamps to seconds that start at 0 with frame 0 and strictly increase.
 
-    A file's own clock may start later, and start again where files were joined. A pause of more than `longest_pause`
-    seconds is taken for a clock that was set.
+    A file's time stamps may start later than 0, and start again where files were joined. Where a time stamp does not
+    increase, or jumps by more than `longest_pause` seconds, the result advances by one frame interval instead.
     """
 
     def __init__(self, fps: float, longest_pause: float) -> None:
@@ -93,7 +97,10 @@ class Clock:
         self._last: float | None = None
 
     def seconds(self, frame_index: int, time: float | None) -> float:
-        """Return when a frame is shown; `time` is the file's time in seconds, None = the file has no clock."""
+        """Return when a frame is shown, in seconds; call this for every frame in order.
+
+        `time` is the frame's time stamp in seconds. If it is None, the result follows from the frame rate alone.
+        """
         if time is None:
             return frame_index * self._step
         if self._last is None:

@@ -39,7 +39,7 @@ Pairs = Sequence[tuple[str, str]]  # video_ids of look-alikes
 
 
 class Assignment(NamedTuple):
-    """The folds of a data set."""
+    """The fold and the group of each video."""
 
     folds: dict[str, int]  # video_id -> fold; without the videos that the scheme leaves out
     groups: dict[str, int]  # video_id -> group; no group is in two folds
@@ -47,23 +47,25 @@ class Assignment(NamedTuple):
 
 
 class Dealing(NamedTuple):
-    """What must stay together when folds are dealt."""
+    """Links between videos that must stay in one fold, and a note that explains the choice of links."""
 
     links: Links
     note: str
 
 
 def assign(videos: Sequence[Video], alike: Pairs, scheme: str, fold_count: int, seed: int = 0) -> Assignment:
-    """Assign videos to folds.
+    """Assign videos to folds; return the folds, the groups of connected videos, and notes.
 
     Args:
         videos: the data set; at least one has a label.
-        alike: look-alikes; with every scheme but "winner" and "official" they stay together.
+        alike: pairs of videos that look alike; schemes "leak-free" and "target" keep each pair in one fold.
         scheme: one of SCHEMES. "leak-free": no identity, original or look-alike in two folds, and whole DFDC parts if
-            there are enough. "target": like it, but donors of faces do not count. "official": the data set's own split
-            as folds 0 (validation), 1 (test) and 2 (train); without a validation list, 1 / `fold_count` of the training
-            videos. "winner": see `winner_folds`.
-        fold_count, seed: see `deal_folds`.
+            there are enough. "target": the same, except that donors (people who gave a fake its face) can be in any
+            fold. "official": the data set's own split as folds 0 (validation), 1 (test) and 2 (train); without a
+            validation list, 1 / `fold_count` of the training videos become fold 0. "winner": DFDC's 50 parts in 16
+            folds, as the winner split them.
+        fold_count: number of folds; "winner" ignores it.
+        seed: chooses the order in which groups of equal size are assigned.
     Raises:
         ValueError: if the scheme is unknown or needs a split or parts that the videos lack; or if validation, test and
             training cannot each get real and fake videos. The message names what works for these videos.

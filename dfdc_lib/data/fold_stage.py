@@ -16,7 +16,7 @@ from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run
 
 
 class FoldReport(NamedTuple):
-    """What to know about new folds, besides folds.csv."""
+    """Leaks and notes about new folds; the folds themselves are in folds.csv."""
 
     leaks: list[Leak]  # as in leaks.csv
     notes: list[str]  # one sentence each
@@ -25,14 +25,15 @@ class FoldReport(NamedTuple):
 def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: int = 0) -> FoldReport:
     """Assign the videos to folds; write folds.csv and leaks.csv.
 
-    Look-alikes that names do not connect are searched first, and kept in one fold where the scheme allows it.
+    Before that, videos that look alike are searched by their pictures; schemes "leak-free" and "target" keep them in
+    one fold.
 
     Args:
         run: the run folder.
-        scheme, fold_count, seed: see `fold_schemes.assign`.
+        scheme, fold_count, seed: the kind of split, the number of folds and the random seed; see `fold_schemes.assign`.
         workers: number of processes; 0 = one per core.
     Raises:
-        ValueError: as `fold_schemes.assign`, or if no video has a label.
+        ValueError: if no video has a label, or the scheme is unknown or does not work for these videos.
     """
     videos = run.read_videos()
     if all(source.label is None for source in videos):

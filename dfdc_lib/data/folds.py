@@ -22,8 +22,8 @@ VALIDATION_FOLD, TEST_FOLD, FIRST_TRAIN_FOLD = 0, 1, 2  # the defaults of notebo
 def winner_folds(videos: Sequence[Video]) -> dict[str, int]:
     """Split DFDC by part into 16 folds, as the winner did: parts 0-2 are fold 0, ..., parts 45-49 are fold 15.
 
-    Returns video_id -> fold. Source: winner's code, folds.py. Fakes are in their original's part, but one actor can be
-    in several parts.
+    Returns video_id -> fold; raises ValueError if a video's part is not 0-49. Fakes are in their original's part, but
+    one actor can be in several parts. Source: winner's code, folds.py.
     """
     for video in videos:
         if video.part is None or not 0 <= video.part < DFDC_PARTS:
@@ -33,9 +33,9 @@ def winner_folds(videos: Sequence[Video]) -> dict[str, int]:
 
 
 def connected_groups(videos: Sequence[Video], links: Iterable[Sequence[str]]) -> dict[str, int]:
-    """Group the videos that links connect; a link is a sequence of video_ids.
+    """Group the videos that links connect, directly or through other videos; a link is a sequence of video_ids.
 
-    Returns video_id -> number of its group, from 0 in order of first appearance.
+    Returns video_id -> number of its group, counted from 0 in order of first appearance.
     """
     groups = DisjointSet(video.video_id for video in videos)
     for first, *others in links:
@@ -46,12 +46,12 @@ def connected_groups(videos: Sequence[Video], links: Iterable[Sequence[str]]) ->
 
 
 def identity_groups(videos: Sequence[Video]) -> dict[str, int]:
-    """Group the videos that share identities or are original and fake; see `connected_groups`."""
+    """Group videos that share an identity, and fakes with their originals; return video_id -> group number from 0."""
     return connected_groups(videos, identity_links(videos).values())
 
 
 def links_within(folds: Mapping[str, int], links: Iterable[Sequence[str]]) -> list[list[str]]:
-    """Split every link by fold, so that it connects only videos of one fold; videos without a fold are dropped."""
+    """Split every link (a sequence of video_ids) into one link per fold; drop videos without a fold."""
     parts = defaultdict(list)
     for number, members in enumerate(links):
         for member in members:
@@ -61,9 +61,9 @@ def links_within(folds: Mapping[str, int], links: Iterable[Sequence[str]]) -> li
 
 
 def identity_links(videos: Sequence[Video]) -> dict[str, list[str]]:
-    """Return the shared names that connect videos: "identity <name>" or "original <video_id>" -> two or more video_ids.
+    """Return the videos that share a name: "identity <name>" or "original <video_id>" -> two or more video_ids.
 
-    A fake that shares an identity with its original is not linked to it a second time.
+    The key "original" connects an original with its fakes, except those that already share an identity with it.
     """
     links = defaultdict(list, {f"original {video.video_id}": [video.video_id] for video in videos})
     identities = {video.video_id: set(video.identities) for video in videos}
@@ -76,12 +76,12 @@ def identity_links(videos: Sequence[Video]) -> dict[str, list[str]]:
 
 
 def without_donors(videos: Sequence[Video]) -> list[Video]:
-    """Return the videos with their first identity only: the person whose video it is, not who gave the face."""
+    """Return copies of the videos with their first identity only: the person filmed, not the donor of the face."""
     return [video.model_copy(update={"identities": video.identities[:1]}) for video in videos]
 
 
 def part_links(videos: Sequence[Video]) -> dict[str, list[str]]:
-    """Return "part <number>" -> the video_ids of that DFDC part."""
+    """Return "part <number>" -> the video_ids in that DFDC part; videos without a part are left out."""
     links = defaultdict(list)
     for video in videos:
         if video.part is not None:
@@ -96,8 +96,9 @@ def deal_folds(videos: Sequence[Video], groups: Mapping[str, int], fold_count: i
     stratum s (label, method, compression) in fold f, N(s) in total and c(s) in the group, the group goes to the fold of
     least cost(f) = sum over s of c(s) * n(f, s) / N(s)^2, and among equals to the smallest fold. This adds least to
     the sum of (n(f, s) / N(s))^2, which is minimal if every stratum is spread evenly. An empty fold costs 0 and is the
-    smallest, so none stays empty. Folds with both labels then get the first numbers, because 0 and 1 are validated and
-    tested on; a fold with a group larger than its share gets the last, so that such a group is trained on.
+    smallest, so none stays empty. Then the folds are numbered. Folds with both labels come first, because folds 0 and 1
+    are validated and tested on. Folds with a group of more than 1 / fold_count of all videos come last, so that these
+    groups are trained on.
 
     `groups` maps every video_id to its group. Returns video_id -> fold, 0 to fold_count - 1, independent of the order
     of the videos. Raises ValueError if fold_count is below 2 or above the number of groups. Departs from the winner's
@@ -128,7 +129,10 @@ def deal_folds(videos: Sequence[Video], groups: Mapping[str, int], fold_count: i
 
 
 def has_both_labels(videos: Sequence[Video], folds: Mapping[str, int]) -> bool:
-    """Return whether the validation fold, the test fold and the others together each have every label of the videos."""
+    """Return whether the validation fold, the test fold and all other folds together each have real and fake videos.
+
+    If the videos have only one label, that label is enough. `folds` maps each video_id to its fold.
+    """
     held = defaultdict(set)
     for video in videos:
         held[min(folds[video.video_id], FIRST_TRAIN_FOLD)].add(video.label)

@@ -18,19 +18,20 @@ from dfdc_lib.records import Video
 class Leak(NamedTuple):
     """An identity or scene that is in two folds, with one example video of each fold."""
 
-    kind: str  # see `audit`
+    kind: str  # "identity", "donor", "look-alike" or "same scene"; see `audit`
     folds: tuple[int, int]  # ascending
     videos: tuple[str, str]  # one of each fold
     detail: str
 
 
 def audit(videos: Sequence[Video], folds: Mapping[str, int], similar: Sequence[SimilarPair]) -> list[Leak]:
-    """List the identities and scenes that are in two folds.
+    """List the identities and scenes that are in two folds, sorted; one leak for each pair of folds.
 
-    `folds` maps every video_id to its fold; `similar` are the pairs to compare, [] to compare by name only. Returns,
-    sorted: one leak per identity (or original with its fakes) and pair of folds, but a single one for identities with
-    equal example videos, of kind "identity", or "donor" if one of the folds has the person only as giver of the face;
-    and one leak per similar pair in two folds, of kind "look-alike" if most of their frames agree, else "same scene".
+    `folds` maps every video_id to its fold; `similar` are pairs of similar videos, [] to compare by name only. A leak
+    is of kind "identity" if a person, a source, or an original and its fakes are in both folds; "donor" if one of the
+    folds has the person only as the giver of a face; "look-alike" if a similar pair agrees in most frames; "same scene"
+    for other similar pairs. Identities with the same example videos are combined into one leak. Raises ValueError if a
+    video has no fold.
     """
     missing = sorted({video.video_id for video in videos} - set(folds))
     missing += sorted({name for pair in similar for name in (pair.video_a, pair.video_b)} - set(folds))

@@ -38,18 +38,19 @@ class SimilarPair(NamedTuple):
     video_a: str
     video_b: str
     distance: int  # bits of 64, between their nearest frames
-    common_distance: int  # at least ALIKE_SHARE of the frames of either have a frame within it in the other; at most 64
+    common_distance: int  # bits: ALIKE_SHARE of either's frames are this close to one of the other; 64 = unknown
 
     @property
     def alike(self) -> bool:
-        """Whether so many frames agree that the two videos belong in one group."""
+        """Whether enough frames agree that the two videos belong in one group."""
         return self.common_distance <= ALIKE_DISTANCE
 
 
 def hash_video(path: Path) -> tuple[int, ...]:
-    """Return the `perceptual_hash` of five frames, closer together in a file of less than four seconds.
+    """Return the `perceptual_hash` (64 bits) of five frames, evenly spaced over frames 0 to 120 or a shorter video.
 
-    Frames that are missing or damaged are left out. Raises like `VideoReader`.
+    Missing and damaged frames are left out. Raises FileNotFoundError if the file is missing, ValueError if it is not
+    readable as a video.
     """
     with VideoReader(path, threads=1) as reader:
         wanted = set(evenly_spaced(min(reader.info.frame_count or HASHED_SPAN, HASHED_SPAN), HASHED_FRAMES))
@@ -60,10 +61,10 @@ def hash_video(path: Path) -> tuple[int, ...]:
 def perceptual_hash(image: np.ndarray) -> int:
     """Hash an (H, W, 3) uint8 RGB frame so that similar frames differ in few of 64 bits.
 
-    From the highest bit on, row by row, the bits tell which of the 8 x 8 lowest frequencies exceed their median; a
-    frame without texture (black, fading in, a title card) has FLAT_HASH. Source: Zauner 2010, "Implementation and
-    Benchmarking of Perceptual Image Hash Functions", DCT hash. Departs: INTER_AREA resizing replaces the mean filter,
-    and the constant term is one of the 64.
+    The bits, from the highest on and row by row, are 1 where one of the 8 x 8 lowest DCT coefficients exceeds their
+    median. A frame without texture (black, fading in, a title card) gets FLAT_HASH. Source: Zauner 2010,
+    "Implementation and Benchmarking of Perceptual Image Hash Functions", DCT hash. Departs: INTER_AREA resizing
+    replaces the mean filter, and the constant term is one of the 64. Raises ValueError for another shape or dtype.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
@@ -77,10 +78,10 @@ def perceptual_hash(image: np.ndarray) -> int:
 
 
 def similar_pairs(hashes: Mapping[str, Sequence[int]], max_distance: int = SIMILAR_DISTANCE) -> list[SimilarPair]:
-    """Compare every video with every other; return those that seem to show one scene, nearest first, video_a < video_b.
+    """Compare every video with every other; return the pairs that seem to show one scene, nearest pair first.
 
-    `hashes` maps a video_id to the `perceptual_hash` of a few of its frames, where FLAT_HASH is ignored; `max_distance`
-    is the largest distance in bits between the nearest frames of two videos.
+    `hashes` maps a video_id to the `perceptual_hash` of a few of its frames; FLAT_HASH is ignored. Two videos form a
+    pair if their nearest frames differ in at most `max_distance` of 64 bits. In a pair, video_a < video_b.
     """
     textured = {name: [value for value in hashes[name] if value != FLAT_HASH] for name in sorted(hashes)}
     bits = {name: np.array(values, np.uint64) for name, values in textured.items() if values}

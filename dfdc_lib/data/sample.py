@@ -74,7 +74,7 @@ SCENES = (
 
 
 def make_sample(root: Path, seed: int = 0, seconds: float = 2.4, workers: int = 0) -> Path:
-    """Generate the sample unless it already exists, complete and unchanged.
+    """Generate the built-in sample in folder `root`, unless it is there already, complete and unchanged.
 
     A relative root starts at the project folder; a different sample there is replaced. Equal seeds give equal bytes.
     `seconds` is the length of every video, at 25 frames per second; `workers` the number of processes, 0 = one a core.

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def evenly_spaced(count: int, most: int) -> list[int]:
-    """Return at most `most` indices below `count`, evenly spaced from the first to the last.
+    """Return at most `most` of the indices 0 to `count` - 1, evenly spaced from the first to the last.
 
     >>> evenly_spaced(10, 4)
     [0, 3, 6, 9]

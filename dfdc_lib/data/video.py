@@ -73,18 +73,22 @@ class VideoReader:
 
     @property
     def missing_frame_count(self) -> int:
-        """Frames that are declared in the header or stored, but did not decode; valid once `frames` is exhausted."""
+        """Number of frames that the header declares, or the file stores, but that did not decode.
+
+        It is valid only after `frames` or `thumbnails` has been read to the end.
+        """
         return max(self._lost, self.info.frame_count - self.frame_count)
 
     def frames(self, wanted: Callable[[int], bool] = lambda frame_index: True) -> Iterator[Frame]:
-        """Decode to the end and yield the frames whose index is wanted; indices include missing frames.
+        """Decode to the end and yield the frames whose index is wanted; missing frames are skipped, but counted in it.
 
-        All have the size in `info`. Times strictly increase from 0; see `Clock`.
+        All frames have the height and width in `info`. Times are in seconds; they start at 0 with frame 0 and strictly
+        increase.
         """
         return self._shown(wanted, lambda frame: show(frame, self._screen))
 
     def thumbnails(self, size: tuple[int, int]) -> Iterator[Frame]:
-        """Decode to the end and yield every intact frame as a gray image of `size` (height, width), upright."""
+        """Decode to the end and yield every intact frame upright, as an (h, w) uint8 gray image of `size` (h, w)."""
         return self._shown(lambda frame_index: True, lambda frame: show_small(frame, self._screen, size))
 
     def _shown(self, wanted: Callable[[int], bool], image_of: Callable[[av.VideoFrame], np.ndarray]) -> Iterator[Frame]:
@@ -120,19 +124,29 @@ class VideoReader:
 
 
 def read_info(path: Path) -> VideoInfo:
-    """Read a file's header and first frame; raises like `VideoReader`."""
+    """Return a video's size, rotation, frame rate, frame count and duration, from its header and first frame.
+
+    Raises FileNotFoundError if the file is missing, ValueError if nothing in it decodes as video.
+    """
     with VideoReader(path, threads=1) as reader:
         return reader.info
 
 
 def read_frames(path: Path, frame_indices: set[int], threads: int = 0) -> list[Frame]:
-    """Read the frames with the given indices, without those that the file lacks; raises like `VideoReader`."""
+    """Return the frames with the given indices, in order; frames that are missing or damaged are left out.
+
+    `threads` decode; 0 = FFmpeg's default. Raises FileNotFoundError if the file is missing, ValueError if nothing in it
+    decodes as video.
+    """
     with VideoReader(path, threads) as reader:
         return list(islice(reader.frames(frame_indices.__contains__), len(frame_indices)))
 
 
 def count_frames(path: Path) -> int:
-    """Count the frames that a player shows without decoding them, damaged ones included; raises like `VideoReader`."""
+    """Count the frames that a player would show, including damaged ones; only the first frame is decoded.
+
+    Raises FileNotFoundError if the file is missing, ValueError if nothing in it decodes as video.
+    """
     with VideoReader(path, threads=1) as reader:
         return reader._count_frames()
 

@@ -19,9 +19,9 @@ from dfdc_lib.workers import Job, done_videos, in_processes, run_jobs
 def find_videos(run: Run, data: str, kind: str = "auto", seed: int = 0, workers: int = 0) -> list[Outcome]:
     """List the videos of a data set, read their headers, write videos.csv and left_out.csv (columns: path, reason).
 
-    Unreadable files count as failed. `data` is the data set's folder, or a list of videos; "" creates the built-in
-    sample with `seed` in the run folder. `kind` is one of `datasets.KINDS`; `workers` the number of processes, 0 = one
-    per core.
+    `data` is the data set's folder, or a .txt or .csv file that lists videos; "" creates the built-in sample with
+    `seed` in the run folder. `kind` is one of `datasets.KINDS`; `workers` the number of processes, 0 = one per core.
+    Returns one outcome per video; an unreadable file has the status "failed".
     """
     root = project_path(data) if data else sample.make_sample(run.root / "sample", seed=seed, workers=workers)
     videos = list_videos(root, kind)

@@ -25,20 +25,22 @@ LIST_FILES = {dfdc.METADATA, dfdc.LABEL_LIST, celebdf.TEST_LIST, *ffpp.SPLIT_LIS
 
 
 class LeftOut(NamedTuple):
-    """A file below a data set's folder that is not listed."""
+    """A file in a data set's folder that `list_videos` did not return, and why."""
 
     path: Path
     reason: str
 
 
 def list_videos(root: Path, kind: str = "auto") -> list[Video]:
-    """List the videos of a data set with their labels, originals and identities.
+    """List the videos of a data set with their labels, originals and identities (names of people or sources).
 
     In ids, `_` replaces characters that are invalid in file names. A fake has an `original_id` only if its original is
-    present. Hidden files, the sample's true masks and links to folders are ignored; `left_out_files` lists other files.
+    present. Hidden files, the sample's true masks and links to folders are ignored; `left_out_files` lists the other
+    files that are not returned.
 
-    `root` is the data set's folder; for kinds auto and folder also a list of videos (see `video_list`). `kind` is one
-    of KINDS; "auto" calls `detect_kind`. Returns at least one video, sorted by `video_id`; paths are absolute.
+    `root` is the data set's folder; with kind "auto" or "folder" it may also be a .txt or .csv file that lists videos.
+    `kind` is one of KINDS; "auto" detects it from the folder. Returns at least one video, sorted by `video_id`; paths
+    are absolute.
     Raises FileNotFoundError or NotADirectoryError if the folder, its videos or a metadata.json is missing; ValueError
     if the kind is unknown, a name or list file is malformed, or two videos have the same id.
     """
@@ -73,16 +75,20 @@ def require_kind(kind: str) -> None:
 
 
 def detect_kind(root: Path) -> str:
-    """Return the first kind whose SIGNS match a name at the top level of the data set's folder, else "folder"."""
+    """Return the kind of the data set in a folder, judged by typical names directly in it, such as metadata.json.
+
+    The kind is "folder" if no name is typical. Raises FileNotFoundError or NotADirectoryError if `root` is no folder.
+    """
     root = existing_folder(root)
     matching = (dataset for dataset in DATASETS for sign in dataset.SIGNS if any(root.glob(sign)))
     return next(matching, folder).NAME
 
 
 def left_out_files(root: Path, videos: Iterable[Video], kind: str = "auto") -> list[LeftOut]:
-    """List the files below a folder that are not among its videos, with the reason; [] for a list of videos.
+    """List the files in a folder and its subfolders that are not in `videos`, each with the reason.
 
-    Hidden files, the data sets' list files (e.g. metadata.json) and the sample's true masks are not included.
+    Hidden files, the data sets' list files (e.g. metadata.json) and the sample's true masks are not included. If `root`
+    is a .txt or .csv file that lists videos, the result is [].
     """
     if is_video_list(root):
         return []

@@ -26,7 +26,11 @@ LIST_LINE = rf"1\s+((?:{CELEBRITIES}|{YOUTUBE})/[^/]+)|0\s+({FAKES}/(?:[^/.]+/)*
 
 
 def list_videos(root: Path) -> list[Video]:
-    """List the videos; their split is "test" or "train" by the list of test videos, "" if that list is missing."""
+    """List the videos of Celeb-DF with label, original, people, method and split.
+
+    The split is "test" if List_of_testing_videos.txt contains the video, else "train"; "" if that file is missing.
+    Raises ValueError if a file name or a line of the list is malformed.
+    """
     test_list = root / TEST_LIST
     tested = _read_test_list(test_list) if test_list.exists() else None
     return [_video(path, folder, levels, tested) for folder in LABELS for path, levels in _files(root / folder)]

@@ -21,9 +21,11 @@ SPLIT_LISTS = {"train.json": "train", "val.json": "validation", "test.json": "te
 
 
 def list_videos(root: Path) -> list[Video]:
-    """List originals and fakes; the identities of a fake are its target and its donor.
+    """List the originals and fakes of FaceForensics++.
 
-    A video's split is that of the published lists, "" if they are missing or do not put all its identities into one.
+    A fake has two identities: its target (whose video it is), then its donor (who gave the face). A video's split comes
+    from the published train.json, val.json and test.json; it is "" if they are missing, or if the video's identities
+    are not all in the same one. Raises ValueError if a file name or a list is malformed.
     """
     videos = [_original(path, *place) for path, *place in _files(root / ORIGINALS)]
     videos += [_fake(path, *place) for path, *place in _files(root / FAKES)]

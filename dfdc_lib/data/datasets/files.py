@@ -21,7 +21,7 @@ ENCODINGS = {
 
 
 def existing_folder(root: Path) -> Path:
-    """Return a folder's absolute path; raise FileNotFoundError or NotADirectoryError if it is not a folder."""
+    """Return a folder's absolute path; raise FileNotFoundError if it is missing, NotADirectoryError if it is a file."""
     root = Path(root).resolve()
     if not root.exists():
         raise FileNotFoundError(f"the data set's folder {root} is missing: check the path")
@@ -31,31 +31,37 @@ def existing_folder(root: Path) -> Path:
 
 
 def videos_in(folder: Path, pattern: str = "*") -> list[Path]:
-    """List the videos directly in a folder, or with pattern "**/*" also those in its subfolders."""
+    """List the files with a video's suffix directly in a folder; with pattern "**/*" also those in its subfolders."""
     return [path for path in files_in(folder, pattern) if path.suffix.lower() in VIDEO_SUFFIXES]
 
 
 def files_in(folder: Path, pattern: str) -> list[Path]:
-    """List a folder's files except hidden ones and true masks; keep broken links, to report that they do not open."""
+    """List the files in a folder that match a glob pattern, except hidden ones and the sample's true masks.
+
+    Links whose target is missing are included, so that they are reported as unreadable.
+    """
     paths = [path for path in folder.glob(pattern) if path.is_file() or (path.is_symlink() and not path.exists())]
     names = {path: path.relative_to(folder).parts for path in paths}
     return [path for path in paths if not any(name.startswith(".") or name == "true_masks" for name in names[path])]
 
 
 def is_of_sample(path: Path) -> bool:
-    """Return whether a video is in a folder written by `sample.make_sample`."""
+    """Return whether a video belongs to the built-in sample: the parent of its folder contains sample.json."""
     return (path.parent.parent / SAMPLE_MARKER).is_file()
 
 
 def make_video_id(*names: str) -> str:
-    """Join names to an id that is valid as the name of a file or folder on every system."""
+    """Join names with `-` to an id that is a valid file name on Linux, macOS and Windows; `_` replaces what is not."""
     name = UNFIT_FOR_FILE_NAMES.sub("_", "-".join(names))
     name = UNFIT_AT_THE_END.sub(lambda end: "_" * len(end[0]), name)
     return f"_{name}" if not name or WINDOWS_DEVICES.fullmatch(name) else name
 
 
 def match_name(pattern: str, path: Path, example: str) -> re.Match[str]:
-    """Match a file's whole name, without its suffix, or raise a ValueError that shows the example of a valid name."""
+    """Match a file's name without its suffix against a regular expression; the whole name must match.
+
+    Raises ValueError if it does not; the message shows `example` as a valid name.
+    """
     match = re.fullmatch(pattern, path.stem)
     if not match:
         raise ValueError(f"{path}: expected a name like {example}; rename or remove the file, or use kind 'folder'")
@@ -63,9 +69,9 @@ def match_name(pattern: str, path: Path, example: str) -> re.Match[str]:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a list as UTF-8, UTF-16, UTF-32 or, if it is none of them, Windows-1252.
+    """Read a text file in UTF-8, in UTF-16 or UTF-32 with a byte order mark, or else in Windows-1252.
 
-    Spreadsheets and Windows write the latter. Raise ValueError if it is in another encoding.
+    Spreadsheets and Windows write the last of these. Raises ValueError if the file is in another encoding.
     """
     content = path.read_bytes()
     encodings = [encoding for start, encoding in ENCODINGS.items() if content.startswith(start)][:1]

@@ -16,15 +16,16 @@ MOST_NAMED = 5  # files in an error message
 
 
 def is_video_list(path: Path) -> bool:
-    """Return whether a path is a file with the suffix of a list."""
+    """Return whether a path is an existing .txt or .csv file; such a file is taken for a list of videos."""
     return path.is_file() and path.suffix.lower() in (".txt", ".csv")
 
 
 def read_video_list(path: Path) -> list[Path]:
-    """Return the absolute paths of the files in a list, at least one, in its order; empty lines are ignored.
+    """Return the absolute paths of the files in a list, at least one, in the order of the list.
 
-    Raises FileNotFoundError if listed files do not exist; ValueError if the column is missing, a file is listed twice,
-    or the list is empty.
+    The list is a .txt file with one path a line, or a .csv file with a column `path` or `filename`; empty lines are
+    ignored and relative paths start at the list's folder. Raises FileNotFoundError if listed files do not exist;
+    ValueError if the column is missing, a file is listed twice, or the list is empty.
     """
     lines = _lines(path)
     if not lines:
@@ -62,8 +63,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 def read_rows(path: Path, columns: Sequence[Sequence[str]]) -> list[tuple[int, dict[str, str]]]:
     """Return a CSV file's rows with their line numbers, counted from 1.
 
-    Each of `columns` lists the names that a column may have; the rows have it under the first of them. Raise ValueError
-    if one is missing.
+    Each entry of `columns` lists the accepted names of one column. The returned rows contain only these columns, each
+    under the first of its accepted names. Raises ValueError if the file has a column under none of its names.
     """
     text = read_text(path)
     header = text.partition("\n")[0]
