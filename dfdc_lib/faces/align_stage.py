@@ -13,9 +13,10 @@ STAGE = "01_align_fakes"  # a status file of its own
 
 
 def align_fakes(run: Run, workers: int = 0) -> dict[str, Outcome]:
-    """Align every fake with its original, in `workers` processes (0 = one per core); return the outcomes by video_id.
+    """Find which frames of its original each fake shows, and at which scale and shift; write alignments/*.json.
 
-    Videos without an original to compare with have the status "not needed".
+    `workers` is the number of processes; 0 = one per core. Returns video_id -> outcome; videos without an original to
+    compare with have the status "not needed".
     """
     videos = {video.video_id: video for video in run.read_videos()}
     code = code_fingerprint("dfdc_lib.faces.alignment")
@@ -33,7 +34,10 @@ def align_fakes(run: Run, workers: int = 0) -> dict[str, Outcome]:
 
 
 def describe_alignment(alignment: Alignment) -> list[str]:
-    """Return what an alignment does, one phrase each for place and time; [] if it does nothing."""
+    """Describe an alignment in words: one phrase for scale and shift, one for frame offsets.
+
+    A part that changes nothing has no phrase; the result can be [].
+    """
     phrases, transform = [], alignment.transform
     if transform != Transform():
         phrases.append("scaled by {:.4f}, {:.4f} and moved by {:.1f}, {:.1f} pixels".format(*transform))

@@ -29,18 +29,20 @@ MIN_SHOWN = 0.75  # smallest share of a patch that the original's crop must cove
 
 
 def align_videos(original: Path, fake: Path) -> Alignment:
-    """Return the alignment of a fake with its original; raises like `VideoReader`.
+    """Return the alignment of a fake with its original: which frames correspond, and the scale and shift between them.
 
-    In one process, consecutive fakes of one original decode it once.
+    An original is decoded once for consecutive fakes of it in one process. Raises FileNotFoundError if a file is
+    missing, ValueError if it is not readable as a video. Videos that do not fit raise nothing; see `problem`.
     """
     return align_thumbnails(read_thumbnails_once(original), read_thumbnails(fake))
 
 
 def align_thumbnails(original: Thumbnails, fake: Thumbnails) -> Alignment:
-    """Return the alignment of a fake with its original.
+    """Return the alignment of a fake with its original, measured on small gray frames of both.
 
-    The transform is exactly the identity, another scale or a shift by whole pixels if the measured one differs from it
-    by no more than noise. `problem` is set if the fake is not made from this original.
+    A measured transform within `NOISE` (half a pixel) of an exact one is replaced by it: by the scaling between the two
+    frame sizes, or by a shift by whole pixels, such as none. If the fake is not made from this original, `problem` in
+    the result says why; nothing is raised.
     """
     fakes = Frames(_halved(fake.images), fake.intact)
     transform, weights, added = _start(original, fake), np.ones_like(fakes.images[0]), np.zeros_like(fakes.images[0])
@@ -75,12 +77,12 @@ def align_thumbnails(original: Thumbnails, fake: Thumbnails) -> Alignment:
 
 
 def align_box(box: Box, transform: Transform) -> Box:
-    """Return the box in the fake's frame."""
+    """Convert a box from pixels of the original's frame to pixels of the fake's frame."""
     return *transform.apply(box[:2]), *transform.apply(box[2:])
 
 
 def align_landmarks(landmarks: Landmarks, transform: Transform) -> Landmarks:
-    """Return the landmarks in the fake's frame."""
+    """Convert landmarks from pixels of the original's frame to pixels of the fake's frame."""
     left_eye, right_eye, nose, left_mouth, right_mouth = map(transform.apply, landmarks)
     return left_eye, right_eye, nose, left_mouth, right_mouth
 
@@ -88,9 +90,10 @@ def align_landmarks(landmarks: Landmarks, transform: Transform) -> Landmarks:
 def matching_patch(original_crop: np.ndarray, original_area: Area, fake_area: Area, transform: Transform) -> np.ndarray:
     """Return the part of an original's crop that shows the same scene as a fake's crop, at the size of the fake's crop.
 
-    `original_crop` is (H, W, 3) uint8; each area is in pixels of its own frame. Returns (h, w, 3) uint8, a copy of the
-    original's pixels if the transform is a shift by whole pixels; (0, 0, 3) if `original_crop` covers less than
-    `MIN_SHOWN` of the fake's crop. What it does not cover repeats its edge.
+    `original_crop` is (H, W, 3) uint8. The areas say where the two crops lie, each in pixels of its own frame;
+    `transform` maps the original's frame to the fake's. Returns (h, w, 3) uint8. A shift by whole pixels copies pixels
+    unchanged; parts of the fake's crop that `original_crop` does not cover repeat its edge. If it covers less than
+    `MIN_SHOWN` (75 %) of the fake's crop, the result is empty, (0, 0, 3).
     """
     x0, y0 = transform.scale_x * original_area[0], transform.scale_y * original_area[1]
     offset = transform.offset_x + x0 - fake_area[0], transform.offset_y + y0 - fake_area[1]

@@ -52,6 +52,6 @@ def boxes_source(run: Run, video: Video, infos: Mapping[str, VideoInfo]) -> BoxS
 
 
 def compared_fakes(videos: Iterable[Video], infos: Mapping[str, VideoInfo]) -> list[Video]:
-    """Return the readable fakes whose headers do not speak against their originals."""
+    """Return the readable videos whose original is readable and has a similar frame rate and the same orientation."""
     readable = [video for video in videos if video.video_id in infos]
     return [video for video in readable if header_source(video, infos).video_id != video.video_id]

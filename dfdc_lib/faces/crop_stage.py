@@ -25,9 +25,10 @@ CROP_COLUMNS = [*KEY_COLUMNS, *MEASURES, *BOX_COLUMNS, *AREA_COLUMNS, *LANDMARK_
 
 
 def crop_faces(run: Run, margin: float = crops.DEFAULT_MARGIN, workers: int = 0) -> list[Outcome]:
-    """Cut every face out of every examined frame, in `workers` processes (0 = one per core).
+    """Cut every detected face out of the frames; write crops/ and crops.parquet, and return one outcome per video.
 
-    `margin` is the fraction of the box's side added on each side.
+    Fakes that fit their original are cut with its boxes, in the corresponding frames. `margin` is the fraction of the
+    box's side added on each side; `workers` the number of processes, 0 = one per core.
     """
     infos, by_id = run.read_infos(), {video.video_id: video for video in run.read_videos()}
     detected = run.read_outcomes("01_detect_faces")

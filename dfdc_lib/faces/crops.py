@@ -18,7 +18,7 @@ Edges = Literal["nearest", "winner"]  # how edges become whole pixels
 
 
 def crop_area(box: Box, margin: float, frame_height: int, frame_width: int, edges: Edges = "nearest") -> Area:
-    """Return the pixels to cut for a face: its box plus the margin, clamped to the frame.
+    """Return the area to cut for a face, in whole pixels: its box plus the margin, clamped to the frame.
 
     The margin is the fraction of the box's width (left, right) and height (top, bottom) added on each side. The area is
     empty (x1 <= x0 or y1 <= y0) if the box lies outside the frame.
@@ -52,24 +52,27 @@ def is_empty(area: Area) -> bool:
 
 
 def cut(image: np.ndarray, area: Area) -> np.ndarray:
-    """Return the pixels of an area of an (H, W, ...) image, as a view."""
+    """Return the pixels of an area of an (H, W, ...) image; they are not copied."""
     x0, y0, x1, y1 = area
     return image[y0:y1, x0:x1]
 
 
 def cut_face(image: np.ndarray, box: Box, margin: float, edges: Edges = "nearest") -> np.ndarray:
-    """Return the crop of a face, as a view of the frame."""
+    """Return the pixels of a face's box plus margin from an (H, W, 3) frame, clamped to the frame; they are not copied.
+
+    `margin`, `edges` and errors as for `crop_area`. The crop is empty if the box lies outside the frame.
+    """
     height, width = image.shape[:2]
     return cut(image, crop_area(box, margin, height, width, edges))
 
 
 def key_of(crop: Crop) -> FaceKey:
-    """Return the key of a crop's face."""
+    """Return the (video_id, frame_index, face_index) of a crop."""
     return FaceKey(crop.video_id, crop.frame_index, crop.face_index)
 
 
 def landmarks_in_crop(landmarks: Landmarks, area: Area) -> Landmarks:
-    """Convert landmarks from pixels of the frame to pixels of the crop that `area` cuts."""
+    """Convert landmarks from pixels of the frame to pixels of the crop with this area, rounded to hundredths."""
     x0, y0 = area[:2]
     left_eye, right_eye, nose, left_mouth, right_mouth = ((round(x - x0, 2), round(y - y0, 2)) for x, y in landmarks)
     return left_eye, right_eye, nose, left_mouth, right_mouth

@@ -30,7 +30,10 @@ FRAMES_PER_BATCH = {"cpu": 8, "cuda": 32}  # by device type; on a CPU a larger b
 
 
 def detector_scale(height: int, width: int, resize: str = "slides") -> float:
-    """Return the factor by which a frame is resized before detection: `SCALE_RULE`, or 0.5 as by the winner."""
+    """Return the factor by which a frame of this size in pixels is resized before detection.
+
+    With `resize="slides"` the longer side decides, by `SCALE_RULE`; with "winner" the factor is always 0.5.
+    """
     if resize == "winner":
         return 0.5
     return next(scale for side, scale in SCALE_RULE if max(height, width) > side)
@@ -44,7 +47,7 @@ def resize_for_detector(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def halve(image: np.ndarray) -> np.ndarray:
-    """Return an (H, W, 3) frame as (H // 2, W // 2, 3), resized like the winner's: Pillow's bicubic interpolation."""
+    """Halve an (H, W, 3) uint8 frame to (H // 2, W // 2, 3) by Pillow's bicubic interpolation, as the winner does."""
     height, width = image.shape[:2]
     return np.asarray(
         Image.fromarray(image).resize((max(1, width // 2), max(1, height // 2)), Image.Resampling.BICUBIC)
@@ -52,7 +55,10 @@ def halve(image: np.ndarray) -> np.ndarray:
 
 
 class FaceDetector:
-    """MTCNN with its three networks loaded; the weights ship with facenet-pytorch."""
+    """The MTCNN face detector. Its weights ship with facenet-pytorch and are loaded at once.
+
+    `device` is "auto" (a GPU if there is one), "cpu" or "cuda".
+    """
 
     def __init__(self, settings: DetectorSettings, device: str = "auto") -> None:
         self.settings = settings
@@ -61,7 +67,11 @@ class FaceDetector:
         self._mtcnn = MTCNN(keep_all=True, thresholds=thresholds, min_face_size=smallest, device=self.device).eval()
 
     def find_faces(self, images: Sequence[np.ndarray]) -> list[tuple[Face, ...]]:
-        """Return each frame's faces, largest first; frames are (H, W, 3) uint8 RGB, full-resolution, of one shape."""
+        """Return the faces of each image, largest first; () for an image without a face.
+
+        The images are full-resolution frames, (H, W, 3) uint8 RGB; boxes are in their pixels. Raises ValueError if the
+        images differ in shape.
+        """
         if not images:
             return []
         if self.settings.resize == "winner" and len(images) > 1:
@@ -96,12 +106,16 @@ class FaceDetector:
 
 @lru_cache(maxsize=4)
 def load_detector(settings: DetectorSettings, device: str = "auto") -> FaceDetector:
-    """Return a detector; the same settings and device share one, so a worker process loads the networks once."""
+    """Return a detector; calls with equal arguments in one process return the same one, so weights are loaded once."""
     return FaceDetector(settings, device)
 
 
 def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint: str, threads: int = 0) -> VideoFaces:
-    """Find the faces of every `frame_stride`-th frame of a video; `threads` and errors as for `VideoReader`."""
+    """Find the faces in every `frame_stride`-th frame of a video, as the detector's settings say.
+
+    `fingerprint` is stored in the result. `threads` decode; 0 = FFmpeg's default. Raises FileNotFoundError if the file
+    is missing, ValueError if it is not readable as a video.
+    """
     settings, batch_size = detector.settings, FRAMES_PER_BATCH[detector.device.type]
     frames: list[FrameFaces] = []
     with VideoReader(path, threads) as reader:

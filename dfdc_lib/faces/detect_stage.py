@@ -11,10 +11,11 @@ from dfdc_lib.workers import Job, in_processes, result_outcome, run_jobs
 
 
 def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0) -> list[Outcome]:
-    """Find the faces of every original, and of every fake that cannot use its original's boxes.
+    """Find the faces of every real video, and of every fake that cannot use its original's boxes; write boxes/.
 
-    Fakes are first aligned with their originals: a fake uses its original's boxes if the two fit. `device` is "auto",
-    "cpu" or "cuda"; `workers` the number of processes, 0 = one per core.
+    Fakes are first aligned with their originals. A fake that fits its original uses the original's boxes and has the
+    status "not needed". `device` is "auto", "cpu" or "cuda"; `workers` the number of processes, 0 = one per core.
+    Returns one outcome per video.
     """
     aligned = align_fakes(run, workers)
     code = code_fingerprint("dfdc_lib.faces.detect")

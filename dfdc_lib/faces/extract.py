@@ -28,7 +28,7 @@ FRAMES_AT_ONCE = 8  # in memory at full resolution, per worker
 
 
 class FoundFace(NamedTuple):
-    """One face of one frame and its crop."""
+    """One face in one frame: where it is, how well it can be judged, which person it is (`track`), and its crop."""
 
     frame_index: int
     time_seconds: float
@@ -42,7 +42,7 @@ class FoundFace(NamedTuple):
 
 
 class View(NamedTuple):
-    """The part of a recipe that determines the crops; models with the same view share them."""
+    """The part of a recipe that determines the crops; models whose views are equal share the same crops."""
 
     detector: DetectorSettings
     margin: float
@@ -52,15 +52,20 @@ class View(NamedTuple):
 
 
 def view_of(recipe: Recipe) -> View:
-    """Return the view of a recipe; the frame stride is reset, because prediction does not use it."""
+    """Return the part of a recipe that determines the crops.
+
+    Its frame stride is set to 1, because prediction does not use it.
+    """
     detector = recipe.detector.model_copy(update={"frame_stride": 1})
     return View(detector, recipe.margin, recipe.edges, recipe.frames)
 
 
 def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str) -> list[list[FoundFace]]:
-    """Return the faces in at most `most_frames` evenly spaced frames of a video for every view, in order of time.
+    """Find the faces in evenly spaced frames of a video, cut as each view (part of a recipe) describes.
 
-    The detector's `device` is "auto", "cpu" or "cuda". Raises like `VideoReader`.
+    At most `most_frames` frames are examined for each view; missing or damaged ones are skipped. `device` is "auto",
+    "cpu" or "cuda". Returns a list for each view: all its faces, in order of time. Raises FileNotFoundError if the file
+    is missing, ValueError if it is not readable as a video.
     """
     counts = {rule: _frame_count(path, rule) for rule in {view.frames for view in views}}
     examined = [set(evenly_spaced(counts[view.frames], most_frames)) for view in views]

@@ -28,7 +28,7 @@ LEAST_COST = 0.05  # of the median frame: in videos without noise, rounding deci
 
 
 class Frames(NamedTuple):
-    """Small gray frames of one video by frame index."""
+    """All frames of one video as small gray images, in order of frame index."""
 
     images: np.ndarray  # (N, h, w) float32
     intact: np.ndarray  # (N,) bool; False = missing or damaged
@@ -44,9 +44,10 @@ class Match(NamedTuple):
 
 
 def match_frames(originals: Frames, fakes: Frames, weights: np.ndarray) -> Match:
-    """Return which frame of the original every frame of the fake shows.
+    """Return which frame of the original each frame of the fake shows.
 
-    The frames have one size, (h, w), also that of `weights`: how much each pixel counts, 0 = not at all.
+    The frames of both videos are of one size, (h, w). `weights`, (h, w), says how much each pixel counts when two
+    frames are compared; 0 = not at all.
     """
     one, other = _weighted(originals, weights), _weighted(fakes, weights)
     offsets = _candidates(one, other, originals.intact, fakes.intact)
@@ -61,7 +62,7 @@ def match_frames(originals: Frames, fakes: Frames, weights: np.ndarray) -> Match
 
 
 def segments_of(match: Match) -> tuple[Segment, ...]:
-    """Return the runs of frames that correspond and have one offset."""
+    """Return a match as segments: runs of consecutive frames that correspond to the original with one offset."""
     offsets, corresponds = match
     joined = corresponds[1:] & corresponds[:-1] & (offsets[1:] == offsets[:-1])  # (M - 1,)
     starts = np.flatnonzero(corresponds & ~np.r_[False, joined])
@@ -70,9 +71,10 @@ def segments_of(match: Match) -> tuple[Segment, ...]:
 
 
 def pixel_weights(originals: np.ndarray, fakes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how much each pixel counts, (h, w), and what the fake adds to it, (h, w), from matching frames.
+    """Return weights for comparing frames, (h, w), and the gray levels that the fake typically adds, (h, w).
 
-    Both inputs are (K, h, w). A pixel whose difference varies, as in a forged face, counts less.
+    Both inputs are (K, h, w) frames, where frame k of both shows the same moment. The more the difference of the two
+    videos varies at a pixel, as in a forged face, the smaller is its weight.
     """
     difference = fakes - originals
     added = np.median(difference, axis=0)

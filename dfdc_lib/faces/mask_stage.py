@@ -18,7 +18,11 @@ from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run
 
 
 def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
-    """Compare every fake crop with the same pixels of its original, in `workers` processes (0 = one per core)."""
+    """Compare every fake crop with the same part of its original; write masks/ and masks.csv.
+
+    `workers` is the number of processes; 0 = one per core. Returns one outcome per video: "not needed" for videos that
+    are not fakes, "nothing" for fakes that cannot be compared with an original.
+    """
     cropped = run.read_outcomes("02_crop_faces")
     code = code_fingerprint("dfdc_lib.faces.mask_stage")
     jobs, decided = [], []
@@ -40,9 +44,10 @@ def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
 
 
 def crop_pair(run: Run, key: FaceKey) -> tuple[np.ndarray, np.ndarray]:
-    """Return a face of a fake and the same pixels of its original as (original, fake), both (H, W, 3) uint8 RGB.
+    """Return the crop of a fake's face and the same part of its original, as (original, fake), (H, W, 3) uint8 RGB.
 
-    The original is (0, 0, 3) if it does not show the face. Raises KeyError if one of the two videos has no such crop.
+    Both have one shape, but the first is empty, (0, 0, 3), if the original's crop does not cover that part. Raises
+    KeyError if the fake has no crop with this key, or its original no corresponding one.
     """
     fakes = run.read_crops(key.video_id)
     fake = _by_place(fakes)[key[1:]]

@@ -16,7 +16,7 @@ MOST_TURN = 10.0  # returned if both eyes are at one point; JSON has no infinity
 def sharpness(crop: np.ndarray) -> float:
     """Return the variance of the Laplacian of an (H, W, 3) uint8 RGB crop: 0 for one colour, over 100 for a sharp face.
 
-    The crop must not be empty; it is resized to `SHARPNESS_SIDE` pixels first.
+    The crop must not be empty. Its longer side is first resized to `SHARPNESS_SIDE` (112) pixels.
     """
     gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     scale = SHARPNESS_SIDE / max(gray.shape)

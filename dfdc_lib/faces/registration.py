@@ -19,18 +19,20 @@ CONVERGED = 1e-3  # pixels
 
 
 def warp(image: np.ndarray, transform: Transform, size: tuple[int, int]) -> np.ndarray:
-    """Return an original's frame, (H, W, ...), as a fake of `size` (height, width) would show it, (h, w, ...).
+    """Scale and shift an original's frame, (H, W, ...), to a fake's frame of `size` (h, w); return (h, w, ...).
 
-    Places that the original does not show repeat its edge. A shift by whole pixels copies pixels exactly.
+    Parts of the fake's frame that the original does not show repeat the original's edge. A shift by whole pixels copies
+    pixels exactly.
     """
     flags, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
     return cv2.warpAffine(image, _matrix(transform), size[::-1], flags=flags, borderMode=border)
 
 
 def covered(shape: tuple[int, int], transform: Transform, size: tuple[int, int]) -> np.ndarray:
-    """Return which pixels of a fake of `size` an original of `shape` shows: (h, w) uint8, 255 or 0.
+    """Return which pixels of a fake's frame its original also shows: (h, w) uint8, 255 = shown, 0 = not.
 
-    Pixels at the border of either are not counted: they are interpolated from fewer.
+    `shape` is the original's (height, width), `size` the fake's. Pixels at the border of either frame are 0, because
+    interpolation lacks neighbours there.
     """
     inside = np.zeros(shape, np.uint8)
     inside[1:-1, 1:-1] = 255
@@ -40,9 +42,9 @@ def covered(shape: tuple[int, int], transform: Transform, size: tuple[int, int])
 
 
 def register(originals: np.ndarray, fakes: np.ndarray, start: Transform) -> Transform:
-    """Return the transform that makes the originals most like the fakes, refined from `start`.
+    """Return the transform that makes the original's frames most like the fake's, found by refining `start`.
 
-    Frame k of both shows the same moment: (K, H, W) and (K, h, w) gray, each of its video's own size.
+    `originals` is (K, H, W) and `fakes` (K, h, w), both gray; frame k of both shows the same moment.
     """
     transform = start
     for level in LEVELS:
@@ -58,7 +60,10 @@ def register(originals: np.ndarray, fakes: np.ndarray, start: Transform) -> Tran
 
 
 def rescaled(transform: Transform, original: np.ndarray, fake: np.ndarray) -> Transform:
-    """Return a transform for frames that are resized by the given factors, each (2,) in y and x."""
+    """Convert a transform between two frames into the one between resized versions of them.
+
+    `original` and `fake` are the factors by which each frame is resized: (2,), for y and x.
+    """
     (y, x), (fake_y, fake_x) = original.tolist(), fake.tolist()
     scales = transform.scale_x * fake_x / x, transform.scale_y * fake_y / y
     return Transform(*scales, transform.offset_x * fake_x, transform.offset_y * fake_y)

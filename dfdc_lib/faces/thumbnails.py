@@ -16,7 +16,7 @@ LONGER_SIDE = 128  # pixels
 
 
 class Thumbnails(NamedTuple):
-    """The frames of one video, by frame index."""
+    """All frames of one video as gray images with a longer side of 128 pixels, in order of frame index."""
 
     size: tuple[int, int]  # (height, width) of the video
     images: np.ndarray  # (N, h, w) uint8
@@ -24,12 +24,15 @@ class Thumbnails(NamedTuple):
 
     @property
     def small_size(self) -> tuple[int, int]:
-        """(height, width) of the images."""
+        """Return the (height, width) of the small images."""
         return self.images.shape[1], self.images.shape[2]
 
 
 def read_thumbnails(path: Path) -> Thumbnails:
-    """Read a whole video; raises like `VideoReader`."""
+    """Read all frames of a video as small gray images; missing and damaged frames are black.
+
+    Raises FileNotFoundError if the file is missing, ValueError if it is not readable as a video.
+    """
     with VideoReader(path, threads=1) as reader:
         height, width = size = reader.info.height, reader.info.width
         scale = LONGER_SIDE / max(size)
@@ -42,7 +45,7 @@ def read_thumbnails(path: Path) -> Thumbnails:
 
 
 def read_thumbnails_once(path: Path) -> Thumbnails:
-    """Read a video like `read_thumbnails`, unless it is the last that this function has read in this process."""
+    """Return `read_thumbnails` of a video; consecutive calls for the same unchanged file read it only once."""
     return _read_version(path, input_fingerprint(path))
 
 
