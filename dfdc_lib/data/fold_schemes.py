@@ -96,8 +96,8 @@ def _links(videos: Sequence[Video], alike: Pairs) -> Links:
 def _dealings(videos: Sequence[Video], alike: Pairs, scheme: str) -> list[Dealing]:
     """Return what to keep together, the best first."""
     if scheme == "target":
-        note = "folds by target: the person whose video it is. People who gave their face to a fake can be in any fold"
-        return [Dealing(_links(without_donors(videos), alike), f"{note}; they are listed as donor leaks")]
+        note = "videos are dealt by target, the person whose video it is; donors, who gave their face to a fake, can be"
+        return [Dealing(_links(without_donors(videos), alike), f"{note} in any fold and are listed as donor leaks")]
     links, parts = _links(videos, alike), part_links(videos)
     if not parts:
         return [Dealing(links, "")]
@@ -134,7 +134,7 @@ def _official(videos: Sequence[Video], alike: Pairs, fold_count: int, seed: int)
         notes += [f"the split has no validation list: 1 / {fold_count} of the training videos are dealt to it", *how]
     left_out = sorted(video.video_id for video in videos if video.video_id not in folds)
     if left_out:
-        notes.append(f"{len(left_out)} videos are in no split and in no fold: {_named(left_out)}")
+        notes.append(f"{len(left_out)} videos are in no list of the split and get no fold: {_named(left_out)}")
     complete = VALIDATION_FOLD in folds.values() and has_both_labels(listed, folds)
     return (folds, notes) if complete else ({}, [])
 

@@ -31,7 +31,7 @@ class Coverage(NamedTuple):
     def notes(self) -> tuple[str, ...]:
         """One sentence each about the missing and the duplicate videos, if there are any."""
         missing = f"{len(self.missing):,} of {self.expected:,} labelled videos have no score and are left out"
-        duplicate = f"{len(self.duplicates):,} videos have rows that occur more than once and count once"
+        duplicate = f"{len(self.duplicates):,} videos have repeated rows; each row counts once"
         texts = ((missing, self.missing), (duplicate, self.duplicates))
         return tuple(f"{text}: {named(videos)}" for text, videos in texts if videos)
 

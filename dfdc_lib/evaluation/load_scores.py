@@ -78,7 +78,7 @@ def read_scores(path: Path, run: Run | None = None) -> ScoreTable:
         raise ValueError(f"{path.name} must have scores for the labels 0 (real) and 1 (fake), got only {got}")
     coverage = Coverage(len(listed), tuple(listed.index.drop(scored)), duplicates)
     frames = {name: rows[rows["video_id"].isin(scored)] for name, rows in frames.items()}
-    note = f"one score per video of {', '.join(frames)}; the models are compared, not strategies"
+    note = f"one score per video from {', '.join(frames)}; models are compared instead of strategies"
     if by_frame:
         note = f"{len(frames[_title(path)]):,} frame scores"
     return ScoreTable(_title(path), videos, frames, (f"{path.name}: {note}", *coverage.notes), coverage)
@@ -106,7 +106,7 @@ def read_run_scores(run: Run) -> ScoreTable:
     if judged == UNKNOWN and len(videos):
         notes.append("no video is known to be unseen: THE VIDEOS JUDGED HERE MAY HAVE TRAINED THE MODELS")
     if ignored:
-        notes.append(f"ignored: the scores of {', '.join(ignored)}, which notebook 07 did not use last")
+        notes.append(f"ignored: the scores of {', '.join(ignored)}, because notebook 07 last used other models")
     if videos["label"].nunique() == 1:
         notes.append("all remaining videos have the same label, so most metrics are undefined")
     frames = {name: table[table["video_id"].isin(videos.index)] for name, table in frames.items()}

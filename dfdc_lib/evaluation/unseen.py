@@ -82,7 +82,8 @@ def role_notes(role: pd.Series) -> list[str]:
     counts = [f"{(role == name).sum()} {name}" for name in ROLES if (role == name).any()]
     notes = [f"role of the {len(role)} videos in the training of the models: {', '.join(counts) or 'none'}"]
     if (role == UNKNOWN).any():
-        notes.append("unknown: no list of the training videos; for models of older kits run notebook 06 (--force)")
+        remedy = "a model of kit 0.1 gets a list if it is trained again (dfdc run --from 06 --to 06 --force)"
+        notes.append(f"unknown: no list of training videos decides about these videos; {remedy}")
     return notes
 
 

@@ -22,18 +22,18 @@ SHOWN_METRICS = ("AUC", "log loss", "videos")
 THUMBNAIL_SIDE = 128  # pixels
 Thumbnails = Mapping[int, Sequence[np.ndarray]]  # track -> crops, (H, W, 3) uint8 RGB
 INTERVAL = (
-    "This range shows how much the frames agree, not how often the model is right. Frames of one video are alike, so "
-    "the range is too narrow if there are few of them."
+    "This range shows how much the frames agree, not how often the model is right. The frames of one video are alike, "
+    "so the range is too narrow if there are few frames."
 )
 ROLES = {  # of the video in the training of the models
     UNSEEN: "The models have not seen this file in training.",
     UNKNOWN: "It is not known whether the models have seen this video in training.",
-    CHOSEN_BY: "A model was chosen by this video, so its score is too good to count for other videos.",
-    TRAINED_ON: "A model was trained on this video, so its score says nothing about other videos.",
+    CHOSEN_BY: "A model was chosen by this video, so it probably judges this video better than other videos.",
+    TRAINED_ON: "A model was trained on this video, so its score does not show how well it judges other videos.",
 }
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
-NOT_APPLICABLE = "The score is not a probability. That would take a single model, a single person and a clear answer."
-OTHER_VIDEO = "The crops match too poorly. The original is probably a different video, or not aligned in time."
+NOT_APPLICABLE = "The score is not a probability: this needs a single model, a single person and a clear answer."
+OTHER_VIDEO = "The faces match too poorly. This original is probably a different video, or it starts at another moment."
 LIMITS = (
     "The model detects the kinds of forgery that it was trained on. It can miss other kinds.",
     "Strong compression and small or covered faces hide the traces that it looks for.",
@@ -48,7 +48,7 @@ def short_answer(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
 
 
 def answer(inspection: Inspection, cards: Sequence[ModelCard], thumbnails: Thumbnails) -> str:
-    """Return the opening of the page: warnings, the judged person and the answer, its basis, and what it cannot know.
+    """Return the opening of the page: warnings, the judged person and the answer, its basis, and what it leaves open.
 
     `thumbnails` has the crops of every track, (H, W, 3) uint8 RGB.
     """
@@ -62,7 +62,7 @@ def answer(inspection: Inspection, cards: Sequence[ModelCard], thumbnails: Thumb
     if inspection.doubts:
         parts.append(f"<p><b>There is no clear answer, because:</b></p>{_list(inspection.doubts)}")
     basis = [*_score(judged, cards), ROLES[inspection.role], _probability(inspection, cards), _stability(inspection)]
-    parts += [f"<h3>What the answer rests on</h3>{_list(basis)}", f"<h3>What it cannot know</h3>{_list(LIMITS)}"]
+    parts += [f"<h3>What the answer rests on</h3>{_list(basis)}", f"<h3>What the model cannot know</h3>{_list(LIMITS)}"]
     return "\n".join(parts)
 
 
@@ -94,7 +94,8 @@ def _probability(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
         return NOT_APPLICABLE if calibration else NOT_CALIBRATED
     basis = f"It is based on {calibration.videos} other videos, {calibration.fakes} of them fake"
     estimate = f"The estimated probability that the video is fake is {inspection.probability:.0%}."
-    return f"{estimate} {basis}. It holds if fakes are as common among the videos you examine as among those."
+    condition = "It is valid only if fakes are as common among the videos that you examine as among those other videos."
+    return f"{estimate} {basis}. {condition}"
 
 
 def _stability(inspection: Inspection) -> str:
