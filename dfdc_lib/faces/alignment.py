@@ -111,13 +111,23 @@ def matching_patch(original_crop: np.ndarray, original_area: Area, fake_area: Ar
 
 
 def _start(original: Thumbnails, fake: Thumbnails) -> Transform:
-    """Return the likelier of the two usual relations: the fake is its original scaled, or the original's centre."""
+    """Return the likeliest relation: the fake is its original scaled, or the original's centre, or another part of it.
+
+    The other part is measured as if both videos showed the same moments; if they do not, it is unlikely.
+    """
     (height, width), (fake_height, fake_width) = original.size, fake.size
     scaled = Transform(fake_width / width, fake_height / height)
     centre = Transform(offset_x=(fake_width - width) / 2, offset_y=(fake_height - height) / 2)
     reduced = [np.divide(video.small_size, video.size) for video in (original, fake)]
     starts = [rescaled(transform, *reduced) for transform in (scaled, centre)]
-    return starts[0] if scaled == centre else min(starts, key=lambda start: _mismatch(original, start, fake))
+    if scaled == centre:
+        return starts[0]
+    likelier = min(starts, key=lambda start: _mismatch(original, start, fake))
+    count = min(len(original.images), len(fake.images))
+    frames = np.flatnonzero(original.intact[:count] & fake.intact[:count])
+    frames = frames[evenly_spaced(len(frames), PLACED)]
+    measured = register(original.images[frames], fake.images[frames], likelier)
+    return min((likelier, measured), key=lambda start: _mismatch(original, start, fake))
 
 
 def _mismatch(original: Thumbnails, start: Transform, fake: Thumbnails) -> float:

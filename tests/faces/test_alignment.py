@@ -80,7 +80,7 @@ def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
 )
 def test_place(shape, expected):
     """Exact for the same frame, another scale and a shift by whole pixels; to a quarter of a pixel otherwise."""
-    matrix = np.array([[expected[0], 0, expected[2]], [0, expected[1], expected[3]]])
+    matrix = np.array([[expected[0], 0, expected[2]], [0, expected[1], expected[3]]], float)
     matrix[:, 2] += (matrix[:, :2].sum(axis=1) - 1) / 2  # OpenCV's pixels have their centres at whole numbers
     frames = [
         cv2.warpAffine(frame, matrix, shape[::-1], borderMode=cv2.BORDER_REPLICATE) for frame in pan(list(range(60)))

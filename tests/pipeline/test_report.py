@@ -102,7 +102,7 @@ def manifest(source: str) -> dict:
 
 def make_run(root: Path) -> Run:
     run = Run(root)
-    labels = {"a": 0, "b": 1, "c": 1, HOSTILE: None}
+    labels = {"a": 0, "b": 1, "c": 1, HOSTILE.replace("/", ""): None}
     run.write_videos([Video(video_id=name, path=Path("x.mp4"), label=label) for name, label in labels.items()], {})
     for stage, statuses in STATUS.items():
         columns = {"video_id": list(labels), "status": statuses, "count": 0, "note": "", "fingerprint": ""}
