@@ -82,8 +82,7 @@ def role_notes(role: pd.Series) -> list[str]:
     counts = [f"{(role == name).sum()} {name}" for name in ROLES if (role == name).any()]
     notes = [f"role of the {len(role)} videos in the training of the models: {', '.join(counts) or 'none'}"]
     if (role == UNKNOWN).any():
-        remedy = "a model of kit 0.1 gets a list if it is trained again (dfdc run --from 06 --to 06 --force)"
-        notes.append(f"unknown: no list of training videos decides about these videos; {remedy}")
+        notes.append("unknown: the model cards' lists do not tell; models of kit 0.1 need notebook 06 with --force")
     return notes
 
 

@@ -208,8 +208,8 @@ def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, t
         doubts.append(f"the frames disagree: the mean score may be anything from {judged.low:.2f} to {judged.high:.2f}")
     for person in seen_often(people) if judged.mean < FAKE_SCORE else ():
         if looks_forged(person):
-            frames = f"up to {person.longest_forged} consecutive examined frames look forged"
-            doubts.append(f"person {person.number} may be forged: {frames} (mean score {person.mean:.2f})")
+            frames = f"consecutive frames that look forged: {person.longest_forged}"
+            doubts.append(f"person {person.number} may be forged: mean score {person.mean:.2f}, {frames}")
     opposite: Answer = "real" if judged.mean >= FAKE_SCORE else "fake"
     versions = [f"{trial.title} (mean score {trial.score:.2f})" for trial in trials if trial.answer == opposite]
     if versions:
