@@ -225,7 +225,8 @@ def test_the_page_of_dfdc_inspect(chromium: Browser, finished: Path, sample_root
     index = run_stages(Request(folder, video, [INSPECT], inspect_parameters(finished, video)))
     problems, pictures = open_offline(chromium, {"examination": index})
     assert problems == []
-    assert pictures == 4  # people over time, the decisive frames, the viewer's sheet, the perturbed versions
+    # The judged person, people over time, the table of people, the decisive frames, the viewer's sheet, the versions.
+    assert pictures == 6
     page = chromium.new_page(viewport=PHONE)
     page.goto(index.as_uri())
     assert_fits(page)

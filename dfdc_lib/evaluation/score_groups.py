@@ -60,12 +60,15 @@ def groups_of_file(videos: pd.DataFrame) -> pd.Series:
     absent = pd.Series(None, index=videos.index, dtype=object)
     columns = [videos.get(name, absent) for name in ("original_id", "identities")]
     records = []
+    numbers = {video_id: str(number) for number, video_id in enumerate(named)}  # a file's ids may contain slashes
     for video_id, original, listed in zip(named, *columns, strict=True):
         known = [name for name in named[video_id] if name.partition("/")[0] in kinds]
         identities = (*known, *_listed(video_id, listed))
-        original_id = original if isinstance(original, str) else None
-        records.append(Video(video_id=video_id, path=Path(video_id), original_id=original_id, identities=identities))
-    return pd.Series(identity_groups(records), dtype=object).reindex(videos.index)
+        original_id = numbers.get(original, f"absent {original}") if isinstance(original, str) else None
+        record = Video(video_id=numbers[video_id], path=Path(video_id), original_id=original_id, identities=identities)
+        records.append(record)
+    groups = identity_groups(records)
+    return pd.Series([groups[number] for number in numbers.values()], videos.index, dtype=object)
 
 
 def _people(name: str) -> tuple[str, ...]:

@@ -26,7 +26,17 @@ from dfdc_lib.run_folder import PROJECT, open_run
 BEFORE_TRAINING = "04"
 # Files and folders that depend on when or how fast they were made.
 TIMED = {"run.json", ".run.lock", ".stage.lock", ".sample.lock", "notebooks", "report", "sample"}
-AFTER_FOLDS = {"models", "scores", "submission.csv", "calibrations", "05", "06", "07", "08"}  # folders, files, numbers
+AFTER_FOLDS = {
+    "models",
+    "scores",
+    "submission.csv",
+    "submission_details.csv",
+    "calibrations",
+    "05",
+    "06",
+    "07",
+    "08",
+}  # folders, files, numbers
 
 
 def contents(folder: Path) -> dict[str, str]:
