@@ -18,7 +18,7 @@ Landmarks = tuple[Point, Point, Point, Point, Point]  # eyes, nose, mouth corner
 
 
 def require_file_name(name: str) -> str:
-    """Return a name, or raise ValueError if a file or folder of that name could be anywhere but in its own folder."""
+    """Return `name` unchanged; raise ValueError if it is empty, `.` or `..`, or contains a slash or backslash."""
     if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
         raise ValueError(f"expected the name of one file or folder, got {name!r}: choose another name")
     return name
@@ -149,7 +149,7 @@ class VideoFaces(Record):
 
 
 class Transform(NamedTuple):
-    """Map from a point of the original's frame to the fake's: `scale * point + offset`, in pixels."""
+    """Map from points of an original's frame to points of its fake's frame: `scale * point + offset`, in pixels."""
 
     scale_x: float = 1.0
     scale_y: float = 1.0
@@ -157,13 +157,13 @@ class Transform(NamedTuple):
     offset_y: float = 0.0
 
     def apply(self, point: Point) -> Point:
-        """Return a point's place in the fake's frame, rounded to hundredths of a pixel."""
+        """Convert a point (x, y) of the original's frame to the fake's frame, rounded to hundredths of a pixel."""
         x, y = point
         return round(self.scale_x * x + self.offset_x, 2), round(self.scale_y * y + self.offset_y, 2)
 
 
 class Segment(NamedTuple):
-    """A run of frames of a fake: each shows the original's frame `frame_index + offset`."""
+    """Consecutive frames of a fake; each shows the original's frame `frame_index + offset`."""
 
     start: int  # frame_index of the first
     stop: int  # of the last, plus 1
@@ -171,7 +171,7 @@ class Segment(NamedTuple):
 
 
 class Alignment(Record):
-    """Where and when a fake shows its original's picture; see `faces.alignment`."""
+    """How a fake corresponds to its original: the scale and shift of its frames, and which frames show the same."""
 
     transform: Transform = Transform()
     segments: tuple[Segment, ...] = ()  # the other frames of the fake correspond to none of the original
@@ -268,7 +268,7 @@ class Recipe(Record):
 
 
 class Seen(Record):
-    """Videos that a model was trained on, or chosen by; a model folder lists them in `seen.csv`."""
+    """The videos that a model was trained on, or those that chose its checkpoint; stored in the model's `seen.csv`."""
 
     names: tuple[str, ...] = ()  # of identities, with their data set: "ffpp/youtube/183"; or of parts: "dfdc/part 12"
     contents: tuple[str, ...] = ()  # `VideoInfo.content` of every video
@@ -311,7 +311,7 @@ class ModelCard(Record):
 
 
 class ScoredModel(Record):
-    """A model with which notebook 07 has scored a run."""
+    """A model that scored a run in notebook 07, as recorded in `scores/scoring.json`."""
 
     card: ModelCard  # without metrics, calibration, and what the model was trained on and chosen by
     fingerprint: str  # of its weights, encoder and recipe
@@ -320,7 +320,7 @@ class ScoredModel(Record):
 
 
 class Scoring(Record):
-    """What the scores of a run come from: `scores/scoring.json`, written by notebook 07 after all score tables."""
+    """How a run was scored: `scores/scoring.json`, written by notebook 07 after all score tables."""
 
     models: dict[str, ScoredModel]  # by the name of the score table
     videos: Literal["held-out", "all"]

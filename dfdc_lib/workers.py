@@ -63,8 +63,8 @@ Executor = Callable[[Sequence[Job]], Iterator[tuple[str, Outcome | Failure]]]
 def in_processes(workers: int = 0, group_of: Callable[[str], str] = str) -> Executor:
     """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core.
 
-    `group_of` maps a job's video_id to the name of its group, by default to itself. The jobs of a group run in one
-    process, one after another, so that they can share what the process keeps in memory.
+    `group_of` maps a video_id to the name of a group; by default every video is a group of its own. The jobs of a group
+    run one after another in one process, so that they can share what it keeps in memory; if it dies, all of them fail.
     """
 
     def execute(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:

@@ -57,7 +57,7 @@ def save_model(folder: Path, model: Classifier, card: ModelCard) -> None:
     """Write the model folder `<run>/models/<name>`, or replace the model in it.
 
     The card is written last, so a folder with a card always has the weights that belong to it. The calibration and the
-    test metrics of replaced weights are deleted. A card with a number that is not finite is a ValueError.
+    test metrics of replaced weights are deleted. Raises ValueError if the card contains NaN or infinity.
     """
     text = card.model_dump_json(indent=1, exclude=IN_OTHER_FILES)
     _parse_card(text, f"the card of {card.name}")
@@ -73,7 +73,7 @@ def save_model(folder: Path, model: Classifier, card: ModelCard) -> None:
 
 
 def write_seen(folder: Path, trained_on: Seen, chosen_by: Seen) -> None:
-    """Write what the model in a folder was trained on and chosen by: a row per identity name and per video."""
+    """Write seen.csv into a model folder: a row for each name or video that the model was trained on or chosen by."""
     lists = {TRAINED_ON: trained_on, CHOSEN_BY: chosen_by}
     fields = [(role, kind, value) for role, seen in lists.items() for kind, values in seen for value in values]
     with atomic_path(folder / SEEN_FILE) as path:
@@ -83,9 +83,9 @@ def write_seen(folder: Path, trained_on: Seen, chosen_by: Seen) -> None:
 def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     """Read a model folder; return the classifier, on the CPU and in eval mode, and its card.
 
-    The card includes what the model was trained on and chosen by, the test metrics, and the calibration,
-    `calibrations/<name>.json` of the run folder, if they exist.
-    A missing file is a FileNotFoundError; a damaged one, or weights that do not fit the encoder, a ValueError.
+    The card includes, if they exist, what the model was trained on and chosen by, its test metrics, and its calibration
+    (`calibrations/<name>.json` of the run folder). Raises FileNotFoundError if the card or the weights are missing,
+    ValueError if a file is damaged or the weights do not fit the encoder.
     """
     weights = folder / WEIGHTS_FILE
     for path in (folder / CARD_FILE, weights):
@@ -108,8 +108,8 @@ def load_released(path: Path) -> tuple[Classifier, ModelCard]:
     """Read a checkpoint of the winner; return the classifier, on the CPU and in eval mode, and a card with his recipe.
 
     The encoder is taken from the file name. The cards of the seven released checkpoints list the parts of DFDC that the
-    models were trained on and chosen by; for other files these are unknown. A name without an encoder, a file with
-    anything but tensors and numbers, and weights that do not fit the encoder are a ValueError.
+    models were trained on and chosen by; for other files these are unknown. Raises ValueError if the file name does not
+    contain an encoder, the file holds anything but tensors and numbers, or the weights do not fit the encoder.
     """
     parts = RELEASED_NAME.search(path.name)
     if not parts:
@@ -126,9 +126,11 @@ def load_released(path: Path) -> tuple[Classifier, ModelCard]:
 
 
 def load_any(name: str, run: Run) -> tuple[Classifier, ModelCard]:
-    """Load a model by its name in the run folder, a released checkpoint's name, or a path, in this order.
+    """Load the model that `name` stands for: one in the run's models/, a released checkpoint, or a path, in this order.
 
-    The path is that of a model folder or of a checkpoint of the winner; a relative one starts at the project folder.
+    A path is that of a model folder or of a checkpoint of the winner; a relative one starts at the project folder.
+    Returns the classifier, on the CPU and in eval mode, and its card. Raises FileNotFoundError if there is no such
+    model or a file of it is missing, ValueError if a file is damaged.
     """
     in_run, path = run.root / "models" / name, project_path(name)
     checkpoint = next((checkpoint for checkpoint in released.RELEASED if checkpoint.name == name), None)

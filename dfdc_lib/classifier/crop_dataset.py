@@ -27,7 +27,7 @@ VALIDATION_STRIDE = 20  # winner: every 20th frame
 
 
 class Sample(NamedTuple):
-    """One crop, ready for the model."""
+    """One crop, resized to the model's input but not normalised, with its label."""
 
     image: torch.Tensor  # (3, size, size) uint8 RGB
     label: float  # 1 = fake
@@ -35,10 +35,11 @@ class Sample(NamedTuple):
 
 
 def read_index(run: Run) -> pd.DataFrame:
-    """Return one row per labelled crop of a run; raise ValueError if there is none.
+    """Return a table with one row per labelled crop of a run; raise ValueError if there is none.
 
-    Columns: video_id (categorical), frame_index, face_index, boxes_frame_index (of the corresponding frame of a fake's
-    original), landmarks in pixels of the crop, label, fold, has_mask.
+    Crops of fakes that show an unchanged face are left out. Columns: video_id (categorical), frame_index, face_index,
+    boxes_frame_index (the frame in which the face was found; for a fake, usually a frame of its original), landmarks in
+    pixels of the crop, label, fold, has_mask.
     """
     crops = run.read_table("crops.parquet")[[*KEY_COLUMNS, "boxes_frame_index", *LANDMARK_COLUMNS]]
     folds = run.read_table("folds.csv").dropna(subset=["label"])[["video_id", "label", "fold"]]
@@ -53,7 +54,10 @@ def read_index(run: Run) -> pd.DataFrame:
 
 
 def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
-    """Return the rows of the training folds; raise ValueError if these folds have no real or no fake crops."""
+    """Return the positions of the index's rows that are in the given folds, an int array.
+
+    Raises ValueError if these folds have no real or no fake crop.
+    """
     chosen = index["fold"].isin(folds).to_numpy()
     for label, name in ((REAL, "real"), (FAKE, "fake")):
         if not (chosen & (index["label"] == label)).any():
@@ -63,7 +67,10 @@ def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
 
 
 def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
-    """Return the rows of every 20th frame of one fold; raise ValueError if there are none."""
+    """Return the positions of the index's rows of one fold whose boxes_frame_index is a multiple of 20, an int array.
+
+    Raises ValueError if there are none.
+    """
     rows = np.flatnonzero((index["fold"] == fold) & (index["boxes_frame_index"] % VALIDATION_STRIDE == 0))
     if not len(rows):
         remedy = f"choose another fold, or a FRAME_STRIDE in 01_detect_faces that divides {VALIDATION_STRIDE}"
@@ -74,8 +81,9 @@ def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
 def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.ndarray:
     """Return the positions in `labels` of one pass over the training crops: all reals and as many fakes, shuffled.
 
-    With fewer fakes than reals, all are drawn, and the first pass warns. Source: slides,
-    `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs: epochs differ, also for seed 0.
+    With fewer fakes than reals, all crops are drawn, and the first pass of the first epoch warns. `turn` counts the
+    passes of one epoch from 0. Source: slides, `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs:
+    epochs differ, also for seed 0.
     """
     rng = np.random.default_rng([seed, epoch, turn])
     reals, fakes = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
@@ -92,7 +100,7 @@ def epoch_keys(rows: np.ndarray, labels: np.ndarray, count: int, seed: int, epoc
     Args:
         rows, labels: rows of the index to train on, and their labels.
         count: crops in the epoch, over all processes; the training crops are drawn again until it is reached.
-        seed, epoch: seed of the draw.
+        seed, epoch: both determine the draw; equal values draw the same crops.
     """
     reals = np.count_nonzero(labels == REAL)
     pass_length = reals + min(reals, len(labels) - reals)
@@ -102,7 +110,10 @@ def epoch_keys(rows: np.ndarray, labels: np.ndarray, count: int, seed: int, epoc
 
 
 class TrainingCrops(Dataset[Sample]):
-    """Augmented crops, indexed by the keys of `epoch_keys`."""
+    """Augmented training crops, indexed by the keys of `epoch_keys`; equal keys return equal samples.
+
+    `index` comes from `read_index`. With `hard`, the winner's "hardcore" cut-outs are applied first.
+    """
 
     def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe, *, hard: bool, seed: int) -> None:
         self._run, self._index, self._hard, self._seed = run, index, hard, seed
@@ -125,7 +136,7 @@ class TrainingCrops(Dataset[Sample]):
 
 
 class PlainCrops(Dataset[Sample]):
-    """Crops without augmentation, resized to the model's input; for validation."""
+    """The crops of `index`, resized to the model's input without augmentation; for validation and test."""
 
     def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe) -> None:
         self._run, self._index, self._recipe = run, index, recipe

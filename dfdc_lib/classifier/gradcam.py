@@ -18,10 +18,11 @@ CROPS_PER_BATCH = 8
 
 
 def heat_maps(model: Classifier, images: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Return Grad-CAM of the logit on the encoder's last feature map, (n, size, size) float32.
+    """Return a Grad-CAM heat map for each of n images: what raises the logit, by the encoder's last feature map.
 
-    1 = the strongest evidence for "fake" in this image, 0 = none (everywhere, if nothing is evidence for "fake"); the
-    values of two images cannot be compared. The model is in eval mode; the images are (n, size, size, 3) uint8 RGB.
+    The images are (n, size, size, 3) uint8 RGB; the model must be in eval mode. The maps are (n, size, size) float32:
+    1 = the strongest evidence for "fake" in that image, 0 = none. A map is 0 everywhere if nothing is evidence for
+    "fake"; values of different images cannot be compared. Raises ValueError for another shape or dtype.
     """
     if images.shape[1:] != (recipe.size, recipe.size, 3) or images.dtype != np.uint8:
         expected = f"(n, {recipe.size}, {recipe.size}, 3) uint8"

@@ -29,7 +29,7 @@ DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": to
 
 
 def autocast_dtype(precision: Precision | Literal["auto"], device: torch.device) -> torch.dtype:
-    """Return the number format of training steps, never that of scores.
+    """Return the number format of training steps; scores always use the precision in the recipe.
 
     "auto" is bfloat16 if the device supports it, else float16 (GPU) or float32 (CPU).
     """
@@ -41,22 +41,23 @@ def autocast_dtype(precision: Precision | Literal["auto"], device: torch.device)
 
 
 def scoring_recipe(recipe: Recipe, computation: Computation) -> Recipe:
-    """Return a model's recipe with the precision of a computation, if it chooses one."""
+    """Return a recipe with the computation's precision, or with its own if that is ""; ValueError if it is unknown."""
     if computation.precision not in ("", *DTYPES):
         raise ValueError(f"PRECISION must be one of {', '.join(DTYPES)}, or empty, got {computation.precision!r}")
     return recipe.model_copy(update={"precision": computation.precision or recipe.precision})
 
 
 def weights_fingerprint(model: Classifier) -> str:
-    """Return a fingerprint of a model's weights."""
+    """Return a hash of the names and sums of a model's weights, equal for equal weights."""
     sums = [f"{name} {tensor.double().sum().item():.12g}" for name, tensor in sorted(model.state_dict().items())]
     return fingerprint(*sums)
 
 
 def logits_of(model: Classifier, images: torch.Tensor, recipe: Recipe) -> np.ndarray:
-    """Return (n,) float32 logits of (n, 3, size, size) uint8 RGB squares; the model is in eval mode, on its device.
+    """Return the logits, (n,) float32, of n squares from `fit_to_square`, (n, 3, size, size) uint8 RGB.
 
-    The recipe's precision is that of the computation. A GPU computes float32 as such, not in TF32.
+    The model must be in eval mode, on the device to use. It computes in the recipe's precision; float32 is never
+    replaced by TF32 on a GPU.
     """
     device, dtype = next(model.parameters()).device, DTYPES[recipe.precision]
     exact = cudnn.flags(enabled=True, benchmark=cudnn.benchmark, allow_tf32=False)

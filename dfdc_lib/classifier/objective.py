@@ -19,11 +19,11 @@ LABEL_SMOOTHING = 0.01  # slides
 
 
 def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:
-    """Return the mean of the fakes' and the reals' mean cross-entropy, over the whole batch.
+    """Return the balanced cross-entropy of a batch: the mean over fakes plus the mean over reals, divided by 2.
 
-    Each process passes its share of the batch, (n,) logits and targets (1 = fake, 0 = real). Averaged over the
-    processes, the gradient is that of the whole batch. For a batch of a single class, the loss is its mean.
-    Labels are smoothed as in the winner's code: clipped to 0.01-0.99.
+    Each of `processes` processes passes its share of the batch: n logits and n targets (1 = fake, 0 = real), each (n,).
+    The average of their losses, and of their gradients, is that of the whole batch. If the batch has a single class,
+    the loss is the mean over that class. Targets are clipped to 0.01-0.99 (label smoothing), as in the winner's code.
     """
     smoothed = targets.clamp(LABEL_SMOOTHING, 1 - LABEL_SMOOTHING)
     each = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
@@ -37,7 +37,7 @@ def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 
 
 
 def sum_over_processes(value: torch.Tensor, processes: int) -> float:
-    """Return the sum of a scalar over the processes."""
+    """Return the sum of a scalar tensor over all processes; with `processes=1`, the scalar itself."""
     if processes > 1:
         value = value.clone().float()
         dist.all_reduce(value)
@@ -45,7 +45,7 @@ def sum_over_processes(value: torch.Tensor, processes: int) -> float:
 
 
 def create_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Return the optimizer named in the settings, for all parameters that are trained."""
+    """Return SGD with Nesterov momentum or AdamW, as the settings say, over all parameters that require gradients."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     rate = settings.learning_rate
     if settings.optimizer == "adamw":
@@ -54,9 +54,10 @@ def create_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.O
 
 
 def create_scheduler(optimizer: torch.optim.Optimizer, settings: TrainSettings) -> LRScheduler:
-    """Return a schedule that falls to 0 over all iterations by a polynomial, after a linear warm-up if there is one.
+    """Return a schedule of the learning rate, to be stepped once per iteration.
 
-    A training that is no longer than its warm-up ends before the rate falls.
+    After a linear warm-up of `warmup_iterations`, if any, the rate falls to 0 at the last iteration, by a polynomial of
+    power 0.9. If the training is no longer than the warm-up, it ends before the rate falls.
     """
     total, warmup = settings.epochs * settings.iterations, settings.warmup_iterations
     falling = PolynomialLR(optimizer, max(1, total - warmup), power=POLY_POWER)

@@ -60,7 +60,7 @@ def predict(
     strategy: str,
     computation: Computation = Computation(),  # noqa: B008 - a tuple
 ) -> list[Outcome]:
-    """Score a run's videos with models (see `load_any`); write their score tables and the submission.
+    """Score a run's videos with the models in `names` (see `load_any`); write their score tables and the submission.
 
     `which`: "all", or "held-out" to skip videos that a model was trained on or chosen by (see `unseen.roles`); videos
     of unknown role are scored.
@@ -87,7 +87,7 @@ def predict(
 
 
 def model_name(name: str) -> str:
-    """Return the short name under which a model's scores are stored: the last part of its path."""
+    """Return the name under which a model's scores are stored: the last part of its path; ValueError for `..`."""
     return require_file_name(Path(name).name)
 
 

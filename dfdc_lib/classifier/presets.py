@@ -51,9 +51,10 @@ PRESETS = {settings.name: settings for settings in _ALL}
 def settings_of(preset: str, *, pretrained: bool = True, **changes: int | float | str) -> TrainSettings:
     """Return the settings of a preset with some of them changed.
 
-    `changes` are fields of `TrainSettings`; "" and -1 keep the preset's value. An encoder in `ENCODERS` sets its listed
-    size unless a size is given. A weights_file is also used if the preset starts from random weights. With
-    `pretrained=False` the weights are random even if the preset starts from published ones.
+    `changes` are fields of `TrainSettings`; "" and -1 keep the preset's value. A change of `encoder` to one in
+    `ENCODERS` also sets the size listed there, unless `size` is changed too. A `weights_file` makes the encoder start
+    from published weights even if the preset starts from random ones. With `pretrained=False` weights are always
+    random. Raises ValueError for an unknown preset or an invalid value.
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(PRESETS)}")

@@ -51,7 +51,7 @@ RELEASED = tuple(
 
 
 def cache_folder() -> Path:
-    """Return the folder of the released checkpoints: DFDC_WEIGHTS, or dfdc_lib in XDG_CACHE_HOME or ~/.cache."""
+    """Return the folder of released checkpoints: $DFDC_WEIGHTS, or dfdc_lib/ in $XDG_CACHE_HOME (default ~/.cache)."""
     if chosen := os.environ.get("DFDC_WEIGHTS"):
         return Path(chosen).expanduser().resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dfdc_lib"
@@ -66,7 +66,10 @@ def choose(names: list[str]) -> list[Released]:
 
 
 def describe_state(released: Released, folder: Path) -> str:
-    """Return a few words on whether the file exists, judged by its size; `verify` reads it."""
+    """Return "present", "missing", "incomplete, <percent>" or "wrong size: <bytes>" for a checkpoint in a folder.
+
+    Only the size is checked; `verify` also compares the hash.
+    """
     path, part = folder / released.name, _part(released, folder)
     if path.is_file():
         size = path.stat().st_size
@@ -75,7 +78,7 @@ def describe_state(released: Released, folder: Path) -> str:
 
 
 def verify(released: Released, folder: Path) -> State:
-    """Compare a file's size and SHA-256 with the table."""
+    """Return whether a checkpoint in a folder is "ok" or "wrong" by its size and SHA-256, or "missing"."""
     path = folder / released.name
     if not path.is_file():
         return "missing"
@@ -85,8 +88,8 @@ def verify(released: Released, folder: Path) -> State:
 def download(released: Released, folder: Path) -> Path:
     """Download a checkpoint into the folder, unless it is there already, and return its path.
 
-    A server that cannot be reached, offers a file of another size or stops early is a ConnectionError; the next call
-    resumes. A download that is not the released file is deleted, and is a ValueError.
+    Raises ConnectionError if the server cannot be reached, offers a file of another size, or stops early; the next call
+    resumes. Raises ValueError, and deletes the download, if it is not the released file.
     """
     path, part = folder / released.name, _part(released, folder)
     if verify(released, folder) == "ok":

@@ -54,10 +54,11 @@ GRADIENT_NORM = 1.0  # winner
 
 
 def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0) -> Path:
-    """Train a classifier; return at once if it has been trained with these settings and crops before.
+    """Train a classifier and return its folder; do nothing if it was already trained with these settings and crops.
 
-    `processes`: 1 = this process; more = started by torchrun. `workers`: crop-loading processes of each; 0 = none.
-    Return models/<name>/: weights.safetensors, model.json, history.csv (one row per epoch), losses.csv (per iteration).
+    `processes`: 1 = train in this process; more = start so many with torchrun. `workers`: processes that load crops for
+    each of them; 0 = none. The folder, models/<name>/, gets weights.safetensors, model.json, history.csv (one row per
+    epoch) and losses.csv (one row per iteration).
     Raise ValueError if that folder was trained with other settings. Raise RuntimeError if another process works in this
     run folder, a process fails, there is too little memory, or the loss becomes NaN.
     """
@@ -76,7 +77,7 @@ def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 
 
 
 def fit(run: Run, settings: TrainSettings, workers: int = 0, process: Process = ALONE) -> Path:
-    """Train in this process, which may be one of several; see `train`."""
+    """Train in this process, alone or as one of several that torchrun started; result and errors as for `train`."""
     plan = make_plan(run, settings, workers, process)
     with run.lock("stage", OWNER) if plan.rank == 0 else nullcontext():
         if not is_finished(plan):
@@ -85,7 +86,10 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0, process: Process = 
 
 
 def test(run: Run, folder: Path, workers: int = 0) -> dict[str, float]:
-    """Measure a trained model on its test fold with `judge`, and write test_metrics.json beside its weights."""
+    """Measure a trained model on the crops of its test fold; return the metrics, name -> value.
+
+    `folder` is the model folder, where test_metrics.json is written; `workers` processes load crops, 0 = none.
+    """
     model, card = load_model(folder)
     device, index = choose_device(), read_index(run)
     crops = index[index["fold"] == card.test_fold]
@@ -95,7 +99,7 @@ def test(run: Run, folder: Path, workers: int = 0) -> dict[str, float]:
 
 
 def code_note(card: ModelCard) -> str:
-    """Return one line about the code that trained a model: the current code, or an older version."""
+    """Return one line that says whether a model was trained by the current code or by which older version."""
     if card.code_fingerprint == code_fingerprint(TRAINING_CODE):
         return "trained by the current code"
     return f"trained by older code (kit {card.kit_version or 'unknown'}, commit {card.commit or 'unknown'})"

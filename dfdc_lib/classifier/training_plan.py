@@ -35,7 +35,7 @@ LONGEST_WAIT = timedelta(hours=2)  # for the first process, which validates alon
 
 @dataclass(frozen=True)
 class Process:
-    """One of the processes that share a training."""
+    """One of the `count` processes that share a training; `rank` counts from 0."""
 
     rank: int = 0
     count: int = 1
@@ -65,12 +65,16 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """The model folder."""
+        """Return the model's folder, models/<name>/ in the run folder."""
         return self.run.model_folder(self.settings.name)
 
 
 def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process = ALONE) -> Plan:
-    """Return the plan of a process."""
+    """Return the plan of one process: crops, folds, recipe, device and number format.
+
+    `workers` is the number of processes that load its crops. Raises ValueError if the batch is not a multiple of the
+    number of processes, or the run does not have the validation fold, the test fold and at least one other fold.
+    """
     if settings.batch % process.count:
         raise ValueError(f"the batch must be a multiple of the {process.count} processes, got {settings.batch}")
     index = read_index(run)
@@ -98,7 +102,7 @@ def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process 
 
 
 def join_processes() -> Process:
-    """Connect to the other processes that torchrun has started, and return which of them this one is."""
+    """Connect this process to the others that torchrun has started; return its rank, their number and its GPU."""
     process = Process(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
     device = _device_of(process)
     if device.type == "cuda":
@@ -110,7 +114,7 @@ def join_processes() -> Process:
 def is_finished(plan: Plan) -> bool:
     """Return whether the model folder has the result of this plan, with all epochs.
 
-    Raise ValueError if it has a model, or an unfinished training, with other settings: it would be lost.
+    Raise ValueError if it has a model, or an unfinished training, with other settings, which would be overwritten.
     """
     stored, settings = _stored_settings(plan.folder), plan.settings.model_dump()
     different = [name for name, value in settings.items() if stored.get(name, value) != value]
@@ -125,7 +129,7 @@ def is_finished(plan: Plan) -> bool:
 
 
 def make_card(plan: Plan, measured: dict[str, float]) -> ModelCard:
-    """Return the card of a checkpoint with these validation metrics."""
+    """Return the card of a checkpoint of this plan; `measured` are its validation metrics, name -> value."""
     run, settings = plan.run, plan.settings.model_dump()
     manifest = json.loads((run.root / "run.json").read_bytes()) if (run.root / "run.json").exists() else {}
     of_sample = all(is_of_sample(video.path) for video in run.read_videos())
@@ -140,7 +144,10 @@ def make_card(plan: Plan, measured: dict[str, float]) -> ModelCard:
 
 
 def card_metrics(fold: str, measured: dict[str, float]) -> dict[str, float]:
-    """Return the finite metrics, named after their fold; the AUC of a single class is NaN, which JSON lacks."""
+    """Return metrics under the names "<fold> <metric>", e.g. "test AUC"; `fold` is "validation" or "test".
+
+    Values that are not finite are left out, because JSON lacks them; the AUC of a single class is NaN.
+    """
     return {f"{fold} {name}": value for name, value in measured.items() if np.isfinite(value)}
 
 

@@ -36,7 +36,7 @@ class TrainingState:
         self.history: list[dict[str, float]] = []  # one entry per epoch
 
     def save(self, run: Run) -> None:
-        """Write the state atomically."""
+        """Write the state to models/<name>/state.pt; if interrupted, the earlier file stays."""
         content = self.origin | {"number format": self.number_format}
         content |= {name: getattr(self, name).state_dict() for name in PARTS}
         content |= {name: getattr(self, name) for name in PROGRESS}
@@ -45,9 +45,10 @@ class TrainingState:
         run.write_bytes(self.path, buffer.getvalue())
 
     def load(self) -> bool:
-        """Restore the saved state; return False if there is none with this fingerprint.
+        """Restore the saved state and return True; return False if none was saved with these settings and crops.
 
-        Raise ValueError if it was computed in another number format: TRAINING_PRECISION "auto" depends on the device.
+        Raise ValueError if it was saved in another number format than this training uses; with TRAINING_PRECISION
+        "auto", the format depends on the device.
         """
         content = torch.load(self.path, map_location="cpu", weights_only=True) if self.path.exists() else {}
         if content.get("fingerprint") != self.origin["fingerprint"]:
@@ -62,7 +63,10 @@ class TrainingState:
         return True
 
     def end_epoch(self, measured: dict[str, float], train_loss: float) -> bool:
-        """Append an epoch to the history; return whether its validation log loss is the lowest so far."""
+        """Append an epoch to the history; return whether its validation log loss is the lowest so far.
+
+        `measured` are the validation metrics, among them "log loss"; `train_loss` is the epoch's mean loss.
+        """
         lowest = min((entry["log loss"] for entry in self.history), default=float("inf"))
         rate = float(self.scheduler.get_last_lr()[0])
         self.history.append({"epoch": self.epoch, "train loss": train_loss, "learning rate": rate} | measured)

@@ -23,7 +23,7 @@ CHUNK_SIZE = 2**15  # draws x videos computed at once; each array has 256 KiB an
 
 
 class Bootstrap(NamedTuple):
-    """The metrics of several scores of the same videos, and their values in every draw."""
+    """The metrics of several scores of the same videos: measured on all videos, and on every bootstrap draw of them."""
 
     values: pd.DataFrame  # one row per score (strategy, model), one column per metric
     draws: np.ndarray  # (draws, scores, metrics); NaN if a metric needs both classes and a draw has only one
@@ -32,11 +32,11 @@ class Bootstrap(NamedTuple):
 def bootstrap(
     videos: pd.DataFrame, scores: pd.DataFrame, resampling: Resampling, metrics: Sequence[str] = METRICS
 ) -> Bootstrap:
-    """Compute metrics of several scores of the same videos, and repeat them on draws of identity groups.
+    """Measure several scores of the same videos: on all videos, and on draws of identity groups with replacement.
 
-    `videos` has the columns label (0, 1) and group; `scores` has the same index and one column per score, 0-1. 2,000
-    draws determine the ends of an interval to about a hundredth of its length. With a single group all draws would be
-    equal, so they are NaN.
+    `videos` has the columns label (0, 1) and group; `scores` has the same index and one column per score, 0-1.
+    `resampling` says how many draws; 2,000 determine the ends of an interval to about a hundredth of its length. With a
+    single group all draws would be equal, so they are NaN. Raises ValueError if the indices differ.
     """
     if not videos.index.equals(scores.index):
         raise ValueError(f"videos ({len(videos)} rows) and scores ({len(scores)} rows) must have the same index")
@@ -61,15 +61,19 @@ def bootstrap(
 
 
 def intervals(result: Bootstrap) -> pd.DataFrame:
-    """Return name, metric, value, low, high; low and high are NaN if the metric is undefined in all draws."""
+    """Return a table with one row per score and metric: name (of the score), metric, value, low, high.
+
+    low and high are the ends of the 95 % interval; NaN if the metric is undefined in all draws.
+    """
     return _table(result, result.values.to_numpy(), result.draws)
 
 
 def differences(result: Bootstrap, baseline: str) -> pd.DataFrame:
-    """Return the other scores' metrics minus those of `baseline`, on the same draws: as `intervals`, plus p and p_holm.
+    """Return each other score's metrics minus those of the score `baseline`, measured on the same draws.
 
-    p is two-sided: twice the share of the draws on the far side of 0. p_holm is corrected for the number of scores,
-    within each metric. Raises KeyError if there is no score `baseline`.
+    The table has the columns of `intervals`, plus p and p_holm. p is two-sided: twice the share of draws in which the
+    difference has the rarer sign. p_holm is p corrected for the number of scores, within each metric. Raises KeyError
+    if there is no score `baseline`.
     """
     names = list(result.values.index)
     if baseline not in names:
@@ -86,7 +90,7 @@ def differences(result: Bootstrap, baseline: str) -> pd.DataFrame:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Return (k,) p-values corrected for their number (Holm 1979): none gets smaller, none exceeds 1."""
+    """Return k p-values, (k,), corrected for their number by Holm's method: none gets smaller, none exceeds 1."""
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
@@ -94,12 +98,12 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def holm_by_metric(table: pd.DataFrame) -> pd.Series:
-    """Return the column `p` of a table of differences, corrected within each metric."""
+    """Return the column `p` of a table from `differences`, corrected by `holm` within each metric."""
     return table.groupby("metric")["p"].transform(lambda column: holm(column.to_numpy()))
 
 
 def caution(videos: pd.DataFrame) -> str:
-    """Return a warning for titles if there are too few identity groups for reliable intervals, else ""."""
+    """Return a warning for titles if the videos are in too few identity groups for reliable intervals, else ""."""
     count, equal = videos["group"].nunique(), equal_group_count(videos)
     if equal >= FEW_GROUPS:
         return ""
@@ -110,13 +114,13 @@ def caution(videos: pd.DataFrame) -> str:
 
 
 def equal_group_count(videos: pd.DataFrame) -> float:
-    """Return the number of groups of equal size that would make a mean over videos as certain."""
+    """Return how many identity groups of equal size would make a mean over videos as certain as the groups here."""
     sizes = videos.groupby("group").size().to_numpy(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
 
 
 def interval_texts(table: pd.DataFrame) -> pd.Series:
-    """Return "value [low, high]" with three decimals for each row; table cells wrap only before the bracket."""
+    """Return "value [low, high]" with three decimals for each row of a table; "[no interval]" where an end is NaN."""
     value, low, high = (table[name].map("{:z.3f}".format) for name in ("value", "low", "high"))
     measured = table["low"].notna() & table["high"].notna()
     return value + (" [" + low + ",\u00a0" + high + "]").where(measured, " [no\u00a0interval]")

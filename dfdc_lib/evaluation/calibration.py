@@ -25,14 +25,20 @@ SWEPT_CLIPS = tuple(10.0**-exponent for exponent in np.arange(1, 8.1, 0.5))
 
 
 def halves(groups: pd.Series, seed: int) -> pd.Series:
-    """Return True for the videos of a random half of the identity groups; no group is in both halves."""
+    """Split videos at random into two halves; no identity group is in both. Return True for those in the first half.
+
+    `groups` has each video's identity group; the result has the same index.
+    """
     names = pd.unique(groups)
     first = np.random.default_rng(seed).permutation(len(names))[: (len(names) + 1) // 2]
     return groups.isin(names[first])
 
 
 def fit_temperature(labels: np.ndarray, scores: np.ndarray, clip: float) -> float:
-    """Return the temperature with the lowest log loss; it is below 1 if the scores should be sharper."""
+    """Return the temperature (see `temper`) with the lowest log loss; below 1, it makes the scores sharper.
+
+    `labels` and `scores` are (n,) for n videos: 0 or 1, and 0-1. Scores are limited to clip ... 1 - clip.
+    """
 
     def loss(exponent: float) -> float:
         return float(losses(labels, temper(scores, np.exp(exponent), clip), clip).mean())
@@ -42,12 +48,15 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, clip: float) -> floa
 
 
 def temper(scores: np.ndarray, temperature: float | np.ndarray, clip: float) -> np.ndarray:
-    """Return the scores whose logits are those of the clipped `scores`, divided by the temperature."""
+    """Limit scores to clip ... 1 - clip, divide their logits by the temperature, and return the new scores, 0-1."""
     return expit(clipped_logit(scores, clip) / temperature)
 
 
 def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> pd.Series:
-    """Return each video's temperature, fitted on the other half of the groups; 1 if that half has only one class."""
+    """Return a temperature for each video, fitted on the half of the identity groups that the video is not in.
+
+    It is 1 if that half has only one class. `videos` has the columns label and group, and the index of `scores`.
+    """
     first = halves(videos["group"], seed)
     temperatures = pd.Series(1.0, index=videos.index)
     for half in (first, ~first):
@@ -76,9 +85,10 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
 
 
 def fit_calibrations(run: Run, table: ScoreTable, resampling: Resampling) -> dict[str, Calibration | None]:
-    """Return `calibration_of` for each model in the run's `models/` with scores in `table` (from `read_run_scores`).
+    """Fit a calibration for each model in the run's `models/` with scores in `table` (from `read_run_scores`).
 
-    It is None if the videos are not known to be unseen.
+    Returns model -> calibration. It is None where `calibration_of` returns None, and for all models if the videos are
+    not known to be unseen.
     """
     calibrations: dict[str, Calibration | None] = {}
     for name in [name for name in table.frames if (run.root / "models" / name).is_dir()]:
@@ -98,7 +108,7 @@ def write_calibrations(run: Run, calibrations: Mapping[str, Calibration | None])
 
 
 def calibration_text(name: str, calibration: Calibration | None) -> str:
-    """Return a sentence about the calibration of a model."""
+    """Return a sentence with a model's temperature and its effect on the log loss, or what a calibration would need."""
     if calibration is None:
         needed = f"{FEW_VIDEOS} unseen videos of both classes and a temperature that helps videos it was not fitted on"
         return f"{name}: not calibrated; this needs {needed}"
@@ -108,26 +118,35 @@ def calibration_text(name: str, calibration: Calibration | None) -> str:
 
 
 def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-    """Return score (mean), fake_share and videos for each of `BIN_COUNT` bins of equal width that contains videos."""
+    """Sort videos into `BIN_COUNT` bins of equal width by score; return one row per bin that is not empty.
+
+    Columns: score (mean), fake_share, videos (their number).
+    """
     bins = np.minimum((np.asarray(scores) * BIN_COUNT).astype(int), BIN_COUNT - 1)
     table = pd.DataFrame({"bin": bins, "score": scores, "fake_share": labels, "videos": 1})
     return table.groupby("bin").agg({"score": "mean", "fake_share": "mean", "videos": "sum"}).reset_index(drop=True)
 
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the expected calibration error: the mean gap between score and share of fakes over the bins; 0 is best."""
+    """Return the expected calibration error; 0 is best.
+
+    It is the mean distance between score and share of fakes over the bins of `reliability`, weighted by their videos.
+    """
     table = reliability(labels, scores)
     return float(np.average((table["score"] - table["fake_share"]).abs(), weights=table["videos"]))
 
 
 def clip_sweep(labels: np.ndarray, scores: pd.DataFrame, clips: Sequence[float] = SWEPT_CLIPS) -> pd.DataFrame:
-    """Return the log loss for each clip (rows; index: clip) and each score (columns)."""
+    """Return the log loss (rows: clips, columns: scores) if scores are limited to clip ... 1 - clip."""
     rows = [losses(labels, scores.to_numpy(float), clip).mean(axis=0) for clip in clips]
     return pd.DataFrame(rows, index=pd.Index(clips, name="clip"), columns=scores.columns)
 
 
 def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
-    """Return (k + 1,): weights >= 0 for the logits of scores (n, k), then an offset; they minimise the log loss."""
+    """Fit weights for combining the scores of k models for n videos, (n, k), so that the log loss is lowest.
+
+    `labels` is (n,). Returns (k + 1,): a weight of at least 0 for each model's logit, then an offset.
+    """
     logits = np.column_stack([clipped_logit(scores, clip), np.ones(len(scores))])
     signs = np.where(np.asarray(labels) == 1, 1.0, -1.0)
 
@@ -141,5 +160,5 @@ def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarr
 
 
 def weigh(scores: np.ndarray, weights: np.ndarray, clip: float) -> np.ndarray:
-    """Return the combined scores (n,) of several models (n, k), with the weights of `fit_weights`."""
+    """Combine the scores of k models for n videos, (n, k), with weights from `fit_weights`; return (n,) scores."""
     return expit(clipped_logit(scores, clip) @ weights[:-1] + weights[-1])

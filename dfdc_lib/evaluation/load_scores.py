@@ -31,10 +31,10 @@ NOT_SCORES = ("video_id", "part", "fold", "split", *VIDEO_COLUMNS)  # every othe
 
 
 def run_of_scores(run: Run, file: str = "") -> Run:
-    """Return the run folder in which the results for the scores in `file` belong; "" means the predictions of `run`.
+    """Return the run folder in which results for the scores in `file` are stored; "" means the predictions of `run`.
 
-    That is `run` if all videos of the file are its videos, or if it has no videos.csv. Else it is `scores_<name of the
-    file>` in outputs/, because numbers about other people's videos would replace those of the run.
+    It is `run` for its predictions, if all videos of the file are videos of `run`, or if `run` has no videos.csv. Else
+    it is outputs/scores_<name of the file>/, so that numbers about other videos do not replace those of `run`.
     """
     if not file or not (run.root / "videos.csv").exists() or are_of_run(project_path(file), run):
         return run
@@ -47,7 +47,7 @@ def are_of_run(path: Path, run: Run) -> bool:
 
 
 def scores_folder(path: Path) -> Path:
-    """Return the run folder for the scores in a file that belong to no run."""
+    """Return outputs/scores_<name of the file>/, the run folder for scores in a file that belong to no other run."""
     return PROJECT / "outputs" / f"scores_{_title(path)}"
 
 
@@ -59,8 +59,8 @@ def load_scores(run: Run, file: str = "") -> ScoreTable:
 def read_scores(path: Path, run: Run | None = None) -> ScoreTable:
     """Read a detector's scores from a CSV (also .csv.gz) or Parquet file; its name becomes the title.
 
-    If all its videos are videos of `run`, groups, methods and compressions are those of the run. Videos without a
-    score are left out and named in the notes, as are rows that occur twice. Raises FileNotFoundError if the file does
+    If all its videos are videos of `run`, groups, methods and compressions are taken from the run. Videos without a
+    score, and repetitions of a row, are left out and named in the notes. Raises FileNotFoundError if the file does
     not exist, and ValueError if a column is missing, duplicate rows differ, a label is not 0 or 1 or not that of the
     run, a score is outside 0-1, or there is only one class.
     """

@@ -24,7 +24,7 @@ SAMPLE_WARNING = (
 
 
 class RunScores(NamedTuple):
-    """What notebook 07 has written."""
+    """How a run was scored last, the score tables, and the role of each video; read from what notebook 07 wrote."""
 
     scoring: Scoring
     tables: dict[str, pd.DataFrame]  # model -> one row per face
@@ -33,7 +33,10 @@ class RunScores(NamedTuple):
 
 
 def write_tables(run: Run, tables: Mapping[str, pd.DataFrame], role: pd.Series) -> dict[str, str]:
-    """Write the score tables and the roles; return the fingerprint of each table. The record is to be written last."""
+    """Write the score tables and the roles; return model -> fingerprint of its table.
+
+    scores/scoring.json is deleted first; write it last, so that it exists only beside complete tables.
+    """
     run.scoring_path.unlink(missing_ok=True)
     for name, table in tables.items():
         run.write_table(f"scores/{name}.parquet", table)

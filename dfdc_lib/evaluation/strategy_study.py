@@ -38,7 +38,11 @@ class Study(NamedTuple):
 
 
 def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
-    """Apply and measure all strategies on the table, and on simulated scores if it has few videos or only one class."""
+    """Apply and measure all strategies on a table of scores, and on simulated scores if the table is too small.
+
+    Returns the table's study, unless it lacks a class; then, if it lacks a class or has too few identity groups for
+    reliable intervals, the study of simulated scores.
+    """
     both = table.videos["label"].nunique() == 2
     tables = [table] if both else []
     if not both or bootstrap.caution(table.videos):
@@ -53,34 +57,38 @@ def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
 
 
 def baseline_of(scores: pd.DataFrame) -> str:
-    """Return the name of the score that the others are compared with: the mean, or the first model."""
+    """Return the column that the others are compared with, the first: the mean, or the first of several models."""
     return str(scores.columns[0])
 
 
 def metric_table(result: bootstrap.Bootstrap) -> pd.DataFrame:
-    """Return "value [low, high]" of each score (rows) by each video-level metric (columns)."""
+    """Return a table of texts "value [low, high]": a row for each score, a column for each video-level metric."""
     texts = interval_texts(bootstrap.intervals(result)).to_numpy()
     columns = result.values.columns.rename(VIDEO_LEVEL)
     return pd.DataFrame(texts.reshape(result.values.shape), result.values.index, columns)
 
 
 def sure_answers(table: ScoreTable, scores: pd.DataFrame) -> pd.DataFrame:
-    """Return `metrics.two_thresholds` (columns) of each score (rows)."""
+    """Return accuracy, recall, precision, F1 and false-alarm share (columns) of each score (rows).
+
+    They count fakes from 0.8 on as detected and real videos from 0.2 on as false alarms; see `metrics.two_thresholds`.
+    """
     labels = table.videos["label"].to_numpy()
     return pd.DataFrame({name: metrics.two_thresholds(labels, scores[name].to_numpy()) for name in scores}).T
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of differences for display: value, low and high as one text, and p with three decimals."""
+    """Return a table from `differences` for display: value, low and high as one text, numbers with three decimals."""
     texts = table.assign(value=interval_texts(table)).drop(columns=["low", "high"])
     return texts.rename(columns={"value": "difference [95 % interval]"}).round(3)
 
 
 def confident_grid(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
-    """Return the log loss of the confident strategy for several thresholds and minimum fractions.
+    """Return the log loss of the confident strategy for several thresholds and fractions.
 
-    Columns: threshold, fraction, first_half, second_half (log loss on each half of the groups); no rows if there are no
-    frames to average, or only one group.
+    A frame is surely fake above the threshold; the fraction is the least share of such frames. Columns: threshold,
+    fraction, first_half, second_half (log loss on each half of the identity groups). The table has no rows if each
+    video has a single score, or there is only one group.
     """
     first = calibration.halves(table.videos["group"], resampling.seed)
     rows = []
@@ -115,8 +123,9 @@ def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling
 
 
 def confident_against(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
-    """Compare the confident strategy (with one score per video: the first model) with the rest of `tuned_scores`.
+    """Compare the confident strategy with the other columns of `scores`, which come from `tuned_scores`.
 
+    If each video has a single score, the first model takes the place of the confident strategy.
     Index: "<strategy> against <other>"; columns: metric (log loss, AUC), value (difference), low, high, p, p_holm. The
     temperatures of the two halves differ, so a temperature changes the AUC slightly.
     """
@@ -133,7 +142,7 @@ def confident_against(table: ScoreTable, scores: pd.DataFrame, resampling: Resam
 def by_frame_count(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     """Return the log loss of the strategies for 1, 2, 4 ... evenly spaced frames of each video.
 
-    Columns: name, value, low, high, frame_count; no rows if there are no frames to average.
+    Columns: name (strategy), value, low, high, frame_count; no rows if each video has a single score.
     """
     if not table.averages:
         return pd.DataFrame(columns=["name", "value", "low", "high", "frame_count"])
@@ -150,7 +159,8 @@ def by_frame_count(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
 def by_group(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Return the log loss of the strategies by the number of people in a video and, if known, by its resolution.
 
-    Columns: name, value, low, high, question, group, videos (their number).
+    Columns: name (strategy), value, low, high, question ("people" or "shorter side (pixels)"), group (e.g. "2"), videos
+    (their number).
     """
     questions = {"people": _binned(strategies.people_counts(table), PEOPLE)}
     if {"height", "width"} <= set(table.videos):
@@ -166,7 +176,7 @@ def by_group(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) ->
 
 
 def wins_and_losses(table: ScoreTable, scores: pd.DataFrame, clip: float, most: int = 3) -> pd.DataFrame:
-    """Return the videos on which each strategy gains and loses most against the baseline, at most `most` of each kind.
+    """Return, for each strategy, the videos with its largest gains and losses against the baseline; `most` of each.
 
     Columns: strategy, video_id, label, <baseline> (its score), score, gain (log loss of baseline minus strategy).
     """
@@ -186,8 +196,8 @@ def model_gains(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     """Return what each further model adds to the mean of the models, the best model first; the last row fits weights.
 
     Columns: step, value (change of the log loss from the step before), low, high, loss. Order and weights are fitted on
-    the first half of the groups, the losses are measured on the second. No rows for one model, or if a half has only
-    one class.
+    the first half of the identity groups, the losses are measured on the second. The table has no rows if there is one
+    model, or if a half has only one class.
     """
     scores = strategies.model_scores(table)
     first = calibration.halves(table.videos["group"], resampling.seed)

@@ -26,11 +26,10 @@ ROLES = (UNSEEN, UNKNOWN, CHOSEN_BY, TRAINED_ON)  # the later, the stronger
 def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
     """Return the role of each video of a run in the training of the models; index: video_id, as in videos.csv.
 
-    The role is the strongest of `ROLES` over all cards and over the video's identity group: "trained on" if a card
-    lists it or a video of its group as trained on, else "chosen by" likewise, else "unknown" if a card does not tell,
-    else "unseen". A card does not tell if it has no lists (models of kit 0.1, other people's models), or if it lists
-    only parts of DFDC and the video may be in one of them: a DFDC video without a known part, or a video of a plain
-    folder.
+    The role is "trained on" if any card lists the video, or a video of its identity group, as trained on; else "chosen
+    by" in the same way; else "unknown" if any card leaves it open; else "unseen". A card leaves it open if it has no
+    lists (models of kit 0.1, other people's models), or if it lists only parts of DFDC and the video may be in one of
+    them: a DFDC video without a known part, or a video of a plain folder.
     """
     videos, infos = run.read_videos(), run.read_infos()
     contents = [infos[video.video_id].content if video.video_id in infos else "" for video in videos]
@@ -40,7 +39,10 @@ def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
 
 
 def strongest_in_group(role: pd.Series, run: Run) -> pd.Series:
-    """Return for each video (index: video_id) the strongest role of its identity group."""
+    """Return for each video the strongest role in its identity group; `role` and the result have the index video_id.
+
+    From weak to strong: unseen, unknown, chosen by, trained on. A video without a fold keeps its own role.
+    """
     if (run.root / "folds.csv").exists():
         groups = run.read_table("folds.csv").set_index("video_id")["group"].reindex(role.index).astype(object)
     else:
@@ -50,9 +52,10 @@ def strongest_in_group(role: pd.Series, run: Run) -> pd.Series:
 
 
 def seen(run: Run, video_ids: Iterable[str], test_ids: Iterable[str] = ()) -> Seen:
-    """Return what a card lists for a model that was trained on videos, or chosen by them, and is tested on others.
+    """Return what a card lists about the videos `video_ids`, which a model was trained on or chosen by.
 
-    Raises ValueError if a video has no content fingerprint.
+    `test_ids` are the model's test videos: identities that they share with `video_ids` are listed as `shared`. Raises
+    ValueError if a video has no content fingerprint.
     """
     videos, infos, chosen, tested = run.read_videos(), run.read_infos(), set(video_ids), set(test_ids)
     contents = {video_id: info.content for video_id, info in infos.items() if video_id in chosen and info.content}
@@ -68,7 +71,7 @@ def seen(run: Run, video_ids: Iterable[str], test_ids: Iterable[str] = ()) -> Se
 
 
 def identity_names(video: Video) -> list[str]:
-    """Return names of a video's people or sources that mean the same in every run; [] for a file of a plain folder."""
+    """Return a video's identities as "<data set>/<identity>", unique over all runs; [] for a file of a plain folder."""
     return [f"{video.dataset}/{name}" for name in video.identities] if video.dataset else []
 
 
@@ -78,7 +81,7 @@ def part_name(part: int | None) -> str:
 
 
 def role_notes(role: pd.Series) -> list[str]:
-    """Return sentences that count the videos of each role, with a remedy for unknown roles."""
+    """Return one sentence with the number of videos of each role and, if some are unknown, one with the remedy."""
     counts = [f"{(role == name).sum()} {name}" for name in ROLES if (role == name).any()]
     notes = [f"role of the {len(role)} videos in the training of the models: {', '.join(counts) or 'none'}"]
     if (role == UNKNOWN).any():

@@ -35,7 +35,7 @@ PICTURE_FOLDERS = ("crops", "frames", "heat", "masks", "originals")  # rewritten
 
 
 class Excerpt(NamedTuple):
-    """The part of the video from which the changed versions are made."""
+    """A part of the examined video, and the files of its changed versions."""
 
     video: Path
     first_frame: int
@@ -53,8 +53,9 @@ def inspect_video(
     """Examine one video in a run folder of its own; results that are up to date are not computed again.
 
     The scores of several models (`names`, see `load_any`) are averaged for each face. `original` is the video from
-    which `path` is suspected to be made, frame by frame. Raise FileNotFoundError if a file or a model does not exist,
-    ValueError if a file is not a readable video or shows no face, or the original lacks the examined frames.
+    which `path` may have been forged; its frames are then compared too. Raise FileNotFoundError if a file or a model
+    does not exist, ValueError if a file is not a readable video or shows no face, or the original lacks the examined
+    frames.
     """
     for file in filter(None, (path, original)):
         if not file.is_file():
@@ -176,9 +177,11 @@ def _try_variants(scores: pd.DataFrame, excerpt: Excerpt, faces: pd.DataFrame, j
 
 
 def calibrated_probability(cards: Sequence[ModelCard], people: Sequence[Person], answer: Answer) -> float | None:
-    """Return the calibrated score; None unless a single calibrated model answered about a single person.
+    """Return the first person's mean score as a calibrated probability, 0-1, or None.
 
-    n videos cannot support a probability above 1 - 1 / (n + 2) or below 1 / (n + 2) (Laplace's rule of succession).
+    It is None if there are several models, several people in `MIN_FRAMES` or more frames, no calibration, or an
+    "inconclusive" answer. A calibration from n videos cannot support a probability below 1 / (n + 2) or above
+    1 - 1 / (n + 2) (Laplace's rule of succession), so the result is clipped to this range.
     """
     calibration = cards[0].calibration
     if len(cards) != 1 or calibration is None or len(verdict.seen_often(people)) > 1 or answer == "inconclusive":

@@ -27,7 +27,7 @@ DEFAULT_RATE = 25  # frames per second, if the file does not contain a rate
 
 
 class Variant(NamedTuple):
-    """One way of changing a video."""
+    """One way of changing a video: a change of each frame, then H.264 encoding."""
 
     name: str  # of the file without its ending; also the video_id
     title: str
@@ -36,17 +36,17 @@ class Variant(NamedTuple):
 
 
 def halve(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Halve the height and width of a frame."""
+    """Halve the height and width of an (H, W, 3) uint8 frame, by averaging pixels; `rng` is not used."""
     return cv2.resize(frame, (frame.shape[1] // 2, frame.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
 def blur(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur a frame with a Gaussian whose width is proportional to the size of the frame."""
+    """Blur an (H, W, 3) uint8 frame; sigma is 2 pixels per 720 pixels of its shorter side. `rng` is not used."""
     return cv2.GaussianBlur(frame, (0, 0), BLUR_SIGMA * min(frame.shape[:2]) / REFERENCE_SIDE)
 
 
 def add_noise(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add independent Gaussian noise to every pixel and channel."""
+    """Add Gaussian noise (sigma: 8 gray levels) from `rng` to every pixel and channel of an (H, W, 3) uint8 frame."""
     cv2.setRNGSeed(int(rng.integers(2**31)))
     noise = cv2.randn(np.empty(frame.shape, np.int16), np.zeros(3), np.full(3, NOISE_SIGMA))  # a tenth of NumPy's time
     return cv2.add(frame, noise, dtype=cv2.CV_8U)  # saturates at 0 and 255
@@ -62,8 +62,9 @@ VARIANTS = (
 
 
 def write_variants(path: Path, folder: Path, first_frame: int) -> list[Path]:
-    """Write every variant of an excerpt of at most `EXCERPT_FRAMES` frames, and return the files.
+    """Write a file into `folder` for each of `VARIANTS` of an excerpt of video `path`; return the files.
 
+    The excerpt begins with `first_frame` and has at most `EXCERPT_FRAMES` (150) frames; its files are `<variant>.mkv`.
     Raise ValueError if the video cannot be read, or has no frame at or after `first_frame`.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ MASK_COLUMNS = ["frame_index", "time_seconds", "face_index", "track", "person", 
 
 
 def frame_path(run: Run, frame_index: int) -> Path:
-    """Return the path of a whole frame, a JPEG for display only."""
+    """Return the path of a whole frame that shows a scored face, stored as a JPEG for display only."""
     return run.root / "frames" / f"{frame_index:05d}.jpg"
 
 
@@ -40,9 +40,10 @@ def image_path(run: Run, folder: str, key: FaceKey) -> Path:
 
 
 def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
-    """Return the row with the strongest score of each quarter of a person's rows, in order of time.
+    """Return the row with the strongest score of each quarter of a person's rows in `faces`, in order of time.
 
-    The strongest score is the highest if the person looks forged, else the lowest.
+    The strongest score is the highest if the person looks forged, else the lowest. With fewer than four rows, all are
+    returned.
     """
     rows = faces[faces["track"] == person.track].sort_values("frame_index")
     scores = rows["score"].groupby(np.arange(len(rows)) * EVIDENCE_FRAMES // len(rows))
@@ -50,7 +51,7 @@ def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
 
 
 def write_crops(run: Run, path: Path, faces: pd.DataFrame, recipe: Recipe) -> None:
-    """Write the crop of every scored face, and every frame that shows one."""
+    """Write the crop of every face in `faces`, cut from video `path` as the recipe says, and every frame with one."""
     for frame, rows in _frames_with_faces(path, faces, faces["frame_index"], "crops"):
         for key, row in _keyed(rows):
             run.write_image(run.crop_path(key), cut_face(frame.image, box_of(row), recipe.margin, recipe.edges))
@@ -58,7 +59,7 @@ def write_crops(run: Run, path: Path, faces: pd.DataFrame, recipe: Recipe) -> No
 
 
 def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: ModelCard) -> None:
-    """Write a heat map for every row: which pixels of the crop raised its score."""
+    """Write a heat map for each face in `rows`: which pixels of its crop raised its score. The crops must exist."""
     crops = {key: run.read_image(run.crop_path(key)) for key, _ in _keyed(rows)}
     squares = np.stack([fit_to_square(crop, card.recipe) for crop in crops.values()])
     for (key, crop), heat in zip(crops.items(), gradcam.heat_maps(model, squares, card.recipe), strict=True):
@@ -69,9 +70,9 @@ def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: Model
 def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
     """Compare every scored face with the same pixels of the original; write the masks and the original's crops.
 
-    The two videos are aligned as in stage 01. Return one row per compared face, with `MASK_COLUMNS`. Left out are faces
-    that are smaller than SSIM's window or outside the original, and frames that correspond to none of the original;
-    raise ValueError if none is left, or the two do not fit.
+    The videos are first aligned as in stage 01. Return one row per compared face, with `MASK_COLUMNS`. Faces are left
+    out if they are smaller than SSIM's window or outside the original, or if their frame corresponds to none of the
+    original. Raise ValueError if no face is left, or the two videos do not fit.
     """
     info, alignment = video.read_info(path), align_videos(original, path)
     if alignment.problem:
@@ -99,7 +100,7 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, recip
 
 
 def thumbnails(run: Run, faces: pd.DataFrame, most: int) -> dict[int, list[np.ndarray]]:
-    """Return at most `most` crops of every person, evenly spaced in time: track -> (H, W, 3) uint8 RGB images."""
+    """Return at most `most` stored crops per person, evenly spaced in time: track -> (H, W, 3) uint8 RGB images."""
     chosen: dict[int, list[np.ndarray]] = {}
     for track in faces["track"].unique():
         rows = faces[faces["track"] == track].sort_values("frame_index")
@@ -109,7 +110,7 @@ def thumbnails(run: Run, faces: pd.DataFrame, most: int) -> dict[int, list[np.nd
 
 
 def evidence(run: Run, rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the frame (H, W, 3) uint8, the crop (h, w, 3) uint8 and the heat map (h, w) in 0-1 of every row."""
+    """Read the frame (H, W, 3) uint8, crop (h, w, 3) uint8 and heat map (h, w) 0-1 of each face in `rows`."""
     keys = [key for key, _ in _keyed(rows)]
     paths = [(frame_path(run, key.frame_index), run.crop_path(key), image_path(run, "heat", key)) for key in keys]
     return [(run.read_image(frame), run.read_image(crop), run.read_image(heat) / 255) for frame, crop, heat in paths]
@@ -122,7 +123,10 @@ def scored_face(run: Run, faces: pd.DataFrame, frame_index: int, face_index: int
 
 
 def strongest_masks(run: Run, masks: pd.DataFrame, most: int) -> dict[str, tuple[np.ndarray, ...]]:
-    """Return original, fake, SSIM map and mask of the faces that differ most: label -> images, largest change first."""
+    """Return the pictures of the `most` faces with the largest share of changed pixels, largest first.
+
+    `masks` is the table from `write_masks`. Returns label -> (original's crop, crop, SSIM map, mask).
+    """
     rows = masks.sort_values("changed_share", ascending=False, kind="stable").head(most)
     panels: dict[str, tuple[np.ndarray, ...]] = {}
     for key, row in _keyed(rows):

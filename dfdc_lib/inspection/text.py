@@ -43,14 +43,14 @@ LIMITS = (
 
 
 def short_answer(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
-    """Return the answer in a few words of plain text."""
+    """Return the answer as plain text, e.g. "looks forged"; a model of the built-in sample is marked."""
     return ANSWERS[inspection.answer] + (" (demonstration model)" if sample_warnings(cards) else "")
 
 
 def answer(inspection: Inspection, cards: Sequence[ModelCard], thumbnails: Thumbnails) -> str:
-    """Return the opening of the page: warnings, the judged person and the answer, its basis, and what it leaves open.
+    """Return the opening of the page as HTML: warnings, the answer with the judged person, its basis and its limits.
 
-    `thumbnails` has the crops of every track, (H, W, 3) uint8 RGB.
+    `cards` describe the models; `thumbnails` maps every track to its crops, (H, W, 3) uint8 RGB.
     """
     judged = inspection.people[0]
     heading = f"<h2>{escape(inspection.video)}: {short_answer(inspection, cards)}</h2>"
@@ -107,7 +107,10 @@ def _stability(inspection: Inspection) -> str:
 
 
 def people(inspection: Inspection, thumbnails: Thumbnails) -> str:
-    """Return a table (a column per person), then why people cannot be judged; rarely seen people are folded away."""
+    """Return HTML: a table with a column per person, then the reasons why some cannot be judged reliably.
+
+    People seen in fewer than `MIN_FRAMES` examined frames are in a second table, which is folded.
+    """
     often = seen_often(inspection.people)
     others = [person for person in inspection.people if person not in often]
     parts = [_people_table(often, thumbnails)]
@@ -156,7 +159,10 @@ def _picture(image: np.ndarray, alt: str) -> str:
 
 
 def against_original(masks: pd.DataFrame) -> str:
-    """Return how similar the faces in `masks.csv` are to the original's; warn if it looks like a different video."""
+    """Return HTML that says how similar the compared faces in `masks` (masks.csv) are to those of the original.
+
+    It warns if they are so different that the original is probably another video.
+    """
     ssim, changed = masks["ssim"].median(), masks["changed_share"].median()
     medians = f"Median similarity (SSIM, 1 = identical): {ssim:.2f}. Median share of changed pixels: {changed:.0%}."
     text = f"<p>{len(masks)} faces were compared with the original. {medians}</p>"
@@ -164,7 +170,7 @@ def against_original(masks: pd.DataFrame) -> str:
 
 
 def models(cards: Sequence[ModelCard]) -> str:
-    """Return a description of every model: its network, its training data and its results on other videos."""
+    """Return HTML that describes each model: its network, training data, test results and calibration."""
     return "\n".join(map(_model, cards))
 
 

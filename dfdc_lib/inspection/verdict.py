@@ -61,7 +61,7 @@ def most_faces(tables: Sequence[pd.DataFrame]) -> int:
 
 
 def answer_of(frames: int, score: float, interval: Interval) -> Answer:
-    """Return the answer about one person from the mean score, its interval and the number of frames.
+    """Return the answer about one person: "fake" if the mean score is at least `FAKE_SCORE` (0.5), else "real".
 
     It is "inconclusive" with fewer than `MIN_FRAMES` frames, or if the interval includes `FAKE_SCORE`.
     """
@@ -76,7 +76,7 @@ def _is_undecided(interval: Interval) -> bool:
 
 
 def mean_interval(scores: np.ndarray) -> Interval:
-    """Return the 95 % interval of the mean of scores: shape (n,) with n >= 1, values 0-1, in time order.
+    """Return the 95 % interval of the mean of one person's scores: (n,) for n >= 1 frames, 0-1, in order of time.
 
     The frames are resampled in circular blocks of `BLOCK_FRAMES` neighbours. The interval is then widened as Student's
     t distribution requires for few blocks, and clipped to 0-1. Measured coverage in 600 simulated series, for 8 / 64
@@ -96,7 +96,10 @@ def mean_interval(scores: np.ndarray) -> Interval:
 
 
 def forged_spans(times: Sequence[float], scores: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    """Return the first and last time of every run of `MIN_SPAN_FRAMES` or more examined frames that look forged."""
+    """Return the first and last time, in seconds, of every run of consecutive examined frames that look forged.
+
+    `times` and `scores` are those of one person, in order of time. Runs of fewer than `MIN_SPAN_FRAMES` are left out.
+    """
     return tuple((times[run[0]], times[run[-1]]) for run in _forged_runs(scores) if len(run) >= MIN_SPAN_FRAMES)
 
 
@@ -158,9 +161,10 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
 
 
 def find_again(version: pd.DataFrame, faces: pd.DataFrame, track: int) -> pd.DataFrame:
-    """Return the rows of a changed version that show person `track`; `faces` are those of everyone in the video itself.
+    """Return the rows of a changed version of a video that show the person who has `track` in the video itself.
 
-    They form the tracks that overlap this person more than anyone else. Both tables count frames and pixels alike.
+    `version` and `faces` have the faces of everyone, in the changed version and in the video, with equal frame indices
+    and pixels. The result consists of the version's tracks whose boxes overlap this person more than anyone else.
     """
     matching = [number for number, rows in _by_track(version).items() if _closest_person(rows, faces) == track]
     return version[version["track"].isin(matching)]
@@ -182,9 +186,10 @@ def _closest_person(rows: pd.DataFrame, people: pd.DataFrame) -> int | None:
 
 
 def try_version(title: str, faces: pd.DataFrame, changed: bool = True) -> Trial:
-    """Judge one person by the faces in a version of a video; without a face, the version counts as not tried.
+    """Judge one person by the rows of `faces`, found in one version of the video, and return the trial.
 
-    `changed` is False for a version that shows the video as it is.
+    Without any row, score and answer are None: the version counts as not tried. `changed` is False for a version that
+    shows the video as it is.
     """
     if faces.empty:
         return Trial(title=title, changed=changed, frames=0, score=None, low=None, high=None, answer=None)

@@ -29,7 +29,7 @@ MAX_CELL_WIDTH = 44  # characters in the terminal; the page shows everything
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table."""
+    """One row of a comparison table: a name and its values in runs A and B."""
 
     part: str  # notebook or strategy; consecutive rows of one part share a heading
     name: str
@@ -93,7 +93,7 @@ def terminal_text(comparison: Comparison) -> str:
 
 
 def overlap_sentence(overlaps: Sequence[bool]) -> str:
-    """Return a sentence about how many intervals overlap and what that means."""
+    """Return sentences that count the overlapping pairs of intervals, and say what an overlap means."""
     return (
         f"{len(overlaps)} metrics differ and have intervals in both runs; {sum(overlaps)} of these pairs overlap. "
         "An overlap does not decide whether two runs differ. The difference on the same videos does, if it is listed."

@@ -15,7 +15,7 @@ class NotebookError(RuntimeError):
 
 
 def code_cells(notebook: Path) -> list[str]:
-    """Return the source of a notebook's code cells."""
+    """Return the source of each code cell of a notebook file, in order."""
     cells = json.loads(notebook.read_bytes())["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 

@@ -10,5 +10,5 @@ class ThisPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """Return how the kernel is started."""
+        """Return the kernel specification that starts ipykernel with `sys.executable`."""
         return KernelSpec(**get_kernel_dict())

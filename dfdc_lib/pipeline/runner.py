@@ -100,11 +100,11 @@ def plan(request: Request) -> list[StaleStage]:
 
 
 def run_stages(request: Request) -> Path:
-    """Bring a run folder up to date and return the report's index page.
+    """Run the requested notebooks that are out of date, write the report, and return its index page.
 
     Raises:
         StageError: if a notebook failed; the report is written all the same.
-        ValueError, FileNotFoundError: before anything runs.
+        ValueError, FileNotFoundError: as `plan`, before any notebook runs.
         RuntimeError: if another process works in this run folder.
     """
     run = open_run(request.run_folder)
@@ -142,7 +142,11 @@ def run_stages(request: Request) -> Path:
 
 
 def dependencies(run: Run, stage: Stage, parameters: Mapping[str, Any], data: Path | None) -> Dependencies:
-    """Return everything a stage's result depends on now."""
+    """Return everything that a stage's result depends on, in its present state: parameters, code and input files.
+
+    Compare it with the stored one to find out whether the stage is out of date. `data` is the data set's folder or
+    list, None for the built-in sample; only stages that need no earlier stage read it.
+    """
     inputs = {_label(run, path): content_fingerprint(path) for path in _input_files(run, stage, parameters)}
     if data and not stage.needs:
         inputs["data"] = _data_fingerprint(data)
