@@ -19,7 +19,7 @@ SETUP = "run `make setup` in the project folder"
 
 
 class Finding(NamedTuple):
-    """The result of one check."""
+    """The result of one check of this machine: its subject, whether it passed, and what to do if not."""
 
     subject: str
     ok: bool

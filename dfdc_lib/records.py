@@ -53,7 +53,7 @@ KEY_COLUMNS = list(FaceKey._fields)  # of a FaceKey in tables
 
 
 class FaceExample(NamedTuple):
-    """One face as the augmentation receives and returns it."""
+    """One face with its mask, landmarks and label: the input and the output of the augmentation."""
 
     crop: np.ndarray  # (H, W, 3) uint8 RGB
     mask: np.ndarray  # (H, W) uint8 SSIM mask; all 0 for a real face, and for a fake whose mask is unknown
@@ -79,7 +79,8 @@ class Video(Record):
     """One file of a data set and its description.
 
     `identities` names the people or source videos that appear in it: an original names itself; a fake names its target
-    (whose video it is) first, then its donor if the file name tells. Videos that share a name must be in one fold.
+    (whose video it is) first, then its donor if the file name contains it. Videos that share a name must be in one
+    fold.
     """
 
     video_id: FileName  # unique in a run
@@ -388,7 +389,7 @@ class Trial(Record):
 
 
 class Inspection(Record):
-    """The examination of one video: `inspection.json`."""
+    """The result of examining one video, its answer and what it rests on: `inspection.json`."""
 
     video: str  # file name
     models: tuple[str, ...]

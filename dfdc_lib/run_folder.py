@@ -77,7 +77,7 @@ def atomic_path(path: Path, folder: Path | None = None) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder, opened by `open_run`. FileNotFoundError for a missing file names the notebook that makes it."""
+    """A run folder; see `open_run`. Reading a missing file raises FileNotFoundError, which names its notebook."""
 
     root: Path
 

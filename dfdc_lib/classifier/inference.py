@@ -18,7 +18,7 @@ from dfdc_lib.staleness import fingerprint
 
 
 class Computation(NamedTuple):
-    """Where and how faces are found and scored."""
+    """The device, the worker processes and the precision with which faces are found and scored."""
 
     device: str = "auto"  # auto, cpu or cuda
     workers: int = 0  # processes that find faces; 0 = one per core

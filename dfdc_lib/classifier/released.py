@@ -26,7 +26,7 @@ State = Literal["ok", "missing", "wrong"]
 
 
 class Released(Record):
-    """One released checkpoint."""
+    """A checkpoint that the winner released: its file name, SHA-256, size in bytes and URL."""
 
     name: str
     sha256: str

@@ -25,8 +25,8 @@ class FoldReport(NamedTuple):
 def make_folds(run: Run, scheme: str, fold_count: int, seed: int = 0, workers: int = 0) -> FoldReport:
     """Assign the videos to folds; write folds.csv and leaks.csv.
 
-    Before that, videos that look alike are searched by their pictures; schemes "leak-free" and "target" keep them in
-    one fold.
+    Videos that look alike are found by hashes of a few frames, and schemes "leak-free" and "target" keep them in one
+    fold. Returns the leaks and notes.
 
     Args:
         run: the run folder.

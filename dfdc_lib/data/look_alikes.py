@@ -33,7 +33,7 @@ ALIKE_FRAMES = 3  # fewer textured frames are no evidence
 
 
 class SimilarPair(NamedTuple):
-    """Two videos that seem to show one scene."""
+    """Two videos that seem to show one scene, and how far the hashes of their frames differ."""
 
     video_a: str
     video_b: str

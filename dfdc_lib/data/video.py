@@ -28,7 +28,7 @@ LONGEST_PAUSE = 10.0  # seconds between two frames if the file's clock can resta
 
 
 class Frame(NamedTuple):
-    """One decoded frame."""
+    """One decoded frame: its index, its time, and its picture both as a player shows it and as the file stores it."""
 
     frame_index: int
     time_seconds: float  # from the first frame
@@ -80,10 +80,10 @@ class VideoReader:
         return max(self._lost, self.info.frame_count - self.frame_count)
 
     def frames(self, wanted: Callable[[int], bool] = lambda frame_index: True) -> Iterator[Frame]:
-        """Decode to the end and yield the frames whose index is wanted; missing frames are skipped, but counted in it.
+        """Decode to the end and yield the frames whose index is wanted.
 
-        All frames have the height and width in `info`. Times are in seconds; they start at 0 with frame 0 and strictly
-        increase.
+        Missing and damaged frames are skipped, but counted in the index. All frames have the height and width in
+        `info`. Times are in seconds; they start at 0 with frame 0 and strictly increase.
         """
         return self._shown(wanted, lambda frame: show(frame, self._screen))
 
@@ -155,7 +155,7 @@ def count_frames(path: Path) -> int:
 def video_writer(
     path: Path, size: tuple[int, int], rate: Fraction | int, options: Mapping[str, str], rotation_degrees: int = 0
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Open an H.264 file (yuv420p) for writing; with one encoder thread, equal frames give equal bytes.
+    """Open an H.264 file (yuv420p) for writing; with the option "threads": "1", equal frames give equal bytes.
 
     The path's suffix selects the container; `size` is the even (height, width) of the upright frames, `rate` frames per
     second, `options` those of libx264, `rotation_degrees` the clockwise turn (0, 90, 180 or 270) that a player has to

@@ -66,7 +66,10 @@ def sample_warnings(cards: Sequence[ModelCard]) -> list[str]:
 
 
 def run_warnings(run: Run) -> list[str]:
-    """Return the warnings about the models that scored a run last; none if all its videos are of the sample."""
+    """Return a warning for every model of the built-in sample that scored a run last.
+
+    The result is [] if all videos of the run are of the sample, too.
+    """
     if all(is_of_sample(video.path) for video in run.read_videos()):
         return []
     return sample_warnings([model.card for model in run.read_record(run.scoring_path, Scoring).models.values()])

@@ -57,7 +57,7 @@ def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
 
 
 def baseline_of(scores: pd.DataFrame) -> str:
-    """Return the column that the others are compared with, the first: the mean, or the first of several models."""
+    """Return the name of the first column, with which the others are compared: the mean, or the first model."""
     return str(scores.columns[0])
 
 
@@ -193,7 +193,9 @@ def wins_and_losses(table: ScoreTable, scores: pd.DataFrame, clip: float, most: 
 
 
 def model_gains(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
-    """Return what each further model adds to the mean of the models, the best model first; the last row fits weights.
+    """Return what each further model adds to the mean score of the models, starting with the best model.
+
+    The last row combines all models with fitted weights instead.
 
     Columns: step, value (change of the log loss from the step before), low, high, loss. Order and weights are fitted on
     the first half of the identity groups, the losses are measured on the second. The table has no rows if there is one

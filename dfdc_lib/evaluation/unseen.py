@@ -71,12 +71,12 @@ def seen(run: Run, video_ids: Iterable[str], test_ids: Iterable[str] = ()) -> Se
 
 
 def identity_names(video: Video) -> list[str]:
-    """Return a video's identities as "<data set>/<identity>", unique over all runs; [] for a file of a plain folder."""
+    """Return a video's identities as "<data set>/<identity>", equal in all runs; [] for a file of a plain folder."""
     return [f"{video.dataset}/{name}" for name in video.identities] if video.dataset else []
 
 
 def part_name(part: int | None) -> str:
-    """Return the name of a part of DFDC's training set in the winner's cards, which list no other names."""
+    """Return the name of a part of DFDC, "dfdc/part 12", by which the winner's cards list their training videos."""
     return f"{dfdc.NAME}/part {part}"
 
 

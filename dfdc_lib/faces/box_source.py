@@ -10,7 +10,7 @@ FPS_TOLERANCE = 0.01  # frame rates that differ by less than this share count as
 
 
 class BoxSource(NamedTuple):
-    """The video whose boxes are used."""
+    """The video whose boxes a video is cropped with: itself or its original."""
 
     video_id: str
     reason: str  # why a fake does not use its original's boxes; "" otherwise
@@ -18,10 +18,11 @@ class BoxSource(NamedTuple):
 
 
 def header_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
-    """Return whose boxes a readable video is cropped with, as far as headers tell: a fake uses its original's.
+    """Return whose boxes a readable video is cropped with, judged by headers alone.
 
-    `infos` are the headers of all readable videos, by video_id. Source: the winner's code. Departs: there neither
-    headers nor frames are compared, and every fake uses its original's boxes.
+    A fake uses its original's boxes, unless the original is missing or unreadable, or has another frame rate or
+    orientation. `infos` are the headers of all readable videos, by video_id. Source: the winner's code. Departs: there
+    neither headers nor frames are compared, and every fake uses its original's boxes.
     """
     if video.original_id is None:
         return BoxSource(video.video_id, "its original is not in the data set" if video.label == FAKE else "")
@@ -37,7 +38,7 @@ def header_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
 
 
 def boxes_source(run: Run, video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
-    """Return whose boxes a readable video is cropped with: those of its original if frames of both correspond.
+    """Return whose boxes a readable video is cropped with: its original's if the two fit, else its own.
 
     Reads the alignment of a fake with its original; raises FileNotFoundError if it has not been measured.
     """

@@ -55,7 +55,7 @@ def halve(image: np.ndarray) -> np.ndarray:
 
 
 class FaceDetector:
-    """The MTCNN face detector. Its weights ship with facenet-pytorch and are loaded at once.
+    """The MTCNN face detector. Its weights ship with facenet-pytorch and are loaded when it is created.
 
     `device` is "auto" (a GPU if there is one), "cpu" or "cuda".
     """

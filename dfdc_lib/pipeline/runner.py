@@ -45,7 +45,7 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True)
 class Request:
-    """What to bring up to date."""
+    """A request to bring a run folder up to date: its data, stages and parameters."""
 
     run_folder: Path  # created if absent
     data: Path | None  # folder of videos, or a list of videos; None = the built-in sample

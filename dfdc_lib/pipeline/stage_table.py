@@ -33,7 +33,7 @@ class Stage:
     keeps: str = ""  # what a change in the code alone does not repeat
 
     def needs_with(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the numbers of the stages whose files it reads with these parameters."""
+        """Return the numbers of the stages whose files this stage reads if its notebook has these parameters."""
         return () if parameters.get(self.instead) else self.needs
 
     @property
