@@ -18,7 +18,7 @@ Landmarks = tuple[Point, Point, Point, Point, Point]  # eyes, nose, mouth corner
 
 
 def require_file_name(name: str) -> str:
-    """Return `name` unchanged; raise ValueError if it is empty, `.` or `..`, or contains a slash or backslash."""
+    """Return `name` unchanged; raise ValueError if it is empty, `.` or `..`, or contains a slash, backslash or NUL."""
     if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
         raise ValueError(f"expected the name of one file or folder, got {name!r}: choose another name")
     return name

@@ -64,7 +64,7 @@ def in_processes(workers: int = 0, group_of: Callable[[str], str] = str) -> Exec
     """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core.
 
     `group_of` maps a video_id to the name of a group; by default every video is a group of its own. The jobs of a group
-    run one after another in one process, so that they can share what it keeps in memory; if it dies, all of them fail.
+    run one after another in one process, so that they can share what it keeps in memory; if it dies twice, all fail.
     """
 
     def execute(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:

@@ -29,8 +29,8 @@ class Screen(NamedTuple):
 def screen_of(stream: VideoStream, first: av.VideoFrame, *, as_stored: bool = False) -> Screen:
     """Return how a stream's frames are shown, given its first frame.
 
-    Pixels that are not square are stretched along their shorter side. With `as_stored`, all pixels count as square, as
-    in OpenCV.
+    Frames whose pixels are not square are stretched in one direction, never shrunk. With `as_stored`, all pixels count
+    as square, as in OpenCV.
     """
     pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
     if as_stored or abs(pixel_aspect - 1) < UNSEEN_STRETCH:

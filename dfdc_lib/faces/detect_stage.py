@@ -11,7 +11,7 @@ from dfdc_lib.workers import Job, in_processes, result_outcome, run_jobs
 
 
 def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0) -> list[Outcome]:
-    """Find the faces of every real video, and of every fake that cannot use its original's boxes; write boxes/.
+    """Find the faces of every video, except fakes that can use their original's boxes; write boxes/.
 
     Fakes are first aligned with their originals. A fake that fits its original uses the original's boxes and has the
     status "not needed". `device` is "auto", "cpu" or "cuda"; `workers` the number of processes, 0 = one per core.
