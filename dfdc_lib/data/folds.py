@@ -97,8 +97,8 @@ def deal_folds(videos: Sequence[Video], groups: Mapping[str, int], fold_count: i
     least cost(f) = sum over s of c(s) * n(f, s) / N(s)^2, and among equals to the smallest fold. This adds least to
     the sum of (n(f, s) / N(s))^2, which is minimal if every stratum is spread evenly. An empty fold costs 0 and is the
     smallest, so none stays empty. Then the folds are numbered. Folds with both labels come first, because folds 0 and 1
-    are validated and tested on. Folds with a group of more than 1 / fold_count of all videos come last, so that these
-    groups are trained on.
+    are validated and tested on. Folds with a group of more than 1 / fold_count of all videos come last, the largest
+    group at the very end, so that it is trained on.
 
     `groups` maps every video_id to its group. Returns video_id -> fold, 0 to fold_count - 1, independent of the order
     of the videos. Raises ValueError if fold_count is below 2 or above the number of groups. Departs from the winner's
@@ -121,10 +121,12 @@ def deal_folds(videos: Sequence[Video], groups: Mapping[str, int], fold_count: i
         fold = int(np.lexsort((filled.sum(axis=1), cost))[0])  # by cost, then by size, then by number
         filled[fold] += counts[group]
         fold_of_group[group] = fold
-    too_large = np.unique(fold_of_group[counts.sum(axis=1) * fold_count > len(videos)])
+    sizes = counts.sum(axis=1)
+    too_large = np.zeros(fold_count, int)  # size of the largest group in a fold, if it is larger than a fold
+    np.maximum.at(too_large, fold_of_group, np.where(sizes * fold_count > len(videos), sizes, 0))
     folds = {video.video_id: int(fold_of_group[code]) for video, code in zip(videos, codes, strict=True)}
     labels = Counter(fold for fold, _ in {(folds[v.video_id], v.label) for v in videos if v.label is not None})
-    ranked = sorted(range(fold_count), key=lambda fold: (fold in too_large, -labels[fold]))
+    ranked = sorted(range(fold_count), key=lambda fold: (too_large[fold], -labels[fold]))
     return {video_id: ranked.index(fold) for video_id, fold in folds.items()}
 
 

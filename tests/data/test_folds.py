@@ -151,3 +151,6 @@ def test_the_largest_group_and_folds_of_one_label_are_trained_on(seed):
     assert has_both_labels(videos, folds)
     assert not has_both_labels(videos, folds | {v.video_id: 1 for v in people})  # fold 0 has reals only
     assert has_both_labels(reals, leak_free_folds(reals, 5, seed))  # the other label does not exist
+    other = original_with_fakes("y", 45)  # 46 of 127 videos; a third is 42
+    folds = leak_free_folds([*chained, *other, *people, *reals[:5]], 3, seed)
+    assert (folds["z"], folds["y"]) == (2, 1)  # the largest group is trained on
