@@ -53,7 +53,11 @@ KEY_COLUMNS = list(FaceKey._fields)  # of a FaceKey in tables
 
 
 class FaceExample(NamedTuple):
-    """One face with its mask, landmarks and label: the input and the output of the augmentation."""
+    """One face with its mask, landmarks and label: the input and the output of the augmentation.
+
+    `crop`: (H, W, 3) uint8 RGB; `mask`: (H, W) uint8, all 0 if real or unknown; `landmarks`: (5, 2) float32 in crop
+    pixels; `label`: 0 or 1.
+    """
 
     crop: np.ndarray  # (H, W, 3) uint8 RGB
     mask: np.ndarray  # (H, W) uint8 SSIM mask; all 0 for a real face, and for a fake whose mask is unknown
@@ -62,7 +66,10 @@ class FaceExample(NamedTuple):
 
 
 class Resampling(NamedTuple):
-    """How scores are clipped for the log loss, and how the bootstrap draws its intervals."""
+    """How scores are clipped for the log loss, and how the bootstrap draws its intervals.
+
+    Scores are limited to clip ... 1 - clip; `draws` is the number of bootstrap draws.
+    """
 
     clip: float = 1e-4  # scores count as at least this and at most 1 - this
     draws: int = 2000  # of the bootstrap
@@ -125,7 +132,11 @@ class FrameFaces(Record):
 
 
 class DetectorSettings(Record):
-    """The settings of the face detector, MTCNN, and which frames it examines."""
+    """The settings of the face detector, MTCNN, and which frames it examines.
+
+    `thresholds`: those of MTCNN's P-, R- and O-Net; `min_face_pixels`: in the resized frame; every `frame_stride`-th
+    frame is examined.
+    """
 
     thresholds: tuple[float, float, float] = (0.85, 0.95, 0.95)  # P-, R-, O-Net; the winner's, for training data
     min_face_pixels: int = 20  # smallest face, in pixels of the resized frame
@@ -164,7 +175,10 @@ class Transform(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Consecutive frames of a fake; each shows the original's frame `frame_index + offset`."""
+    """Consecutive frames of a fake; each shows the original's frame `frame_index + offset`.
+
+    `start`: frame_index of the first; `stop`: that of the last, plus 1.
+    """
 
     start: int  # frame_index of the first
     stop: int  # of the last, plus 1
@@ -172,7 +186,11 @@ class Segment(NamedTuple):
 
 
 class Alignment(Record):
-    """How a fake corresponds to its original: the scale and shift of its frames, and which frames show the same."""
+    """How a fake corresponds to its original: the scale and shift of its frames, and which frames show the same.
+
+    `segments`: runs of corresponding frames; `similarity`: median correlation of corresponding frames; `problem`: why
+    the two do not fit, "" if they do.
+    """
 
     transform: Transform = Transform()
     segments: tuple[Segment, ...] = ()  # the other frames of the fake correspond to none of the original
@@ -195,7 +213,11 @@ class VideoAlignment(Record):
 
 
 class Crop(Record):
-    """Where one stored crop comes from: a row of `crops.parquet`. Its pixels are in a PNG file."""
+    """Where one stored crop comes from: a row of `crops.parquet`. Its pixels are in a PNG file.
+
+    `box` is in pixels of the frame, `area` is box + margin, `landmarks` are in pixels of the crop. `boxes_frame_index`:
+    the frame in which the face was found, of this video or its original.
+    """
 
     video_id: str
     frame_index: int
@@ -223,7 +245,10 @@ class VideoCrops(Record):
 
 
 class Mask(Record):
-    """The summary of one SSIM mask, which shows where a fake's crop differs from its original's."""
+    """The summary of one SSIM mask, which shows where a fake's crop differs from its original's.
+
+    `ssim`: mean of the SSIM map; `changed_share`: share of changed pixels, 0-1.
+    """
 
     frame_index: int
     face_index: int
@@ -277,7 +302,11 @@ class Seen(Record):
 
 
 class Calibration(Record):
-    """How a model's video scores become probabilities: `calibrations/<model>.json`, written by notebook 08."""
+    """How a model's video scores become probabilities: `calibrations/<model>.json`, written by notebook 08.
+
+    `temperature` divides the logit of the mean score, which is first limited to clip ... 1 - clip; `videos` and `fakes`
+    are the numbers it was fitted on; `log_loss_after` is cross-validated.
+    """
 
     temperature: Annotated[float, Field(gt=0)]  # divides the logit of the mean score
     clip: float  # of the scores before that
@@ -353,7 +382,11 @@ class VideoScores(Record):
 
 
 class Person(Record):
-    """One person in one video, summarised over frames."""
+    """One person in one video, summarised over frames.
+
+    `mean`: of the frame scores, with the 95 % interval `low` to `high`; `confident`: their confident strategy;
+    `forged_spans`: (start, end) in seconds of runs that look forged; `doubts`: reasons not to judge this person.
+    """
 
     number: int  # from 1; the most suspicious person is number 1
     track: int
@@ -377,7 +410,11 @@ Answer = Literal["fake", "real", "inconclusive"]
 
 
 class Trial(Record):
-    """The judged person's score in one version of the video: perturbed (e.g. blurred), or with fewer frames."""
+    """The judged person's score in one version of the video: perturbed (e.g. blurred), or with fewer frames.
+
+    `changed` is False for a version that shows the video as it is; `frames` is the number that show the person; `score`
+    is None if the person was not found.
+    """
 
     title: str
     changed: bool  # False for the references: all frames, or the unchanged excerpt
@@ -389,7 +426,11 @@ class Trial(Record):
 
 
 class Inspection(Record):
-    """The result of examining one video, its answer and what it rests on: `inspection.json`."""
+    """The result of examining one video, its answer and what it rests on: `inspection.json`.
+
+    `people`: most suspicious first; `excerpt_seconds`: start and end of the part that was changed; `score`: that of the
+    judged person; `doubts`: reasons for "inconclusive".
+    """
 
     video: str  # file name
     models: tuple[str, ...]
@@ -416,5 +457,8 @@ class Outcome(Record):
 
 
 def box_of(row: Mapping[Hashable, Any]) -> Box:
-    """Return the box (x0, y0, x1, y1) that a table row holds in its `BOX_COLUMNS`."""
+    """Return the box (x0, y0, x1, y1) that a table row holds in its `BOX_COLUMNS`.
+
+    `row`: column -> value, of a table with one row per face.
+    """
     return row["box_x0"], row["box_y0"], row["box_x1"], row["box_y1"]

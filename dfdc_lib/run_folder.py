@@ -161,7 +161,10 @@ class Run:
         self.write_bytes(path, content.tobytes())
 
     def write_videos(self, videos: Iterable[Video], infos: Mapping[str, VideoInfo]) -> None:
-        """Write videos.csv: a row per video, with the columns of its header (empty if it is unreadable)."""
+        """Write videos.csv: a row per video, with the columns of its header (empty if it is unreadable).
+
+        `infos`: video_id -> header, of the readable videos.
+        """
         rows = []
         for video in videos:
             info = infos[video.video_id].model_dump(exclude={"fingerprint"}) if video.video_id in infos else {}

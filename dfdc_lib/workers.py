@@ -39,7 +39,10 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """The work for one video. Jobs are pickled, so their functions must live in a module."""
+    """The work for one video. Jobs are pickled, so their functions must live in a module.
+
+    `fingerprints`: record file -> fingerprint of everything it depends on.
+    """
 
     video_id: str
     fingerprints: Mapping[Path, str]  # record file -> fingerprint of everything the record depends on
@@ -116,7 +119,7 @@ def result_outcome(record: Any, count: int, notes: Sequence[str] = ()) -> Outcom
     """Return the outcome of a video: "done", or "nothing" if `count`, its number of results, is 0.
 
     Its fingerprint is a hash of the record's content, not of the inputs, so a later stage that depends on it is out of
-    date only if the results themselves have changed.
+    date only if the results themselves have changed. `record`: the result that was written; `notes`: phrases about it.
     """
     result = fingerprint(record.model_dump_json(exclude={"fingerprint"}))
     status = "done" if count else "nothing"
@@ -180,7 +183,10 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> 
 
 
 def results_here(tasks: Mapping[str, Callable[[], Result]]) -> Iterator[tuple[str, Result | Failure]]:
-    """Call every task in this process; yield its name and its result, or a `Failure` if it raises, as `each_result`."""
+    """Call every task in this process; yield its name and its result, or a `Failure` if it raises, as `each_result`.
+
+    `tasks`: name -> function without arguments.
+    """
     for name, task in tasks.items():
         yield name, _attempt(task)
 

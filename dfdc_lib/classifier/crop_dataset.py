@@ -27,7 +27,10 @@ VALIDATION_STRIDE = 20  # winner: every 20th frame
 
 
 class Sample(NamedTuple):
-    """One crop, resized to the model's input but not normalised, with its label."""
+    """One crop, resized to the model's input but not normalised, with its label (1 = fake) and its row of the index.
+
+    `image` is (3, size, size) uint8 RGB.
+    """
 
     image: torch.Tensor  # (3, size, size) uint8 RGB
     label: float  # 1 = fake
@@ -56,7 +59,7 @@ def read_index(run: Run) -> pd.DataFrame:
 def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
     """Return the positions of the index's rows that are in the given folds, an int array.
 
-    Raises ValueError if these folds have no real or no fake crop.
+    `index`: the table from `read_index`. Raises ValueError if these folds have no real or no fake crop.
     """
     chosen = index["fold"].isin(folds).to_numpy()
     for label, name in ((REAL, "real"), (FAKE, "fake")):
@@ -69,7 +72,7 @@ def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
 def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
     """Return the positions of the index's rows of one fold whose boxes_frame_index is a multiple of 20, an int array.
 
-    Raises ValueError if there are none.
+    `index`: the table from `read_index`. Raises ValueError if there are none.
     """
     rows = np.flatnonzero((index["fold"] == fold) & (index["boxes_frame_index"] % VALIDATION_STRIDE == 0))
     if not len(rows):
@@ -81,9 +84,9 @@ def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
 def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.ndarray:
     """Return the positions in `labels` of one pass over the training crops: all reals and as many fakes, shuffled.
 
-    With fewer fakes than reals, all crops are drawn, and the first pass of the first epoch warns. `turn` counts the
-    passes of one epoch from 0. Source: slides, `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs:
-    epochs differ, also for seed 0.
+    `labels`, (n,): 0 or 1 for each training crop. With fewer fakes than reals, all crops are drawn, and the first pass
+    of the first epoch warns. `turn` counts the passes of one epoch from 0. Source: slides, `fakes.sample(n=num_real,
+    replace=False, random_state=seed)`. Departs: epochs differ, also for seed 0.
     """
     rng = np.random.default_rng([seed, epoch, turn])
     reals, fakes = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
@@ -98,7 +101,7 @@ def epoch_keys(rows: np.ndarray, labels: np.ndarray, count: int, seed: int, epoc
     """Return the keys of one epoch's crops for `TrainingCrops`: (epoch, position in the epoch, row of the index).
 
     Args:
-        rows, labels: rows of the index to train on, and their labels.
+        rows, labels: positions of the index's rows to train on, (n,) int, and their labels, (n,), 0 or 1.
         count: crops in the epoch, over all processes; the training crops are drawn again until it is reached.
         seed, epoch: both determine the draw; equal values draw the same crops.
     """
@@ -136,7 +139,10 @@ class TrainingCrops(Dataset[Sample]):
 
 
 class PlainCrops(Dataset[Sample]):
-    """The crops of `index`, resized to the model's input without augmentation; for validation and test."""
+    """The crops of `index`, resized to the model's input without augmentation; for validation and test.
+
+    `index`: rows of the table from `read_index`; indexed by position.
+    """
 
     def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe) -> None:
         self._run, self._index, self._recipe = run, index, recipe

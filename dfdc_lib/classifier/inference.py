@@ -18,7 +18,10 @@ from dfdc_lib.staleness import fingerprint
 
 
 class Computation(NamedTuple):
-    """The device, the worker processes and the precision with which faces are found and scored."""
+    """The device, the worker processes and the precision with which faces are found and scored.
+
+    `device`: auto, cpu or cuda; `workers`: processes that find faces, 0 = one per core; `precision`: "" = the recipe's.
+    """
 
     device: str = "auto"  # auto, cpu or cuda
     workers: int = 0  # processes that find faces; 0 = one per core

@@ -47,7 +47,10 @@ ALONE = Process()
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that stays the same during a training run."""
+    """Everything that stays the same during a training run.
+
+    `index`: the table of crops from `crop_dataset.read_index`; `train_folds`: numbers of the folds to train on.
+    """
 
     run: Run
     settings: TrainSettings

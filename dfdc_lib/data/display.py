@@ -18,7 +18,10 @@ DEFAULT_RATE = 25  # frames per second, if the file does not contain a rate
 
 
 class Screen(NamedTuple):
-    """How a player shows a video's frames: all in the size of the first frame, upright and with square pixels."""
+    """How a player shows a video's frames: all in the size of the first frame, upright and with square pixels.
+
+    `rotation_degrees` is clockwise; `pixel_aspect`: width of a stored pixel divided by its height.
+    """
 
     height: int
     width: int

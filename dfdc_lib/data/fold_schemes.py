@@ -39,7 +39,10 @@ Pairs = Sequence[tuple[str, str]]  # video_ids of look-alikes
 
 
 class Assignment(NamedTuple):
-    """The fold and the group of each video."""
+    """The fold and the group of each video.
+
+    `folds`: video_id -> fold; `groups`: video_id -> group; `notes`: one sentence each.
+    """
 
     folds: dict[str, int]  # video_id -> fold; without the videos that the scheme leaves out
     groups: dict[str, int]  # video_id -> group; no group is in two folds
@@ -47,7 +50,10 @@ class Assignment(NamedTuple):
 
 
 class Dealing(NamedTuple):
-    """Links between videos that must stay in one fold, and a note that explains the choice of links."""
+    """Links between videos that must stay in one fold, and a note that explains the choice of links.
+
+    Each link is a list of video_ids.
+    """
 
     links: Links
     note: str

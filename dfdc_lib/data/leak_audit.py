@@ -16,7 +16,11 @@ from dfdc_lib.records import Video
 
 
 class Leak(NamedTuple):
-    """An identity or scene that is in two folds, with one example video of each fold."""
+    """An identity or scene that is in two folds, with one example video of each fold.
+
+    `folds` are the two folds, ascending; `videos` the example's video_id in each; `detail` says what is shared or
+    similar.
+    """
 
     kind: str  # "identity", "donor", "look-alike" or "same scene"; see `audit`
     folds: tuple[int, int]  # ascending

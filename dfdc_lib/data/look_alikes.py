@@ -33,7 +33,11 @@ ALIKE_FRAMES = 3  # fewer textured frames are no evidence
 
 
 class SimilarPair(NamedTuple):
-    """Two videos that seem to show one scene, and how far the hashes of their frames differ."""
+    """Two videos that seem to show one scene, and how far the hashes of their frames differ.
+
+    `video_a`, `video_b`: video_ids; `distance`: bits of 64 between their nearest frames; `ALIKE_SHARE` of either's
+    frames are within `common_distance` bits of a frame of the other; 64 = unknown.
+    """
 
     video_a: str
     video_b: str

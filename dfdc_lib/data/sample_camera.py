@@ -28,7 +28,10 @@ Fake = tuple[np.ndarray, np.ndarray]  # frame (H, W, 3) uint8 RGB; true mask (H,
 
 @dataclass(frozen=True)
 class Forgery:
-    """How a face is forged; `faces` are the indices of the forged faces (0 = the left one before mirroring)."""
+    """How a face is forged; `faces` are the indices of the forged faces (0 = the left one before mirroring).
+
+    `shrink`: factor of reduction; `warp`: largest shift, as a share of the face's radius; `colour`: added to R, G, B.
+    """
 
     suffix: str
     shrink: float  # factor by which the face is reduced, then enlarged again

@@ -23,7 +23,10 @@ CHUNK_SIZE = 2**15  # draws x videos computed at once; each array has 256 KiB an
 
 
 class Bootstrap(NamedTuple):
-    """The metrics of several scores of the same videos: measured on all videos, and on every bootstrap draw of them."""
+    """The metrics of several scores of the same videos: measured on all videos, and on every bootstrap draw of them.
+
+    `values`: a row per score, a column per metric; `draws`: the metrics of every draw, (draws, scores, metrics).
+    """
 
     values: pd.DataFrame  # one row per score (strategy, model), one column per metric
     draws: np.ndarray  # (draws, scores, metrics); NaN if a metric needs both classes and a draw has only one
@@ -63,7 +66,8 @@ def bootstrap(
 def intervals(result: Bootstrap) -> pd.DataFrame:
     """Return a table with one row per score and metric: name (of the score), metric, value, low, high.
 
-    low and high are the ends of the 95 % interval; NaN if the metric is undefined in all draws.
+    `result`: from `bootstrap`. low and high are the ends of the 95 % interval; NaN if the metric is undefined in all
+    draws.
     """
     return _table(result, result.values.to_numpy(), result.draws)
 
@@ -71,9 +75,9 @@ def intervals(result: Bootstrap) -> pd.DataFrame:
 def differences(result: Bootstrap, baseline: str) -> pd.DataFrame:
     """Return each other score's metrics minus those of the score `baseline`, measured on the same draws.
 
-    The table has the columns of `intervals`, plus p and p_holm. p is two-sided: twice the share of draws in which the
-    difference has the rarer sign. p_holm is p corrected for the number of scores, within each metric. Raises KeyError
-    if there is no score `baseline`.
+    `result`: from `bootstrap`. The table has the columns of `intervals`, plus p and p_holm. p is two-sided: twice the
+    share of draws in which the difference has the rarer sign. p_holm is p corrected for the number of scores, within
+    each metric. Raises KeyError if there is no score `baseline`.
     """
     names = list(result.values.index)
     if baseline not in names:
@@ -103,7 +107,10 @@ def holm_by_metric(table: pd.DataFrame) -> pd.Series:
 
 
 def caution(videos: pd.DataFrame) -> str:
-    """Return a warning for titles if the videos are in too few identity groups for reliable intervals, else ""."""
+    """Return a warning for titles if the videos are in too few identity groups for reliable intervals, else "".
+
+    `videos`: one row per video, with its identity group in the column group.
+    """
     count, equal = videos["group"].nunique(), equal_group_count(videos)
     if equal >= FEW_GROUPS:
         return ""
@@ -114,13 +121,19 @@ def caution(videos: pd.DataFrame) -> str:
 
 
 def equal_group_count(videos: pd.DataFrame) -> float:
-    """Return how many identity groups of equal size would make a mean over videos as certain as the groups here."""
+    """Return how many identity groups of equal size would make a mean over videos as certain as the groups here.
+
+    `videos`: one row per video, with its identity group in the column group.
+    """
     sizes = videos.groupby("group").size().to_numpy(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
 
 
 def interval_texts(table: pd.DataFrame) -> pd.Series:
-    """Return "value [low, high]" with three decimals for each row of a table; "[no interval]" where an end is NaN."""
+    """Return "value [low, high]" with three decimals for each row of a table; "[no interval]" where an end is NaN.
+
+    `table` has the columns value, low and high.
+    """
     value, low, high = (table[name].map("{:z.3f}".format) for name in ("value", "low", "high"))
     measured = table["low"].notna() & table["high"].notna()
     return value + (" [" + low + ",\u00a0" + high + "]").where(measured, " [no\u00a0interval]")

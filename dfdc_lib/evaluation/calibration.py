@@ -27,7 +27,7 @@ SWEPT_CLIPS = tuple(10.0**-exponent for exponent in np.arange(1, 8.1, 0.5))
 def halves(groups: pd.Series, seed: int) -> pd.Series:
     """Split videos at random into two halves; no identity group is in both. Return True for those in the first half.
 
-    `groups` has each video's identity group; the result has the same index.
+    `groups` has each video's identity group; the result has the same index. `seed` determines the split.
     """
     names = pd.unique(groups)
     first = np.random.default_rng(seed).permutation(len(names))[: (len(names) + 1) // 2]
@@ -48,7 +48,10 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, clip: float) -> floa
 
 
 def temper(scores: np.ndarray, temperature: float | np.ndarray, clip: float) -> np.ndarray:
-    """Limit scores to clip ... 1 - clip, divide their logits by the temperature, and return the new scores, 0-1."""
+    """Limit scores to clip ... 1 - clip, divide their logits by the temperature, and return the new scores, 0-1.
+
+    `scores`, (n,), are 0-1; `temperature` is one number or one per score, (n,).
+    """
     return expit(clipped_logit(scores, clip) / temperature)
 
 
@@ -56,6 +59,7 @@ def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, s
     """Return a temperature for each video, fitted on the half of the identity groups that the video is not in.
 
     It is 1 if that half has only one class. `videos` has the columns label and group, and the index of `scores`.
+    `scores` are 0-1 and limited to clip ... 1 - clip; `seed` splits the groups.
     """
     first = halves(videos["group"], seed)
     temperatures = pd.Series(1.0, index=videos.index)
@@ -68,9 +72,11 @@ def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, s
 def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> Calibration | None:
     """Fit the temperature that turns a model's video scores (means of the frames) into probabilities.
 
-    Return None if there are fewer than `FEW_VIDEOS` videos or only one class; if the best temperature is at a limit of
-    the fit (the scores separate the classes, so any sharpening helps); or if a temperature fitted on one half of the
-    groups does not lower the log loss of the other half.
+    `videos` has a row per video with its label (0, 1) and identity group (column group); `scores`, with the same index,
+    are 0-1. Scores are limited to clip ... 1 - clip; `seed` splits the groups. Return None if there are fewer than
+    `FEW_VIDEOS` videos or only one class; if the best temperature is at a limit of the fit (the scores separate the
+    classes, so any sharpening helps); or if a temperature fitted on one half of the groups does not lower the log loss
+    of the other half.
     """
     if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
         return None
@@ -99,7 +105,10 @@ def fit_calibrations(run: Run, table: ScoreTable, resampling: Resampling) -> dic
 
 
 def write_calibrations(run: Run, calibrations: Mapping[str, Calibration | None]) -> None:
-    """Write `calibrations/<model>.json` for each model; if its calibration is None, delete an earlier file instead."""
+    """Write `calibrations/<model>.json` for each model; if its calibration is None, delete an earlier file instead.
+
+    `calibrations`: model -> calibration or None, from `fit_calibrations`.
+    """
     for name, calibration in calibrations.items():
         if calibration is None:
             run.calibration_path(name).unlink(missing_ok=True)
@@ -120,7 +129,8 @@ def calibration_text(name: str, calibration: Calibration | None) -> str:
 def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
     """Sort videos into `BIN_COUNT` bins of equal width by score; return one row per bin that is not empty.
 
-    Columns: score (mean), fake_share, videos (their number).
+    Columns: score (mean), fake_share, videos (their number). `labels` and `scores` are (n,) for n videos: 0 or 1, and
+    0-1.
     """
     bins = np.minimum((np.asarray(scores) * BIN_COUNT).astype(int), BIN_COUNT - 1)
     table = pd.DataFrame({"bin": bins, "score": scores, "fake_share": labels, "videos": 1})
@@ -131,13 +141,17 @@ def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
     """Return the expected calibration error; 0 is best.
 
     It is the mean distance between score and share of fakes over the bins of `reliability`, weighted by their videos.
+    `labels` and `scores` are (n,) for n videos: 0 or 1, and 0-1.
     """
     table = reliability(labels, scores)
     return float(np.average((table["score"] - table["fake_share"]).abs(), weights=table["videos"]))
 
 
 def clip_sweep(labels: np.ndarray, scores: pd.DataFrame, clips: Sequence[float] = SWEPT_CLIPS) -> pd.DataFrame:
-    """Return the log loss (rows: clips, columns: scores) if scores are limited to clip ... 1 - clip."""
+    """Return the log loss (rows: clips, columns: scores) if scores are limited to clip ... 1 - clip.
+
+    `labels`, (n,), are 0 or 1; `scores` has a row per video (in the same order) and a column per score, 0-1.
+    """
     rows = [losses(labels, scores.to_numpy(float), clip).mean(axis=0) for clip in clips]
     return pd.DataFrame(rows, index=pd.Index(clips, name="clip"), columns=scores.columns)
 
@@ -145,7 +159,8 @@ def clip_sweep(labels: np.ndarray, scores: pd.DataFrame, clips: Sequence[float] 
 def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
     """Fit weights for combining the scores of k models for n videos, (n, k), so that the log loss is lowest.
 
-    `labels` is (n,). Returns (k + 1,): a weight of at least 0 for each model's logit, then an offset.
+    `labels`, (n,), are 0 or 1; scores are limited to clip ... 1 - clip. Returns (k + 1,): a weight of at least 0 for
+    each model's logit, then an offset.
     """
     logits = np.column_stack([clipped_logit(scores, clip), np.ones(len(scores))])
     signs = np.where(np.asarray(labels) == 1, 1.0, -1.0)
@@ -160,5 +175,8 @@ def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarr
 
 
 def weigh(scores: np.ndarray, weights: np.ndarray, clip: float) -> np.ndarray:
-    """Combine the scores of k models for n videos, (n, k), with weights from `fit_weights`; return (n,) scores."""
+    """Combine the scores of k models for n videos, (n, k), with weights from `fit_weights`; return (n,) scores.
+
+    Scores are limited to clip ... 1 - clip.
+    """
     return expit(clipped_logit(scores, clip) @ weights[:-1] + weights[-1])

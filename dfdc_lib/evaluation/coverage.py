@@ -7,7 +7,10 @@ MOST_NAMED = 5
 
 
 class Coverage(NamedTuple):
-    """How many of the labelled videos have a score, and which (by video_id) have none or repeated rows."""
+    """How many of the labelled videos have a score, and which (by video_id) have none or repeated rows.
+
+    `missing` and `duplicates` hold these video_ids.
+    """
 
     expected: int = 0  # labelled videos that should have a score
     missing: tuple[str, ...] = ()  # those without a score, or without one of every model
@@ -37,6 +40,9 @@ class Coverage(NamedTuple):
 
 
 def named(videos: tuple[str, ...]) -> str:
-    """Return text that lists the first `MOST_NAMED` videos and the number of the others: "a, b, c, d, e and 3 more"."""
+    """Return text that lists the first `MOST_NAMED` videos and the number of the others: "a, b, c, d, e and 3 more".
+
+    `videos`: video_ids.
+    """
     more = f" and {len(videos) - MOST_NAMED:,} more" if len(videos) > MOST_NAMED else ""
     return ", ".join(videos[:MOST_NAMED]) + more

@@ -18,7 +18,10 @@ RANKING = METRICS[1:5]  # these depend on the order of the scores, and need both
 
 
 class Ranking(NamedTuple):
-    """f fakes and r reals, each ordered by score, highest first; a threshold lies below each of t distinct scores."""
+    """Weight columns of f fakes and of r reals, by falling score, and how many lie above each of t + 1 thresholds.
+
+    The first threshold is above all scores; each of the others is just below one of the t distinct scores.
+    """
 
     fakes: np.ndarray  # (f,) column of the weights that belongs to each fake
     reals: np.ndarray  # (r,) the same for the real videos
@@ -51,9 +54,10 @@ def measure(labels: np.ndarray, scores: np.ndarray, clip: float) -> dict[str, fl
 def two_thresholds(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Return accuracy, recall, precision, F1 and false-alarm share with the slides' two thresholds; NaN for 0 / 0.
 
-    A fake is detected from a score of 0.8 on; a real video is a false alarm from 0.2 on, so scores between the two are
-    wrong for either class. The false-alarm share is that of the real videos. Source: TrustNet's published evaluation.
-    Departs: precision and recall have their usual meaning; the publication swapped the two.
+    `labels`, (n,), are 0 or 1; `scores`, (n,), are the video scores, 0-1. A fake is detected from a score of 0.8 on; a
+    real video is a false alarm from 0.2 on, so scores between the two are wrong for either class. The false-alarm share
+    is that of the real videos. Source: TrustNet's published evaluation. Departs: precision and recall have their usual
+    meaning; the publication swapped the two.
     """
     labels, columns = check_scores(labels, scores)
     is_fake, scores = labels == FAKE, columns[:, 0]
@@ -91,14 +95,17 @@ def summands(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
     """Return what `weighted_metrics` averages over videos, for labels (n,) and scores (n, k): (n, 1 + 2k).
 
     The columns are a constant 1, the k log losses, and for each of the k scores 1 if it is correct (a fake from 0.8 on,
-    a real video below 0.2), else 0.
+    a real video below 0.2), else 0. Log losses limit scores to clip ... 1 - clip.
     """
     correct = np.where(labels[:, None] == FAKE, scores >= SURE_FAKE, scores < SURE_REAL)
     return np.hstack([np.ones((len(labels), 1)), losses(labels, scores, clip), correct])
 
 
 def rank(labels: np.ndarray, scores: np.ndarray, columns: np.ndarray) -> Ranking:
-    """Return the ranking by (n,) scores; `columns` (n,): each video's column in the weights of `weighted_metrics`."""
+    """Return the ranking of videos with (n,) labels (0, 1) by their (n,) scores.
+
+    `columns`, (n,): each video's column in the weights of `weighted_metrics`.
+    """
     order = np.argsort(-scores, kind="stable")
     is_fake = labels[order] == FAKE
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of each group of equal scores

@@ -18,7 +18,10 @@ NOT_SETTLED, TOO_FEW = "not settled", "too few videos to say"
 
 
 def shared_videos(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
-    """Return the rows of `first.videos` whose video_id has the same label in `second`."""
+    """Return the rows of `first.videos` whose video_id has the same label in `second`.
+
+    The result has a row per video (index: video_id), with the columns of `ScoreTable.videos`, such as label and group.
+    """
     labels = second.videos["label"].reindex(first.videos.index)
     return first.videos[labels == first.videos["label"]]
 

@@ -39,8 +39,9 @@ def results(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> 
 def subsets(videos: pd.DataFrame) -> dict[str, pd.Index]:
     """Return name -> video_ids: all videos, those of each method (plus all real videos) and of each compression.
 
-    The keys are "all videos", "method FaceSwap", "compression c23" ...; methods or compressions that the table does not
-    name have no entry.
+    `videos` is that of a `ScoreTable`: index video_id; columns label and, if known, method and compression. The keys
+    are "all videos", "method FaceSwap", "compression c23" ...; methods or compressions that the table does not name
+    have no entry.
     """
     parts = {ALL: videos.index}
     fakes = videos["label"] == FAKE
@@ -54,7 +55,10 @@ def subsets(videos: pd.DataFrame) -> dict[str, pd.Index]:
 
 
 def result_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return `results` for display: a row for each score of each subset, and its metrics as "value [low, high]"."""
+    """Return `results` for display: a row for each score of each subset, and its metrics as "value [low, high]".
+
+    `rows`: the table from `results`.
+    """
     groups = rows["groups"].map("{:,}".format) + rows["few"].map({True: " (few)", False: ""})
     texts = rows.assign(score=rows["level"] + " " + rows["name"], groups=groups, text=interval_texts(rows))
     keys = ["subset", "score", "videos", "fakes", "groups"]
@@ -64,9 +68,10 @@ def result_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def result_numbers(table: ScoreTable, result: Bootstrap, parts: pd.DataFrame) -> dict[str, str]:
-    """Return the metrics of all strategies (`result`) and of `results` as texts to store, by name.
+    """Return the metrics of all strategies and subsets as texts to store, by name.
 
-    An example: "method FaceSwap: frame-level AUC, b7" -> "0.912 [0.871, 0.950] (40 videos in 12 groups)".
+    `result`: bootstrap of the strategies; `parts`: the table from `results`. An example: "method FaceSwap: frame-level
+    AUC, b7" -> "0.912 [0.871, 0.950] (40 videos in 12 groups)".
     """
     everything = _described(result, ALL, VIDEO_LEVEL, table.videos)
     rows = pd.concat([everything[everything["metric"].isin(REPORTED)], parts], ignore_index=True)

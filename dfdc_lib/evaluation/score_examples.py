@@ -18,7 +18,10 @@ def labelled_scores(run: Run, model: str) -> pd.DataFrame:
 
 
 def extreme_faces(scores: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the rows with the `most` highest, then the `most` lowest scores, of different videos, plus a `caption`."""
+    """Return the rows with the `most` highest, then the `most` lowest scores, of different videos, plus a `caption`.
+
+    `scores`: the table from `labelled_scores`.
+    """
     rows = highest_and_lowest(scores, "score", most)
     names = rows["label"].map({REAL: "real", FAKE: "fake"}).fillna("unknown")
     values = zip(rows["video_id"], rows["frame_index"], rows["score"], names, strict=True)
@@ -28,14 +31,17 @@ def extreme_faces(scores: pd.DataFrame, most: int) -> pd.DataFrame:
 def scored_face(
     run: Run, scores: pd.DataFrame, video_id: str, frame_index: int, face_index: int
 ) -> tuple[np.ndarray, Box, float]:
-    """Return one face's whole frame, (H, W, 3) uint8 RGB, its box in the frame, and its score from `scores`."""
+    """Return one face's whole frame, (H, W, 3) uint8 RGB, its box in the frame, and its score from `scores`.
+
+    `scores`: a score table, as in `scores/<model>.parquet`, with a row for this face.
+    """
     path = next(video.path for video in run.read_videos() if video.video_id == video_id)
     row = scores[(scores[KEY_COLUMNS] == [video_id, frame_index, face_index]).all(axis=1)].iloc[0].to_dict()
     return read_frames(path, {frame_index})[0].image, box_of(row), float(row["score"])
 
 
 def scored_faces(run: Run, rows: pd.DataFrame) -> list[np.ndarray]:
-    """Return the face of each row, cut from its video without margin: (h, w, 3) uint8 RGB, of different sizes."""
+    """Return the face of each row of a score table, cut without margin: (h, w, 3) uint8 RGB, of different sizes."""
     faces = [scored_face(run, rows, *key) for key in rows[KEY_COLUMNS].itertuples(index=False)]
     return [cut_face(image, box, 0) for image, box, _ in faces]
 
@@ -43,7 +49,8 @@ def scored_faces(run: Run, rows: pd.DataFrame) -> list[np.ndarray]:
 def furthest_from_truth(scores: pd.DataFrame, video_scores: pd.Series) -> pd.DataFrame:
     """Return the labelled videos, sorted by the distance of their video score from the label, the furthest first.
 
-    `scores` are from `labelled_scores`. Columns: label, frames (their number), video score, off by (the distance).
+    `scores`: from `labelled_scores`; `video_scores`: video_id -> video score, 0-1. Columns of the result: label, frames
+    (their number), video score, off by (the distance).
     """
     videos = scores.dropna(subset=["label"]).groupby("video_id")
     table = videos.agg(label=("label", "first"), frames=("frame_index", "nunique"))

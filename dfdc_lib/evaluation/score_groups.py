@@ -28,7 +28,8 @@ SUFFIX = r"(?:\.[A-Za-z]\w{1,3})?"
 def groups_of_run(run: Run, video_ids: pd.Index) -> pd.Series:
     """Return the group of each video: that of folds.csv; videos without a fold join these groups by `identity_links`.
 
-    folds.csv also knows look-alikes; it lacks videos that its scheme left out or that were added later.
+    The index of the result is `video_ids`. folds.csv also knows look-alikes; it lacks videos that its scheme left out
+    or that were added later.
     """
     videos = run.read_videos()
     links = list(identity_links(videos).values())
@@ -42,12 +43,12 @@ def groups_of_run(run: Run, video_ids: pd.Index) -> pd.Series:
 
 
 def groups_of_file(videos: pd.DataFrame) -> pd.Series:
-    """Return the group of each video of a score file (index: video_id).
+    """Return the group of each video of a score file.
 
-    If there is a column `group`, return it. Otherwise, videos are in one group if they share an `original_id` (also of
-    an original that is not in the file), a name in the column `identities` (a JSON list, as in videos.csv), or a person
-    named in a video_id that matches one of `NAMES`. Raises ValueError if `identities` has another form, or if only some
-    videos have a `group`.
+    `videos` has one row per video (index: video_id). If there is a column `group`, return it. Otherwise, videos are in
+    one group if they share an `original_id` (also of an original that is not in the file), a name in the column
+    `identities` (a JSON list, as in videos.csv), or a person named in a video_id that matches one of `NAMES`. Raises
+    ValueError if `identities` has another form, or if only some videos have a `group`.
     """
     if "group" in videos:
         lacking = videos.index[videos["group"].isna()]

@@ -24,7 +24,11 @@ SAMPLE_WARNING = (
 
 
 class RunScores(NamedTuple):
-    """How a run was scored last, the score tables, and the role of each video; read from what notebook 07 wrote."""
+    """How a run was scored last, the score tables, and the role of each video; read from what notebook 07 wrote.
+
+    `tables`: model -> the rows of `scores/<model>.parquet`; `role`: video_id -> role; `ignored`: models with earlier
+    scores.
+    """
 
     scoring: Scoring
     tables: dict[str, pd.DataFrame]  # model -> one row per face
@@ -35,6 +39,7 @@ class RunScores(NamedTuple):
 def write_tables(run: Run, tables: Mapping[str, pd.DataFrame], role: pd.Series) -> dict[str, str]:
     """Write the score tables and the roles; return model -> fingerprint of its table.
 
+    `tables`: model -> its score table, one row per face; `role`: video_id -> role, from `unseen.roles`.
     scores/scoring.json is deleted first; write it last, so that it exists only beside complete tables.
     """
     run.scoring_path.unlink(missing_ok=True)

@@ -32,8 +32,8 @@ SEPARATIONS = (0.1, 10.0)  # logits; limits of the search
 def simulate(original_count: int, separation: float, missed_share: float = MISSED_SHARE, seed: int = 0) -> ScoreTable:
     """Return simulated scores of originals and one fake of each; the same seed draws the same noise at any separation.
 
-    `separation` is the mean logit of a detected fake, and minus that of a real video. `missed_share` is the share of
-    the fakes that the detector misses; ValueError if it is not in 0-1.
+    `original_count`: number of originals. `separation` is the mean logit of a detected fake, and minus that of a real
+    video. `missed_share` is the share of the fakes that the detector misses; ValueError if it is not in 0-1.
     """
     if not 0 <= missed_share <= 1:
         raise ValueError(f"missed_share must lie in 0-1, got {missed_share}")
@@ -58,7 +58,11 @@ def simulate(original_count: int, separation: float, missed_share: float = MISSE
 def simulate_at(
     target: float, original_count: int, clip: float, missed_share: float = MISSED_SHARE, seed: int = 0
 ) -> ScoreTable:
-    """Return simulated scores whose video means have the log loss `target`; ValueError if no separation yields it."""
+    """Return simulated scores whose video means have the log loss `target`; ValueError if no separation yields it.
+
+    `original_count`: number of originals. The log loss limits scores to clip ... 1 - clip; `missed_share`: share of the
+    fakes that the detector misses.
+    """
 
     def excess(separation: float) -> float:
         table = simulate(original_count, separation, missed_share, seed)
@@ -75,8 +79,9 @@ def simulate_at(
 def claimed_gain(missed_shares: Sequence[float], original_count: int, resampling: Resampling) -> pd.DataFrame:
     """Return the log loss of the confident strategy on simulated scores whose mean has the slides' log loss, 0.25.
 
-    Each of `missed_shares`, the share of the fakes that the detector misses, yields two rows, one for the mean and one
-    for the confident strategy. Columns: missed_share, name, metric, value, low, high (95 % interval).
+    `original_count`: number of simulated originals. Each of `missed_shares`, the share of the fakes that the detector
+    misses, yields two rows, one for the mean and one for the confident strategy. Columns: missed_share, name, metric,
+    value, low, high (95 % interval).
     """
     parts = []
     for share in missed_shares:

@@ -24,16 +24,20 @@ Strategy = Callable[[np.ndarray, np.ndarray], float]
 
 
 def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:
-    """Return the logits of scores that are first limited to clip ... 1 - clip, so that none is infinite."""
+    """Return the logits of scores that are first limited to clip ... 1 - clip, so that none is infinite.
+
+    `scores` are 0-1, of any shape.
+    """
     return logit(np.clip(scores, clip, 1 - clip))
 
 
 def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: float = FAKE_DIVISOR) -> float:
     """Average the surely fake frames if there are enough, else the surely real ones if nearly all are, else all frames.
 
-    A frame is surely fake above `t`, surely real below 0.2. Enough: more than n // `divisor` of the n frames and more
-    than 11. Nearly all: more than 90 %. Source: slides, `confident_strategy(pred, t=0.8)`. Departs: an empty array
-    raises ValueError instead of returning NaN with a warning; the divisor is a parameter.
+    `scores`, (n,), are those of the frames of one video, 0-1. A frame is surely fake above `t`, surely real below 0.2.
+    Enough: more than n // `divisor` of the n frames and more than 11. Nearly all: more than 90 %. Source: slides,
+    `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError instead of returning NaN with a
+    warning; the divisor is a parameter.
     """
     values = _check(scores)
     fakes, reals = values[values > t], values[values < REAL_THRESHOLD]
@@ -43,7 +47,10 @@ def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: f
 
 
 def confidence_weighted_mean(scores: np.ndarray, confidences: np.ndarray) -> float:
-    """Return the mean score, weighted by the detector's confidences; ValueError unless their sum is positive."""
+    """Return the mean score, weighted by the detector's confidences; ValueError unless their sum is positive.
+
+    Both are (n,) for the faces of one video: scores 0-1, confidences 0-1.
+    """
     if not confidences.sum() > 0:
         raise ValueError(f"confidences must have a positive sum, got {confidences.sum()} for {len(scores)} scores")
     return float(scores @ confidences / confidences.sum())
@@ -84,7 +91,11 @@ def video_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
 
 
 def person_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
-    """Return each video's highest strategy score among its people (column `track`). Departs: the winner pools faces."""
+    """Return each video's highest strategy score among its people (column `track`). Departs: the winner pools faces.
+
+    `frames` has one row per face: video_id, track, score, and confidence (1 if absent). The index of the result is
+    video_id.
+    """
     return _grouped(frames, ["video_id", "track"], strategy).groupby(level="video_id").max()
 
 
@@ -127,6 +138,7 @@ def thin_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return the rows of `count` evenly spaced frames per video.
 
     These are the middle frames of `count` equal parts. A video with `count` frames or fewer keeps all its rows.
+    `frames` has one row per face, among its columns video_id and frame_index.
     """
     grouped = frames.groupby("video_id")["frame_index"]
     position = grouped.rank("dense").to_numpy().astype(int) - 1  # 0, 1, 2 ... within the video

@@ -28,7 +28,11 @@ SIMULATED_ORIGINALS = 200
 
 
 class Study(NamedTuple):
-    """A score table with the results that several figures share."""
+    """A score table with the results that several figures share.
+
+    `scores`: from `strategy_scores`; `tuned`: from `tuned_scores`; `result`: bootstrap of `scores`; `parts`: from
+    `results`.
+    """
 
     table: ScoreTable
     scores: pd.DataFrame  # `strategies.strategy_scores`
@@ -57,7 +61,10 @@ def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
 
 
 def baseline_of(scores: pd.DataFrame) -> str:
-    """Return the name of the first column, with which the others are compared: the mean, or the first model."""
+    """Return the name of the first column, with which the others are compared: the mean, or the first model.
+
+    `scores`: a row per video, a column per strategy, from `strategy_scores`.
+    """
     return str(scores.columns[0])
 
 
@@ -72,6 +79,7 @@ def sure_answers(table: ScoreTable, scores: pd.DataFrame) -> pd.DataFrame:
     """Return accuracy, recall, precision, F1 and false-alarm share (columns) of each score (rows).
 
     They count fakes from 0.8 on as detected and real videos from 0.2 on as false alarms; see `metrics.two_thresholds`.
+    `scores`: the table from `strategy_scores` (rows: videos).
     """
     labels = table.videos["label"].to_numpy()
     return pd.DataFrame({name: metrics.two_thresholds(labels, scores[name].to_numpy()) for name in scores}).T
@@ -104,7 +112,8 @@ def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling
 
     Columns: the baseline, the median, the confident strategy, the baseline at its best temperature, and the confident
     strategy with its best threshold and fraction. The last two are fitted on the other half of the groups. If every
-    video has a single score, the columns are the first model without and with a temperature.
+    video has a single score, the columns are the first model without and with a temperature. `scores`: the table from
+    `strategy_scores` (rows: videos).
     """
     base = scores[baseline_of(scores)]
     temperatures = calibration.crossed_temperatures(table.videos, base, resampling.clip, resampling.seed)
@@ -160,7 +169,7 @@ def by_group(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) ->
     """Return the log loss of the strategies by the number of people in a video and, if known, by its resolution.
 
     Columns: name (strategy), value, low, high, question ("people" or "shorter side (pixels)"), group (e.g. "2"), videos
-    (their number).
+    (their number). `scores`: the table from `strategy_scores` (rows: videos).
     """
     questions = {"people": _binned(strategies.people_counts(table), PEOPLE)}
     if {"height", "width"} <= set(table.videos):
@@ -179,6 +188,7 @@ def wins_and_losses(table: ScoreTable, scores: pd.DataFrame, clip: float, most: 
     """Return, for each strategy, the videos with its largest gains and losses against the baseline; `most` of each.
 
     Columns: strategy, video_id, label, <baseline> (its score), score, gain (log loss of baseline minus strategy).
+    `scores`: the table from `strategy_scores` (rows: videos). The log loss limits scores to clip ... 1 - clip.
     """
     base = baseline_of(scores)
     base_losses = _losses(table, scores[base], clip)

@@ -39,9 +39,10 @@ def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
 
 
 def strongest_in_group(role: pd.Series, run: Run) -> pd.Series:
-    """Return for each video the strongest role in its identity group; `role` and the result have the index video_id.
+    """Return for each video the strongest role in its identity group; index: video_id.
 
-    From weak to strong: unseen, unknown, chosen by, trained on. A video without a fold keeps its own role.
+    `role`: video_id -> role of the video alone. From weak to strong: unseen, unknown, chosen by, trained on. A video
+    without a fold keeps its own role.
     """
     if (run.root / "folds.csv").exists():
         groups = run.read_table("folds.csv").set_index("video_id")["group"].reindex(role.index).astype(object)
@@ -76,12 +77,18 @@ def identity_names(video: Video) -> list[str]:
 
 
 def part_name(part: int | None) -> str:
-    """Return the name of a part of DFDC, "dfdc/part 12", by which the winner's cards list their training videos."""
+    """Return the name of a part of DFDC, "dfdc/part 12", by which the winner's cards list their training videos.
+
+    For None, an unknown part, the result is "dfdc/part None", which no card lists.
+    """
     return f"{dfdc.NAME}/part {part}"
 
 
 def role_notes(role: pd.Series) -> list[str]:
-    """Return one sentence with the number of videos of each role and, if some are unknown, one with the remedy."""
+    """Return one sentence with the number of videos of each role and, if some are unknown, one with the remedy.
+
+    `role` is a series from `roles`: video_id -> role.
+    """
     counts = [f"{(role == name).sum()} {name}" for name in ROLES if (role == name).any()]
     notes = [f"role of the {len(role)} videos in the training of the models: {', '.join(counts) or 'none'}"]
     if (role == UNKNOWN).any():

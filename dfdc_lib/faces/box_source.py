@@ -10,7 +10,10 @@ FPS_TOLERANCE = 0.01  # frame rates that differ by less than this share count as
 
 
 class BoxSource(NamedTuple):
-    """The video whose boxes a video is cropped with: itself or its original."""
+    """The video whose boxes a video is cropped with: itself or its original.
+
+    `reason`: why a fake uses its own boxes, else ""; `alignment`: with its original, if they were compared.
+    """
 
     video_id: str
     reason: str  # why a fake does not use its original's boxes; "" otherwise
@@ -40,7 +43,8 @@ def header_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
 def boxes_source(run: Run, video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
     """Return whose boxes a readable video is cropped with: its original's if the two fit, else its own.
 
-    Reads the alignment of a fake with its original; raises FileNotFoundError if it has not been measured.
+    `infos`: video_id -> header, of all readable videos. Reads the alignment of a fake with its original; raises
+    FileNotFoundError if it has not been measured.
     """
     source = header_source(video, infos)
     if source.video_id == video.video_id:
@@ -53,6 +57,9 @@ def boxes_source(run: Run, video: Video, infos: Mapping[str, VideoInfo]) -> BoxS
 
 
 def compared_fakes(videos: Iterable[Video], infos: Mapping[str, VideoInfo]) -> list[Video]:
-    """Return the readable videos whose original is readable and has a similar frame rate and the same orientation."""
+    """Return the readable videos whose original is readable and has a similar frame rate and the same orientation.
+
+    `infos`: video_id -> header, of all readable videos.
+    """
     readable = [video for video in videos if video.video_id in infos]
     return [video for video in readable if header_source(video, infos).video_id != video.video_id]

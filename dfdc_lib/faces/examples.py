@@ -55,7 +55,10 @@ def mask_panel(run: Run, video_id: str, frame_index: int, face_index: int) -> tu
 
 
 def strongest_and_weakest(table: pd.DataFrame, most: int) -> list[FaceKey]:
-    """Return the keys of the `most` masks with the largest, then of the `most` with the smallest changed share."""
+    """Return the keys of the `most` masks with the largest, then of the `most` with the smallest changed share.
+
+    `table`: masks.csv, with the columns video_id, frame_index, face_index, changed_share.
+    """
     rows = highest_and_lowest(table, "changed_share", most)[KEY_COLUMNS]
     return [FaceKey(str(video), int(frame), int(face)) for video, frame, face in rows.itertuples(index=False)]
 
@@ -63,7 +66,8 @@ def strongest_and_weakest(table: pd.DataFrame, most: int) -> list[FaceKey]:
 def highest_and_lowest(table: pd.DataFrame, column: str, most: int) -> pd.DataFrame:
     """Return the rows with the `most` highest, then the `most` lowest values of a column, each in falling order.
 
-    Either end has at most one row per video; a row at both ends appears once.
+    Either end has at most one row per video; a row at both ends appears once. `table` has one row per face: video_id,
+    frame_index, face_index, and `column`.
     """
     ordered = table.sort_values(column, ascending=False)
     highest = ordered.drop_duplicates("video_id").head(most)

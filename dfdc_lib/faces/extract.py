@@ -28,7 +28,10 @@ FRAMES_AT_ONCE = 8  # in memory at full resolution, per worker
 
 
 class FoundFace(NamedTuple):
-    """One face in one frame: where it is, how well it can be judged, which person it is (`track`), and its crop."""
+    """One face in one frame: where it is, how well it can be judged, which person it is (`track`), and its crop.
+
+    `turn` and `sharpness`: see `quality`; `crop`: (h, w, 3) uint8 RGB, with margin.
+    """
 
     frame_index: int
     time_seconds: float

@@ -28,14 +28,20 @@ LEAST_COST = 0.05  # of the median frame: in videos without noise, rounding deci
 
 
 class Frames(NamedTuple):
-    """All frames of one video as small gray images, in order of frame index."""
+    """All frames of one video as small gray images, in order of frame index.
+
+    `images` is (N, h, w) float32; `intact`, (N,) bool, is False for missing or damaged frames.
+    """
 
     images: np.ndarray  # (N, h, w) float32
     intact: np.ndarray  # (N,) bool; False = missing or damaged
 
 
 class Match(NamedTuple):
-    """Which frame of the original each of the fake's M frames shows."""
+    """Which frame of the original each of the fake's M frames shows.
+
+    Frame i shows frame i + offsets[i]; `corresponds`, (M,) bool, is False where it shows none or this is in doubt.
+    """
 
     offsets: np.ndarray  # (M,) int; frame i shows frame i + offset
     # (M,) bool; False = the original lacks the frame, it shows something else, or the offset is in doubt: around a jump

@@ -18,7 +18,10 @@ CHANGED_LEVEL = 128  # a mask pixel of at least this counts as changed: SSIM of 
 
 
 class Comparison(NamedTuple):
-    """How a fake crop differs from its original."""
+    """How a fake crop differs from its original.
+
+    `ssim_map`: (H, W) float32 in -1..1; `mask`: (H, W) uint8; `ssim`: mean of the map; `changed_share`: 0-1.
+    """
 
     ssim_map: np.ndarray  # (H, W) float32 in -1..1; 1 = identical
     mask: np.ndarray  # (H, W) uint8; 0 = identical, 255 = SSIM of 0 or less

@@ -16,7 +16,10 @@ LONGER_SIDE = 128  # pixels
 
 
 class Thumbnails(NamedTuple):
-    """All frames of one video as gray images with a longer side of 128 pixels, in order of frame index."""
+    """All frames of one video as gray images with a longer side of 128 pixels, in order of frame index.
+
+    `size`: (height, width) of the video; `images`: (N, h, w) uint8; `intact`: (N,) bool, False = missing or damaged.
+    """
 
     size: tuple[int, int]  # (height, width) of the video
     images: np.ndarray  # (N, h, w) uint8

@@ -34,7 +34,8 @@ def iou(box: Box, other: Box) -> float:
 def link_faces(frames: Sequence[Sequence[Box]]) -> list[list[int]]:
     """Return a track number for each box of each examined frame: boxes with the same number show one person.
 
-    Numbers start at 0, by first appearance. A person absent from more than `MAX_MISSED` frames gets a new number.
+    `frames` has the boxes of every examined frame, in order of time. Numbers start at 0, by first appearance. A person
+    absent from more than `MAX_MISSED` frames gets a new number.
     """
     last: dict[int, tuple[int, Box]] = {}  # track -> position of the last frame that shows it, its box there
     numbers: list[list[int]] = []

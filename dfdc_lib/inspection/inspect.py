@@ -35,7 +35,10 @@ PICTURE_FOLDERS = ("crops", "frames", "heat", "masks", "originals")  # rewritten
 
 
 class Excerpt(NamedTuple):
-    """A part of the examined video, and the files of its changed versions."""
+    """A part of the examined video, and the files of its changed versions.
+
+    `seconds`: its start and end in the video; `files`: name of the variant -> file.
+    """
 
     video: Path
     first_frame: int
@@ -156,7 +159,10 @@ def _make_excerpt(run: Run, path: Path, faces: pd.DataFrame, judged: Person) -> 
 
 
 def excerpt_start(frame_indices: Sequence[int]) -> int:
-    """Return the first frame of the excerpt that contains the most of `frame_indices`; if several do, the earliest."""
+    """Return the first frame of the excerpt that contains the most of `frame_indices`; if several do, the earliest.
+
+    `frame_indices`: the examined frames that show the judged person.
+    """
     seen = np.sort(frame_indices)
     counts = np.searchsorted(seen, seen + perturbations.EXCERPT_FRAMES) - np.arange(len(seen))
     return int(seen[counts.argmax()])

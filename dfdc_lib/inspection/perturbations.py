@@ -27,7 +27,10 @@ DEFAULT_RATE = 25  # frames per second, if the file does not contain a rate
 
 
 class Variant(NamedTuple):
-    """One way of changing a video: a change of each frame, then H.264 encoding."""
+    """One way of changing a video: a change of each frame, then H.264 encoding.
+
+    `change`: function of a frame, (H, W, 3) uint8 RGB, and a random generator; `crf`: libx264's quality, 0 = lossless.
+    """
 
     name: str  # of the file without its ending; also the video_id
     title: str

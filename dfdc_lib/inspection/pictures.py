@@ -42,8 +42,8 @@ def image_path(run: Run, folder: str, key: FaceKey) -> Path:
 def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
     """Return the row with the strongest score of each quarter of a person's rows in `faces`, in order of time.
 
-    The strongest score is the highest if the person looks forged, else the lowest. With fewer than four rows, all are
-    returned.
+    `faces`: rows of faces.csv (the table from `verdict.join_models`). The strongest score is the highest if the person
+    looks forged, else the lowest. With fewer than four rows, all are returned.
     """
     rows = faces[faces["track"] == person.track].sort_values("frame_index")
     scores = rows["score"].groupby(np.arange(len(rows)) * EVIDENCE_FRAMES // len(rows))
@@ -51,7 +51,10 @@ def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
 
 
 def write_crops(run: Run, path: Path, faces: pd.DataFrame, recipe: Recipe) -> None:
-    """Write the crop of every face in `faces`, cut from video `path` as the recipe says, and every frame with one."""
+    """Write the crop of every face in `faces`, cut from video `path` as the recipe says, and every frame with one.
+
+    `faces`: rows of faces.csv (the table from `verdict.join_models`).
+    """
     for frame, rows in _frames_with_faces(path, faces, faces["frame_index"], "crops"):
         for key, row in _keyed(rows):
             run.write_image(run.crop_path(key), cut_face(frame.image, box_of(row), recipe.margin, recipe.edges))
@@ -59,7 +62,10 @@ def write_crops(run: Run, path: Path, faces: pd.DataFrame, recipe: Recipe) -> No
 
 
 def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: ModelCard) -> None:
-    """Write a heat map for each face in `rows`: which pixels of its crop raised its score. The crops must exist."""
+    """Write a heat map for each face in `rows`: which pixels of its crop raised its score. The crops must exist.
+
+    `rows`: those of faces.csv from `evidence_rows`.
+    """
     crops = {key: run.read_image(run.crop_path(key)) for key, _ in _keyed(rows)}
     squares = np.stack([fit_to_square(crop, card.recipe) for crop in crops.values()])
     for (key, crop), heat in zip(crops.items(), gradcam.heat_maps(model, squares, card.recipe), strict=True):
@@ -70,9 +76,10 @@ def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: Model
 def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
     """Compare every scored face with the same pixels of the original; write the masks and the original's crops.
 
-    The videos are first aligned as in stage 01. Return one row per compared face, with `MASK_COLUMNS`. Faces are left
-    out if they are smaller than SSIM's window or outside the original, or if their frame corresponds to none of the
-    original. Raise ValueError if no face is left, or the two videos do not fit.
+    `faces`: the table from `verdict.join_models` with a column `person`; `recipe`: that of the crops. The videos are
+    first aligned as in stage 01. Return one row per compared face, with `MASK_COLUMNS`. Faces are left out if they are
+    smaller than SSIM's window or outside the original, or if their frame corresponds to none of the original. Raise
+    ValueError if no face is left, or the two videos do not fit.
     """
     info, alignment = video.read_info(path), align_videos(original, path)
     if alignment.problem:
@@ -100,7 +107,10 @@ def write_masks(run: Run, path: Path, original: Path, faces: pd.DataFrame, recip
 
 
 def thumbnails(run: Run, faces: pd.DataFrame, most: int) -> dict[int, list[np.ndarray]]:
-    """Return at most `most` stored crops per person, evenly spaced in time: track -> (H, W, 3) uint8 RGB images."""
+    """Return at most `most` stored crops per person, evenly spaced in time: track -> (H, W, 3) uint8 RGB images.
+
+    `faces`: rows of faces.csv (the table from `verdict.join_models`).
+    """
     chosen: dict[int, list[np.ndarray]] = {}
     for track in faces["track"].unique():
         rows = faces[faces["track"] == track].sort_values("frame_index")
@@ -110,14 +120,20 @@ def thumbnails(run: Run, faces: pd.DataFrame, most: int) -> dict[int, list[np.nd
 
 
 def evidence(run: Run, rows: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Read the frame (H, W, 3) uint8, crop (h, w, 3) uint8 and heat map (h, w) 0-1 of each face in `rows`."""
+    """Read the frame (H, W, 3) uint8, crop (h, w, 3) uint8 and heat map (h, w) 0-1 of each face in `rows`.
+
+    `rows`: those of faces.csv from `evidence_rows`.
+    """
     keys = [key for key, _ in _keyed(rows)]
     paths = [(frame_path(run, key.frame_index), run.crop_path(key), image_path(run, "heat", key)) for key in keys]
     return [(run.read_image(frame), run.read_image(crop), run.read_image(heat) / 255) for frame, crop, heat in paths]
 
 
 def scored_face(run: Run, faces: pd.DataFrame, frame_index: int, face_index: int) -> tuple[np.ndarray, Box, float]:
-    """Return a whole frame, (H, W, 3) uint8 RGB, and the box and the score of one of its faces."""
+    """Return a whole frame, (H, W, 3) uint8 RGB, and the box and the score of one of its faces.
+
+    `faces`: rows of faces.csv (the table from `verdict.join_models`).
+    """
     row = faces[(faces["frame_index"] == frame_index) & (faces["face_index"] == face_index)].iloc[0].to_dict()
     return run.read_image(frame_path(run, frame_index)), box_of(row), float(row["score"])
 

@@ -109,7 +109,8 @@ def _stability(inspection: Inspection) -> str:
 def people(inspection: Inspection, thumbnails: Thumbnails) -> str:
     """Return HTML: a table with a column per person, then the reasons why some cannot be judged reliably.
 
-    People seen in fewer than `MIN_FRAMES` examined frames are in a second table, which is folded.
+    `thumbnails`: track -> its crops, (H, W, 3) uint8 RGB. People seen in fewer than `MIN_FRAMES` examined frames are in
+    a second table, which is folded.
     """
     often = seen_often(inspection.people)
     others = [person for person in inspection.people if person not in often]

@@ -40,8 +40,9 @@ VERSION_ANSWERS: dict[Answer, tuple[str, str]] = {  # of one version, of several
 def join_models(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Average the scores that several models give to the same faces; one table per model, one row per face.
 
-    Return the table with the most faces (see `most_faces`), without `logit`. Its `score` is the mean over the models
-    that found the face; the new column `models` is their number.
+    `tables` have the columns of `scores/<model>.parquet`, for the faces of one video. Return the table with the most
+    faces (see `most_faces`), without `logit`. Its `score` is the mean over the models that found the face; the new
+    column `models` is their number.
     """
     base = tables[most_faces(tables)]
     faces = base.drop(columns="logit", errors="ignore").reset_index(drop=True)
@@ -56,14 +57,15 @@ def join_models(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def most_faces(tables: Sequence[pd.DataFrame]) -> int:
-    """Return the position of the table with the most faces; of equals, of the first."""
+    """Return the position of the table with the most rows (one row per face); of equals, of the first."""
     return max(range(len(tables)), key=lambda position: len(tables[position]))
 
 
 def answer_of(frames: int, score: float, interval: Interval) -> Answer:
     """Return the answer about one person: "fake" if the mean score is at least `FAKE_SCORE` (0.5), else "real".
 
-    It is "inconclusive" with fewer than `MIN_FRAMES` frames, or if the interval includes `FAKE_SCORE`.
+    It is "inconclusive" with fewer than `MIN_FRAMES` frames, or if the interval includes `FAKE_SCORE`. `frames`: number
+    of examined frames with this person; `score`: their mean score; `interval`: its (low, high).
     """
     if frames < MIN_FRAMES or _is_undecided(interval):
         return "inconclusive"
@@ -98,7 +100,8 @@ def mean_interval(scores: np.ndarray) -> Interval:
 def forged_spans(times: Sequence[float], scores: Sequence[float]) -> tuple[tuple[float, float], ...]:
     """Return the first and last time, in seconds, of every run of consecutive examined frames that look forged.
 
-    `times` and `scores` are those of one person, in order of time. Runs of fewer than `MIN_SPAN_FRAMES` are left out.
+    `times` (seconds) and `scores` (0-1) are those of one person, in order of time. Runs of fewer than `MIN_SPAN_FRAMES`
+    are left out.
     """
     return tuple((times[run[0]], times[run[-1]]) for run in _forged_runs(scores) if len(run) >= MIN_SPAN_FRAMES)
 
@@ -163,8 +166,9 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
 def find_again(version: pd.DataFrame, faces: pd.DataFrame, track: int) -> pd.DataFrame:
     """Return the rows of a changed version of a video that show the person who has `track` in the video itself.
 
-    `version` and `faces` have the faces of everyone, in the changed version and in the video, with equal frame indices
-    and pixels. The result consists of the version's tracks whose boxes overlap this person more than anyone else.
+    `version` and `faces` (tables from `join_models`) have the faces of everyone, in the changed version and in the
+    video, with equal frame indices and pixels. The result consists of the version's tracks whose boxes overlap this
+    person more than anyone else.
     """
     matching = [number for number, rows in _by_track(version).items() if _closest_person(rows, faces) == track]
     return version[version["track"].isin(matching)]
@@ -188,8 +192,8 @@ def _closest_person(rows: pd.DataFrame, people: pd.DataFrame) -> int | None:
 def try_version(title: str, faces: pd.DataFrame, changed: bool = True) -> Trial:
     """Judge one person by the rows of `faces`, found in one version of the video, and return the trial.
 
-    Without any row, score and answer are None: the version counts as not tried. `changed` is False for a version that
-    shows the video as it is.
+    `faces` has the columns of the table from `join_models`; `title` names the version. Without any row, score and
+    answer are None: the version counts as not tried. `changed` is False for a version that shows the video as it is.
     """
     if faces.empty:
         return Trial(title=title, changed=changed, frames=0, score=None, low=None, high=None, answer=None)
@@ -225,7 +229,10 @@ def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, t
 
 
 def stability(trials: Sequence[Trial]) -> str:
-    """Return sentences that state the answers of the changed versions, and which of them were not tried."""
+    """Return sentences that state the answers of the changed versions of a video, and which were not tried.
+
+    Of `trials`, those that are not of a changed version are ignored.
+    """
     changed = [trial for trial in trials if trial.changed]
     tried = [trial for trial in changed if trial.answer]
     if not tried:

@@ -29,7 +29,10 @@ MAX_CELL_WIDTH = 44  # characters in the terminal; the page shows everything
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a comparison table: a name and its values in runs A and B."""
+    """One row of a comparison table: a name and its values in runs A and B.
+
+    `part`: notebook or strategy; `first`, `second`: values of A and B; `change`: B - A, if defined.
+    """
 
     part: str  # notebook or strategy; consecutive rows of one part share a heading
     name: str
@@ -40,7 +43,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The comparison of two runs, ready to be displayed."""
+    """The comparison of two runs, ready to be displayed.
+
+    `settings`, `parameters`: those that differ; `paired`: differences on the same videos; `overlaps`: for each metric
+    that differs and has intervals in both runs, whether these overlap.
+    """
 
     first: Run
     second: Run
@@ -93,7 +100,10 @@ def terminal_text(comparison: Comparison) -> str:
 
 
 def overlap_sentence(overlaps: Sequence[bool]) -> str:
-    """Return sentences that count the overlapping pairs of intervals, and say what an overlap means."""
+    """Return sentences that count the overlapping pairs of intervals, and say what an overlap means.
+
+    `overlaps`: for each metric that differs and has intervals in both runs, whether the two overlap.
+    """
     return (
         f"{len(overlaps)} metrics differ and have intervals in both runs; {sum(overlaps)} of these pairs overlap. "
         "An overlap does not decide whether two runs differ. The difference on the same videos does, if it is listed."

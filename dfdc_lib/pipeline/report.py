@@ -51,7 +51,10 @@ Heading = tuple[str, str, str]  # level, id, HTML of the text
 
 @dataclass(frozen=True)
 class StageResult:
-    """What the run folder contains about one stage, ready for the templates."""
+    """What the run folder contains about one stage, ready for the templates.
+
+    `status`: done, failed or not run; `parameters`, `metrics`: name -> value; `counts`: videos per status.
+    """
 
     name: str
     title: str

@@ -45,7 +45,10 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True)
 class Request:
-    """A request to bring a run folder up to date: its data, stages and parameters."""
+    """A request to bring a run folder up to date: its data, stages and parameters.
+
+    `data`: folder or list of videos, None = the built-in sample; `parameters`: name -> value.
+    """
 
     run_folder: Path  # created if absent
     data: Path | None  # folder of videos, or a list of videos; None = the built-in sample
@@ -145,7 +148,8 @@ def dependencies(run: Run, stage: Stage, parameters: Mapping[str, Any], data: Pa
     """Return everything that a stage's result depends on, in its present state: parameters, code and input files.
 
     Compare it with the stored one to find out whether the stage is out of date. `data` is the data set's folder or
-    list, None for the built-in sample; only stages that need no earlier stage read it.
+    list, None for the built-in sample; only stages that need no earlier stage read it. `parameters`: name -> value, of
+    the stage's notebook.
     """
     inputs = {_label(run, path): content_fingerprint(path) for path in _input_files(run, stage, parameters)}
     if data and not stage.needs:

@@ -17,7 +17,10 @@ PREDICT = next(stage for stage in STAGES if stage.name == "07_predict")
 
 @dataclass(frozen=True)
 class Source:
-    """What a command works on: a run folder, the data it reads, and the notebooks to run."""
+    """What a command works on: a run folder, the data it reads, and the notebooks to run.
+
+    `data`: folder or list of videos, or file of scores; None = the built-in sample.
+    """
 
     run_folder: Path
     data: Path | None  # folder or list of videos, or file of scores; None = the built-in sample

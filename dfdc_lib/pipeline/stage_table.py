@@ -18,7 +18,11 @@ OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that the command line
 
 @dataclass(frozen=True)
 class Stage:
-    """One notebook, what it depends on and what it makes."""
+    """One notebook, what it depends on and what it makes.
+
+    `makes`: files of the run folder; `code`: modules; `needs`, `uses`: numbers of the stages whose files it must have,
+    or reads if they exist.
+    """
 
     name: str
     makes: tuple[str, ...]  # files of the run folder
@@ -33,7 +37,10 @@ class Stage:
     keeps: str = ""  # what a change in the code alone does not repeat
 
     def needs_with(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the numbers of the stages whose files this stage reads if its notebook has these parameters."""
+        """Return the numbers of the stages whose files this stage reads if its notebook has these parameters.
+
+        `parameters`: name -> value.
+        """
         return () if parameters.get(self.instead) else self.needs
 
     @property

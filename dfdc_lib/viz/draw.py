@@ -20,20 +20,29 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return an image shrunk, without distortion, to at most (height, width); a smaller one is returned as it is."""
+    """Return an image shrunk, without distortion, to at most (height, width); a smaller one is returned as it is.
+
+    `image`: (H, W) or (H, W, 3) uint8.
+    """
     scale = min(height / image.shape[0], width / image.shape[1], 1.0)
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     return image if scale == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def overlay_mask(fake: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the crop in gray with its changed pixels in colour; mask: (H, W) uint8, 0 = unchanged."""
+    """Return the crop in gray with its changed pixels in colour; mask: (H, W) uint8, 0 = unchanged.
+
+    `fake`: the crop, (H, W, 3) uint8 RGB.
+    """
     gray = np.asarray(cv2.cvtColor(fake, cv2.COLOR_RGB2GRAY), np.float32)[..., None]
     return _blend(gray, np.array(CHANGED_COLOUR, np.float32), np.float32(OVERLAY_COVER / 255) * mask)
 
 
 def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return the crop with a heat map (H, W) in 0-1 over it, from transparent (0) through dark red to yellow (1)."""
+    """Return the crop with a heat map (H, W) in 0-1 over it, from transparent (0) through dark red to yellow (1).
+
+    `crop`: (H, W, 3) uint8 RGB.
+    """
     # Source of the colours: matplotlib's inferno (S. van der Walt, N. Smith 2015), which is perceptually uniform.
     heat = np.clip(heat, 0, 1)
     colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -42,7 +51,10 @@ def overlay_heat(crop: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """Return a copy of a frame with boxes, landmarks and confidences; lines are thicker in larger frames."""
+    """Return a copy of a frame with boxes, landmarks and confidences; lines are thicker in larger frames.
+
+    `image`: the frame, (H, W, 3) uint8 RGB; boxes and landmarks are in its pixels.
+    """
     drawn = np.ascontiguousarray(image).copy()
     for face in faces:
         _draw_box(drawn, face.box, FACE_COLOUR, f"{face.confidence:.2f}")
@@ -55,7 +67,10 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
 
 
 def draw_score(image: np.ndarray, box: Box, score: float) -> np.ndarray:
-    """Return a copy of a frame with one box and its score; from `FAKE_SCORE` on, the box has the colour of fakes."""
+    """Return a copy of a frame with one box and its score; from `FAKE_SCORE` on, the box has the colour of fakes.
+
+    `image`: the frame, (H, W, 3) uint8 RGB.
+    """
     drawn = np.ascontiguousarray(image).copy()
     _draw_box(drawn, box, CHANGED_COLOUR if score >= FAKE_SCORE else REAL_COLOUR, f"{score:.2f}")
     return drawn

@@ -15,7 +15,10 @@ DETAIL_SHARE = 0.16  # side of the enlarged detail, as a share of the image's lo
 
 
 def extreme_rows(pictures: Mapping[str, Sequence[np.ndarray]], centre: tuple[float, float]) -> Figure:
-    """Plot the images of `preview.extremes` and details around `centre`, (x, y) in shares of the image's sides, 0-1."""
+    """Plot the images of `preview.extremes` and details around `centre`, (x, y) in shares of the image's sides, 0-1.
+
+    `pictures`: transform -> images before, at the low end and at the high end, (H, W, 3) uint8 RGB.
+    """
     if not pictures:
         return style.in_words("transforms", "no transforms")
     title = style.counted("each transform alone", len(pictures), len(pictures))
@@ -47,7 +50,10 @@ def cutout_rows(before: FaceExample, after: Mapping[str, FaceExample]) -> Figure
 
 
 def cutout_chances(counts: Mapping[str, int], shares: Mapping[str, float]) -> Figure:
-    """Plot each cut-out's chance (`shares`), ± 2 standard errors, beside how often it was drawn (`counts`)."""
+    """Plot each cut-out's chance (`shares`), ± 2 standard errors, beside how often it was drawn (`counts`).
+
+    `counts`: cut-out -> number of draws; `shares`: cut-out -> chance, 0-1.
+    """
     total = sum(counts.values())
     if not total:
         return style.in_words("chance of each cut-out", "no draws")

@@ -46,9 +46,10 @@ def video_counts(videos: Sequence[Video]) -> Figure:
 
 
 def video_sizes(infos: pd.DataFrame) -> Figure:
-    """Plot frame sizes (pixels) with the detector's resize rule, and durations; `infos` has one row per video.
+    """Plot frame sizes (pixels) with the detector's resize rule, and durations, of the videos in videos.csv (`infos`).
 
-    Source: slides, "resize before MTCNN", longer side: < 300 ×2, to 1000 ×1, over 1000 ×0.5, over 1900 ×0.33.
+    Columns used: label, height, width, duration_seconds, fps. Source: slides, "resize before MTCNN", longer side: < 300
+    ×2, to 1000 ×1, over 1000 ×0.5, over 1900 ×0.33.
     """
     style.require_columns(infos, ("label", "height", "width", "duration_seconds", "fps"), "video_sizes")
     if infos.empty:
@@ -76,7 +77,10 @@ def video_sizes(infos: pd.DataFrame) -> Figure:
 
 
 def faces_per_frame(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
-    """Plot a histogram of faces per examined frame, and each video's number over time as a strip; black = no face."""
+    """Plot a histogram of faces per examined frame, and each video's number over time as a strip; black = no face.
+
+    `faces_by_video`: video_id -> its detected faces.
+    """
     totals = Counter(len(frame.faces) for faces in faces_by_video.values() for frame in faces.frames)
     if not totals:
         return style.in_words("faces per frame", "no examined frames")
@@ -97,7 +101,10 @@ def faces_per_frame(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
 
 
 def box_sizes(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
-    """Plot the longer side of all face boxes, in pixels of the full-resolution frame, and the detector's confidence."""
+    """Plot the longer side of all face boxes, in pixels of the full-resolution frame, and the detector's confidence.
+
+    `faces_by_video`: video_id -> its detected faces.
+    """
     faces = [face for video in faces_by_video.values() for frame in video.frames for face in frame.faces]
     if not faces:
         return style.in_words("face boxes", "no faces")
@@ -112,7 +119,10 @@ def box_sizes(faces_by_video: Mapping[str, VideoFaces]) -> Figure:
 
 
 def mask_strength(masks: pd.DataFrame) -> Figure:
-    """Plot the masks' mean SSIM and changed share by method of forgery; `masks` has one row per mask."""
+    """Plot the masks' mean SSIM and changed share by method of forgery; `masks` has one row per mask.
+
+    Columns: those of masks.csv (video_id, ssim, changed_share ...), and method.
+    """
     style.require_columns(masks, ("video_id", "method", "ssim", "changed_share"), "mask_strength")
     if masks.empty:
         return style.in_words("strength of the masks", "no masks")
@@ -136,7 +146,10 @@ def mask_strength(masks: pd.DataFrame) -> Figure:
 
 
 def mask_iou(iou: pd.DataFrame) -> Figure:
-    """Plot the IoU (0-1) of SSIM masks and true masks by video, lowest median first; `iou` has one row per mask."""
+    """Plot the IoU (0-1) of SSIM masks and true masks by video, lowest median first.
+
+    `iou`: the table from `examples.true_overlaps`, one row per mask: video_id, iou.
+    """
     style.require_columns(iou, ("video_id", "iou"), "mask_iou")
     heading = "SSIM masks and true masks"
     if iou.empty:

@@ -25,7 +25,8 @@ def people_over_time(
 ) -> Figure:
     """Draw the scores over time of the `MOST_PEOPLE` most suspicious people, below pictures of their faces.
 
-    `thumbnails` has the crops (H, W, 3) uint8 of each track in order of time; at most `THUMBNAILS` are drawn.
+    `faces` has the columns track, time_seconds, score; `thumbnails` each track's crops, (H, W, 3) uint8 in order of
+    time; at most `THUMBNAILS` are drawn.
     """
     shown = seen_often(inspection.people)[:MOST_PEOPLE]
     title = style.counted("score over time of every person", len(shown), len(inspection.people))
@@ -60,7 +61,8 @@ def _draw_person(panel: Axes, person: Person, rows: pd.DataFrame) -> None:
 def evidence(rows: pd.DataFrame, pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
     """Draw one row per frame: the frame with box and score, the crop, and the heat map over the crop.
 
-    `pictures` has for every row the frame and the crop, (H, W, 3) uint8, and the heat map of the crop's size, 0-1.
+    `rows` are from `pictures.evidence_rows`: columns frame_index, time_seconds, score and the box. `pictures` has for
+    every row the frame and the crop, (H, W, 3) uint8, and the heat map of the crop's size, 0-1.
     """
     title = "frames with the strongest scores"
     if rows.empty:
@@ -78,7 +80,10 @@ def evidence(rows: pd.DataFrame, pictures: Sequence[tuple[np.ndarray, np.ndarray
 
 
 def trials(inspection: Inspection) -> Figure:
-    """Draw the score, its interval and the answer for the video and every changed version."""
+    """Draw the score, its interval and the answer for the video and every changed version.
+
+    The versions are the trials of `inspection`.
+    """
     versions = inspection.trials
     title = "score of every version of the video"
     if not versions:
@@ -115,7 +120,10 @@ def _draw_trial(panel: Axes, place: int, trial: Trial) -> None:
 
 
 def masks_over_time(table: pd.DataFrame) -> Figure:
-    """Draw each person's share of changed pixels and score over time, a panel each; `table` is `masks.csv`."""
+    """Draw each person's share of changed pixels and score over time, a panel each; `table` is `masks.csv`.
+
+    Columns used: person, time_seconds, changed_share, score.
+    """
     title = "difference from the original of every person"
     if table.empty:
         return style.in_words(title, "no frames in common")

@@ -36,7 +36,10 @@ def interval_chart(intervals: pd.DataFrame, heading: str) -> Figure:
 
 
 def difference_chart(differences: pd.DataFrame, baseline: str, heading: str) -> Figure:
-    """Draw the log loss and AUC of each score minus those of `baseline`: difference, 95 % interval, Holm's p-value."""
+    """Draw the log loss and AUC of each score minus those of `baseline`: difference, 95 % interval, Holm's p-value.
+
+    `differences`: the table from `bootstrap.differences`.
+    """
     require_columns(differences, (*INTERVAL_COLUMNS, "p_holm"), "difference_chart")
     if differences.empty:
         return style.in_words(heading, f"no score to compare with {baseline}")
@@ -85,7 +88,10 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
 
 
 def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame, clip: float, heading: str) -> Figure:
-    """Draw `calibration.reliability` by name (dot size: videos) and `clip_sweep`, with a dashed line at `clip`."""
+    """Draw `calibration.reliability` by name (dot size: videos) and `clip_sweep`, with a dashed line at `clip`.
+
+    `reliability`: name of the score -> table; `sweep`: rows clips, columns scores; `clip`: the one in use, 0-1.
+    """
     if not reliability:
         return style.in_words(heading, "no scores")
     figure = style.figure(5.2, _title(heading, "calibration of the video scores"))
@@ -128,7 +134,10 @@ def frame_count_chart(table: pd.DataFrame, heading: str) -> Figure:
 
 
 def group_chart(table: pd.DataFrame, heading: str) -> Figure:
-    """Draw `strategy_study.by_group`: one panel per question, one position per group, one colour per strategy."""
+    """Draw `strategy_study.by_group`: one panel per question, one position per group, one colour per strategy.
+
+    `table` has the columns that `by_group` returns.
+    """
     require_columns(table, ("question", "group", "videos", "name", "value", "low", "high"), "group_chart")
     if table.empty:
         return style.in_words(heading, "no videos")
@@ -147,7 +156,10 @@ def group_chart(table: pd.DataFrame, heading: str) -> Figure:
 
 
 def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> Figure:
-    """Draw the rank correlation of the models (columns of `scores`) and the gains from `strategy_study.model_gains`."""
+    """Draw the rank correlation of the models (columns of `scores`) and the gains from `strategy_study.model_gains`.
+
+    `scores` has a row per video, as from `strategies.model_scores`.
+    """
     if gains.empty:
         return style.in_words(heading, "one model (or too few groups): there is no ensemble")
     figure = style.figure(4.2, _title(heading, "several models"))
@@ -165,7 +177,10 @@ def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> F
 
 
 def claim_chart(claim: pd.DataFrame, before: float, after: float, heading: str) -> Figure:
-    """Draw the table of `simulate.claimed_gain`; the dashed line is `after`, the log loss that the slides claim."""
+    """Draw the table of `simulate.claimed_gain`, with the log losses that the slides claim.
+
+    `before`: that of the mean, for the title; `after`: that of the confident strategy, drawn as a dashed line.
+    """
     require_columns(claim, ("missed_share", "name", "value", "low", "high"), "claim_chart")
     text = f"the slides' claim: {before} with the mean becomes {after} with the confident strategy"
     figure = style.figure(3.8, _title(heading, text))

@@ -18,7 +18,10 @@ TRACK_STYLES = ("-", "--", ":", "-.")
 
 
 def history(table: pd.DataFrame) -> Figure:
-    """Plot the losses and the AUC of every epoch; `table` has one row per epoch, with `HISTORY_COLUMNS`."""
+    """Plot the losses and the AUC of every epoch; `table` has one row per epoch, with `HISTORY_COLUMNS`.
+
+    It is the `history.csv` of a model.
+    """
     style.require_columns(table, HISTORY_COLUMNS, "history")
     if table.empty:
         return style.in_words("training", "no epoch is finished")
@@ -40,7 +43,10 @@ def history(table: pd.DataFrame) -> Figure:
 
 
 def scores_over_time(scores: pd.DataFrame) -> Figure:
-    """Plot every person's score over time, one panel per video; `scores` has one row per face, with `SCORE_COLUMNS`."""
+    """Plot every person's score over time, one panel per video; `scores` has one row per face, with `SCORE_COLUMNS`.
+
+    These are video_id, time_seconds, track, score and label (0, 1 or missing).
+    """
     style.require_columns(scores, SCORE_COLUMNS, "scores_over_time")
     if scores.empty:
         return style.in_words("scores over time", "no scored faces")

@@ -22,7 +22,10 @@ PAIR_HEIGHT, PAIR_GAP = 300, 12  # pixels
 
 
 def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6, heading: str = "") -> Figure:
-    """Return a grid of images, (H, W, 3) or (H, W) uint8, of any sizes; their number is appended to the heading."""
+    """Return a grid of images, (H, W, 3) or (H, W) uint8, of any sizes; their number is appended to the heading.
+
+    `titles`: one per image; `columns`: their number.
+    """
     if len(images) != len(titles):
         raise ValueError(f"contact_sheet needs one title per image, got {len(titles)} titles for {len(images)} images")
     if not images:
@@ -43,7 +46,10 @@ def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: 
 
 
 def image_rows(rows: Mapping[str, Sequence[np.ndarray]], column_titles: Sequence[str]) -> Figure:
-    """Return a grid of images, (H, W, 3) or (H, W) uint8: a row per concept (e.g. a margin), a column per example."""
+    """Return a grid of images, (H, W, 3) or (H, W) uint8: a row per concept (e.g. a margin), a column per example.
+
+    `rows`: label of the row -> its images; `column_titles`: one per example.
+    """
     for name, images in rows.items():
         if len(images) != len(column_titles):
             raise ValueError(f"each row needs {len(column_titles)} images, got {len(images)} in row {name!r}")

@@ -60,7 +60,10 @@ def in_words(heading: str, reason: str) -> Figure:
 
 
 def axes(figure: Figure, panels: int, widths: Sequence[float] | None = None) -> list[Axes]:
-    """Return axes side by side, without top and right spines; `widths` are relative, None means equal."""
+    """Return axes side by side, without top and right spines; `widths` are relative, None means equal.
+
+    `panels`: their number.
+    """
     row = list(figure.subplots(1, panels, squeeze=False, width_ratios=widths)[0])
     for axis in row:
         axis.spines[["top", "right"]].set_visible(False)
@@ -94,7 +97,10 @@ def rgb(colour: str) -> tuple[int, ...]:
 
 
 def counted(heading: str, shown: int, total: int, noun: str = "") -> str:
-    """Return a title with a count, such as "videos (n = 4)" or, without a heading, "first 48 of 50 frames"."""
+    """Return a title with a count, such as "videos (n = 4)" or, without a heading, "first 48 of 50 frames".
+
+    `shown` of `total` things called `noun` are in the figure.
+    """
     amount = f"n = {total:,}" if shown == total else f"first {shown:,} of {total:,}"
     amount = f"{amount} {noun}".strip()
     return f"{heading} ({amount})" if heading else amount
@@ -106,7 +112,10 @@ def first_of(noun: str, total: int, most: int) -> str:
 
 
 def shorten(name: str, length: int = 24) -> str:
-    """Return a long name without its middle, where names differ least: `shorten("abcdefgh", 5)` is "ab…gh"."""
+    """Return a long name without its middle, where names differ least: `shorten("abcdefgh", 5)` is "ab…gh".
+
+    `length`: most characters of the result.
+    """
     if len(name) <= length:
         return name
     tail = (length - 1) // 2
@@ -126,7 +135,10 @@ def label_name(label: object) -> str:
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], caller: str) -> None:
-    """Raise a ValueError that names the columns which `caller` needs and `table` lacks."""
+    """Raise a ValueError that names the columns which `caller` needs and `table` lacks.
+
+    `caller`: name of the function that needs the columns.
+    """
     missing = [column for column in columns if column not in table.columns]
     if missing:
         got = ", ".join(table.columns)

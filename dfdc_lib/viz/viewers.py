@@ -43,7 +43,7 @@ _open_viewers: dict[str, widgets.VBox] = {}  # kind of viewer and cell -> widget
 
 
 def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray]) -> None:
-    """Browse crops; `crops` has one row per crop: `KEY_COLUMNS`, label, confidence.
+    """Browse crops; `crops` has one row per crop: video_id, frame_index, face_index, label, confidence.
 
     `load(video_id, frame_index, face_index)` returns the crop, (H, W, 3) uint8 RGB.
     """
@@ -61,7 +61,7 @@ def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray
 
 
 def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages]) -> None:
-    """Browse masks; the table has one row per mask, with its `KEY_COLUMNS`.
+    """Browse masks; `masks` has one row per mask: video_id, frame_index, face_index.
 
     `load(video_id, frame_index, face_index)` returns original and fake, (H, W, 3) uint8 RGB, SSIM map, (H, W) in -1..1,
     and mask, (H, W) uint8.
@@ -89,7 +89,10 @@ def browse_frames(
 
 
 def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, Box, float]]) -> None:
-    """Browse scored faces; `load(video_id, frame_index, face_index)` returns frame, (H, W, 3) uint8 RGB, box, score."""
+    """Browse scored faces; `load(video_id, frame_index, face_index)` returns frame, (H, W, 3) uint8 RGB, box, score.
+
+    `scores` has one row per face: video_id, frame_index, face_index.
+    """
     style.require_columns(scores, KEY_COLUMNS, "browse_predictions")
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
