@@ -31,7 +31,8 @@ BLACK = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": 0}  # slide
 class IsotropicResize(A.DualTransform):
     """Resize the longer side to `size`; called by albumentations.
 
-    Departs from the winner's code: there the interpolation arguments had no effect; it always used area and cubic.
+    The two interpolations, for shrinking and for enlarging, are keys of `resize.INTERPOLATIONS`. Departs from the
+    winner's code: there the interpolation arguments had no effect; it always used area and cubic.
     """
 
     def __init__(self, size: int, interpolation_down: str, interpolation_up: str):
@@ -59,6 +60,7 @@ class IsotropicResize(A.DualTransform):
 class GaussNoise(A.ImageOnlyTransform):
     """Add independent noise to each pixel and channel, with a uniformly drawn variance; called by albumentations.
 
+    `variance_range`: lowest and highest variance, in squared levels of 0-255; `p`: probability of the transform.
     Source: albumentations 0.4. Departs from it: values are rounded; there they were truncated, and the image was half a
     level darker. Why not the GaussNoise of 2.0.8: its default noise is 20 times stronger, and truncation towards zero
     lowers the standard deviation by 0.4 levels (2.79 where 3.16 was requested).
@@ -73,7 +75,10 @@ class GaussNoise(A.ImageOnlyTransform):
         return {"std": math.sqrt(self.py_random.uniform(*self.variance_range))}
 
     def apply(self, img: np.ndarray, std: float, **params: Any) -> np.ndarray:
-        """Return the noisy image, (H, W, 3) uint8."""
+        """Return the noisy image, (H, W, 3) uint8.
+
+        `std`: standard deviation of the noise, in levels of 0-255.
+        """
         noise = self.random_generator.normal(0, std, img.shape)
         return np.clip(np.rint(img + noise), 0, 255).astype(np.uint8)
 
@@ -81,9 +86,10 @@ class GaussNoise(A.ImageOnlyTransform):
 class FancyPCA(A.ImageOnlyTransform):
     """Add one colour to all pixels, along the principal axes of the image's colours; called by albumentations.
 
-    The colour is `255 * alpha * sum(variance * axis)`, with one alpha for the three axes. Source: Krizhevsky et al.
-    2012, as in albumentations 0.4; the paper draws one alpha per axis and uses the axes of the whole data set. Departs
-    from 0.4: values are rounded, not truncated. Version 2.0.8 increases the distance from the mean colour instead.
+    The colour is `255 * a * sum(variance * axis)`, with one `a` for the three axes, drawn from a normal distribution
+    with mean 0 and standard deviation `alpha`. Source: Krizhevsky et al. 2012, as in albumentations 0.4; the paper draws
+    one `a` per axis and uses the axes of the whole data set. Departs from 0.4: values are rounded, not truncated.
+    Version 2.0.8 increases the distance from the mean colour instead.
     """
 
     def __init__(self, alpha: float):
@@ -95,7 +101,10 @@ class FancyPCA(A.ImageOnlyTransform):
         return {"alpha": self.py_random.gauss(0, self.alpha)}
 
     def apply(self, img: np.ndarray, alpha: float, **params: Any) -> np.ndarray:
-        """Return the image with shifted colours, (H, W, 3) uint8."""
+        """Return the image with shifted colours, (H, W, 3) uint8.
+
+        `alpha`: the factor `a` of this image, from `get_params`.
+        """
         variances, axes = np.linalg.eigh(np.cov(img.reshape(-1, 3).T / 255))
         colour = 255 * alpha * (axes @ variances)
         return np.clip(np.rint(img + colour), 0, 255).astype(np.uint8)

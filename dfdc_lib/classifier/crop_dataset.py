@@ -84,9 +84,10 @@ def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
 def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.ndarray:
     """Return the positions in `labels` of one pass over the training crops: all reals and as many fakes, shuffled.
 
-    `labels`, (n,): 0 or 1 for each training crop. With fewer fakes than reals, all crops are drawn, and the first pass
-    of the first epoch warns. `turn` counts the passes of one epoch from 0. Source: slides, `fakes.sample(n=num_real,
-    replace=False, random_state=seed)`. Departs: epochs differ, also for seed 0.
+    `labels`, (n,): 0 or 1 per training crop. With fewer fakes than reals, all crops are drawn, and the first pass of
+    the first epoch warns. `turn` counts the passes of one epoch from 0.
+    Source: slides, `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs: epochs differ, also for seed
+    0.
     """
     rng = np.random.default_rng([seed, epoch, turn])
     reals, fakes = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
@@ -115,7 +116,8 @@ def epoch_keys(rows: np.ndarray, labels: np.ndarray, count: int, seed: int, epoc
 class TrainingCrops(Dataset[Sample]):
     """Augmented training crops, indexed by the keys of `epoch_keys`; equal keys return equal samples.
 
-    `index` comes from `read_index`. With `hard`, the winner's "hardcore" cut-outs are applied first.
+    `index` comes from `read_index`. With `hard`, the winner's "hardcore" cut-outs are applied first. `recipe` and
+    `seed` are those of the training.
     """
 
     def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe, *, hard: bool, seed: int) -> None:

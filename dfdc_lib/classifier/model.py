@@ -54,8 +54,9 @@ class NoiseResidual(nn.Module):
 class Classifier(nn.Module):
     """An encoder, global average pooling, and a linear layer that returns one logit; created by `create_model`.
 
-    The pooling is the encoder's own. It equals the mean over H and W bit for bit for EfficientNet, ResNet and ResNeSt,
-    and also handles encoders that return tokens. The encoder's classification layer is frozen, so DDP ignores it.
+    `encoder`: a timm model; with `noise`, it gets the output of `NoiseResidual`. The pooling is the encoder's own. It
+    equals the mean over H and W bit for bit for EfficientNet, ResNet and ResNeSt, and also handles encoders that return
+    tokens. The encoder's classification layer is frozen, so DDP ignores it.
     """
 
     encoder: Any  # nn.Module does not declare timm's methods

@@ -89,8 +89,9 @@ def turn(image: np.ndarray, degrees: int) -> np.ndarray:
 class Clock:
     """Converts a file's time stamps to seconds that start at 0 with frame 0 and strictly increase.
 
-    A file's time stamps may start later than 0, and start again where files were joined. Where a time stamp does not
-    increase, or jumps by more than `longest_pause` seconds, the result advances by one frame interval instead.
+    `fps`: the frame rate, 0 = unknown. A file's time stamps may start later than 0, and start again where files were
+    joined. Where a time stamp does not increase, or jumps by more than `longest_pause` seconds, the result advances by
+    one frame interval instead.
     """
 
     def __init__(self, fps: float, longest_pause: float) -> None:

@@ -69,7 +69,7 @@ def draw_faces(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
 def draw_score(image: np.ndarray, box: Box, score: float) -> np.ndarray:
     """Return a copy of a frame with one box and its score; from `FAKE_SCORE` on, the box has the colour of fakes.
 
-    `image`: the frame, (H, W, 3) uint8 RGB.
+    `image`: the frame, (H, W, 3) uint8 RGB. `box` is in its pixels; the score is 0-1.
     """
     drawn = np.ascontiguousarray(image).copy()
     _draw_box(drawn, box, CHANGED_COLOUR if score >= FAKE_SCORE else REAL_COLOUR, f"{score:.2f}")

@@ -24,7 +24,7 @@ PAIR_HEIGHT, PAIR_GAP = 300, 12  # pixels
 def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6, heading: str = "") -> Figure:
     """Return a grid of images, (H, W, 3) or (H, W) uint8, of any sizes; their number is appended to the heading.
 
-    `titles`: one per image; `columns`: their number.
+    `titles`: one per image; `columns`: images per row.
     """
     if len(images) != len(titles):
         raise ValueError(f"contact_sheet needs one title per image, got {len(titles)} titles for {len(images)} images")

@@ -62,7 +62,7 @@ def in_words(heading: str, reason: str) -> Figure:
 def axes(figure: Figure, panels: int, widths: Sequence[float] | None = None) -> list[Axes]:
     """Return axes side by side, without top and right spines; `widths` are relative, None means equal.
 
-    `panels`: their number.
+    `panels`: number of axes.
     """
     row = list(figure.subplots(1, panels, squeeze=False, width_ratios=widths)[0])
     for axis in row:
