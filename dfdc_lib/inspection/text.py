@@ -28,7 +28,7 @@ INTERVAL = (
 ROLES = {  # of the video in the training of the models
     UNSEEN: "The models have not seen this file in training.",
     UNKNOWN: "It is not known whether the models have seen this video in training.",
-    CHOSEN_BY: "A model was chosen by this video, so it probably judges this video better than other videos.",
+    CHOSEN_BY: "A model was selected by its results on this video, so it probably judges other videos worse.",
     TRAINED_ON: "A model was trained on this video, so its score does not show how well it judges other videos.",
 }
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
@@ -71,7 +71,8 @@ def _who(inspection: Inspection) -> str:
     count = len(seen_often(inspection.people))
     if count == 1:
         return "The answer is about the person in the picture."
-    return f"The answer is about the person in the picture, the most suspicious of {count} people in the video."
+    most = f"of the {count} people in the video, the most suspicious one who can be judged"
+    return f"The answer is about the person in the picture: {most}."
 
 
 def _score(person: Person, cards: Sequence[ModelCard]) -> list[str]:
@@ -132,7 +133,7 @@ def _people_table(shown: Sequence[Person], thumbnails: Thumbnails) -> str:
             "models that found the face": person.models,
             "seen (seconds)": f"{person.first_seconds:.1f} to {person.last_seconds:.1f}",
             "mean score [range]": _with_range(person),
-            "score by the DFDC winner's averaging rule": f"{person.confident:.2f}",
+            "score by the confident strategy (not used)": f"{person.confident:.2f}",
             "looks forged (seconds)": ", ".join(f"{start:.1f} to {end:.1f}" for start, end in person.forged_spans)
             or "never",
             "face size (pixels)": round(person.side_pixels),

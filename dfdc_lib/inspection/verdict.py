@@ -214,7 +214,9 @@ def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, t
     judged = people[0]
     doubts = list(judged.doubts)
     if _is_undecided((judged.low, judged.high)):
-        doubts.append(f"the frames disagree: the mean score may be anything from {judged.low:.2f} to {judged.high:.2f}")
+        doubts.append(
+            f"the range of the mean score includes the limit of {FAKE_SCORE}: {judged.low:.2f} to {judged.high:.2f}"
+        )
     for person in seen_often(people) if judged.mean < FAKE_SCORE else ():
         if looks_forged(person):
             frames = f"consecutive frames that look forged: {person.longest_forged}"

@@ -58,7 +58,7 @@ def test_answer_and_score(answer: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("role", "words"),
-    [("unseen", "not seen"), ("unknown", "not known"), ("chosen by", "chosen by"), ("trained on", "trained on")],
+    [("unseen", "not seen"), ("unknown", "not known"), ("chosen by", "selected by"), ("trained on", "trained on")],
 )
 def test_the_page_says_whether_the_models_have_seen_the_video(role: str, words: str) -> None:
     assert words in answer_of(inspection(role=role), [card()])
