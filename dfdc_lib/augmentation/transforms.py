@@ -87,8 +87,8 @@ class FancyPCA(A.ImageOnlyTransform):
     """Add one colour to all pixels, along the principal axes of the image's colours; called by albumentations.
 
     The colour is `255 * a * sum(variance * axis)`, with one `a` for the three axes, drawn from a normal distribution
-    with mean 0 and standard deviation `alpha`. Source: Krizhevsky et al. 2012, as in albumentations 0.4; the paper draws
-    one `a` per axis and uses the axes of the whole data set. Departs from 0.4: values are rounded, not truncated.
+    with mean 0 and standard deviation `alpha`. Source: Krizhevsky et al. 2012, as in albumentations 0.4; the paper
+    draws one `a` per axis and uses the axes of the whole data set. Departs from 0.4: values are rounded, not truncated.
     Version 2.0.8 increases the distance from the mean colour instead.
     """
 
