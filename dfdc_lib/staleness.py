@@ -59,7 +59,7 @@ def changes(stored: Dependencies, current: Dependencies) -> Changes:
 
 
 def is_current(stored: str, expected: str) -> bool:
-    """Return whether a video's stored fingerprint is the one that its inputs, parameters and code give now."""
+    """Return whether a video's stored fingerprint equals `expected`, that of its present inputs, parameters and code."""
     return stored == expected
 
 

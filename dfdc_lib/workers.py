@@ -127,7 +127,10 @@ def result_outcome(record: Any, count: int, notes: Sequence[str] = ()) -> Outcom
 
 
 def write_status(run: Run, stage: str, outcomes: Sequence[Outcome]) -> None:
-    """Write `status/<stage>.csv`, and rewrite failures.csv, which lists the failed videos of all stages."""
+    """Write `status/<stage>.csv`, and rewrite failures.csv, which lists the failed videos of all stages.
+
+    `stage`: name of the notebook; `outcomes`: one for every video of the run.
+    """
     table = pd.DataFrame([outcome.model_dump() for outcome in outcomes], columns=list(Outcome.model_fields))
     run.write_table(f"status/{stage}.csv", table)
     stages = sorted(path.stem for path in (run.root / "status").glob("*.csv"))
@@ -207,7 +210,10 @@ def core_count() -> int:
 
 
 def end_after(parent_has_ended: Callable[[], object]) -> None:
-    """End this process at once when a function returns that waits for the end of the parent process."""
+    """End this process at once when a function returns that waits for the end of the parent process.
+
+    `parent_has_ended` blocks until the parent process has ended.
+    """
 
     def end_with_parent() -> None:
         parent_has_ended()

@@ -53,9 +53,10 @@ def draw_many(face: FaceExample, size: int, seed: int, count: int) -> list[np.nd
 def extremes(crop: np.ndarray, size: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return three images for each training transform: before it, at the low end and at the high end of its range.
 
-    Keys are the transforms' names. Each is applied alone; those that follow IsotropicResize and PadIfNeeded in training
-    start from the resized, padded crop. A transform without a range yields before, before, after; IsotropicResize
-    yields before and its results for the first and the last of `RESIZE_PAIRS`.
+    `size`: side of the network's input in pixels. Keys are the transforms' names. Each is applied alone; those that
+    follow IsotropicResize and PadIfNeeded in training start from the resized, padded crop. A transform without a range
+    yields before, before, after; IsotropicResize yields before and its results for the first and the last of
+    `RESIZE_PAIRS`.
     """
     before, pictures = crop, {}
     for step in transforms.create_train_transforms(size).transforms:

@@ -40,7 +40,10 @@ class IsotropicResize(A.DualTransform):
         self.size, self.interpolation_down, self.interpolation_up = size, interpolation_down, interpolation_up
 
     def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:
-        """Return the resized image, (H, W, 3) uint8."""
+        """Return the resized image, (H, W, 3) uint8.
+
+        `img`: (H, W, 3) uint8 RGB.
+        """
         return resize_longer_side(img, self.size, self.interpolation_down, self.interpolation_up)
 
     def apply_to_mask(self, mask: np.ndarray, **params: Any) -> np.ndarray:
@@ -77,7 +80,7 @@ class GaussNoise(A.ImageOnlyTransform):
     def apply(self, img: np.ndarray, std: float, **params: Any) -> np.ndarray:
         """Return the noisy image, (H, W, 3) uint8.
 
-        `std`: standard deviation of the noise, in levels of 0-255.
+        `img`: (H, W, 3) uint8 RGB. `std`: standard deviation of the noise, in levels of 0-255.
         """
         noise = self.random_generator.normal(0, std, img.shape)
         return np.clip(np.rint(img + noise), 0, 255).astype(np.uint8)
@@ -103,7 +106,7 @@ class FancyPCA(A.ImageOnlyTransform):
     def apply(self, img: np.ndarray, alpha: float, **params: Any) -> np.ndarray:
         """Return the image with shifted colours, (H, W, 3) uint8.
 
-        `alpha`: the factor `a` of this image, from `get_params`.
+        `img`: (H, W, 3) uint8 RGB. `alpha`: the factor `a` of this image, from `get_params`.
         """
         variances, axes = np.linalg.eigh(np.cov(img.reshape(-1, 3).T / 255))
         colour = 255 * alpha * (axes @ variances)
@@ -139,7 +142,10 @@ def create_train_transforms(size: int) -> A.Compose:
 
 
 def create_val_transforms(size: int) -> A.Compose:
-    """Return the validation transforms: resize and pad with black to a square as `fit_to_square`; nothing is random."""
+    """Return the validation transforms: resize and pad with black to a square as `fit_to_square`; nothing is random.
+
+    `size`: side of the square in pixels.
+    """
     return _compose(IsotropicResize(size, *RESIZE_PAIRS[0]), _pad_if_needed(size))
 
 

@@ -26,7 +26,8 @@ def fit_to_square(crop: np.ndarray, recipe: Recipe) -> np.ndarray:
 def from_square(square: np.ndarray, height: int, width: int) -> np.ndarray:
     """Undo `fit_to_square`, for example for a heat map: remove the borders and resize the rest to the crop.
 
-    The shape (size, size) or (size, size, channels) becomes (height, width) or (height, width, channels).
+    `square` is the image or heat map of the square; `height` and `width` are those of the crop, in pixels. The shape
+    (size, size) or (size, size, channels) becomes (height, width) or (height, width, channels).
     """
     size = square.shape[0]
     inner_height, inner_width = fitted_shape(height, width, size)

@@ -149,7 +149,8 @@ def make_card(plan: Plan, measured: dict[str, float]) -> ModelCard:
 def card_metrics(fold: str, measured: dict[str, float]) -> dict[str, float]:
     """Return metrics under the names "<fold> <metric>", e.g. "test AUC"; `fold` is "validation" or "test".
 
-    Values that are not finite are left out, because JSON lacks them; the AUC of a single class is NaN.
+    `measured`: metric -> value. Values that are not finite are left out, because JSON lacks them; the AUC of a single
+    class is NaN.
     """
     return {f"{fold} {name}": value for name, value in measured.items() if np.isfinite(value)}
 

@@ -51,7 +51,10 @@ def identity_groups(videos: Sequence[Video]) -> dict[str, int]:
 
 
 def links_within(folds: Mapping[str, int], links: Iterable[Sequence[str]]) -> list[list[str]]:
-    """Split every link (a sequence of video_ids) into one link per fold; drop videos without a fold."""
+    """Split every link (a sequence of video_ids) into one link per fold; drop videos without a fold.
+
+    `folds`: video_id -> fold.
+    """
     parts = defaultdict(list)
     for number, members in enumerate(links):
         for member in members:

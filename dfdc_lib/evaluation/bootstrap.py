@@ -37,9 +37,10 @@ def bootstrap(
 ) -> Bootstrap:
     """Measure several scores of the same videos: on all videos, and on draws of identity groups with replacement.
 
-    `videos` has the columns label (0, 1) and group; `scores` has the same index and one column per score, 0-1.
-    `resampling` says how many draws; 2,000 determine the ends of an interval to about a hundredth of its length. With a
-    single group all draws would be equal, so they are NaN. Raises ValueError if the indices differ.
+    `metrics`: some of `METRICS`. `videos` has the columns label (0, 1) and group; `scores` has the same index and one
+    column per score, 0-1. `resampling` says how many draws; 2,000 determine the ends of an interval to about a
+    hundredth of its length. With a single group all draws would be equal, so they are NaN. Raises ValueError if the
+    indices differ.
     """
     if not videos.index.equals(scores.index):
         raise ValueError(f"videos ({len(videos)} rows) and scores ({len(scores)} rows) must have the same index")

@@ -69,7 +69,10 @@ def baseline_of(scores: pd.DataFrame) -> str:
 
 
 def metric_table(result: bootstrap.Bootstrap) -> pd.DataFrame:
-    """Return a table of texts "value [low, high]": a row for each score, a column for each video-level metric."""
+    """Return a table of texts "value [low, high]": a row for each score, a column for each video-level metric.
+
+    `result`: from `bootstrap.bootstrap`.
+    """
     texts = interval_texts(bootstrap.intervals(result)).to_numpy()
     columns = result.values.columns.rename(VIDEO_LEVEL)
     return pd.DataFrame(texts.reshape(result.values.shape), result.values.index, columns)

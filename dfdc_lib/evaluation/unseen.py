@@ -26,10 +26,10 @@ ROLES = (UNSEEN, UNKNOWN, CHOSEN_BY, TRAINED_ON)  # the later, the stronger
 def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
     """Return the role of each video of a run in the training of the models; index: video_id, as in videos.csv.
 
-    The role is "trained on" if any card lists the video, or a video of its identity group, as trained on; else "chosen
-    by" in the same way; else "unknown" if any card leaves it open; else "unseen". A card leaves it open if it has no
-    lists (models of kit 0.1, other people's models), or if it lists only parts of DFDC and the video may be in one of
-    them: a DFDC video without a known part, or a video of a plain folder.
+    `cards`: the cards of the models. The role is "trained on" if any card lists the video, or a video of its identity
+    group, as trained on; else "chosen by" in the same way; else "unknown" if any card leaves it open; else "unseen". A
+    card leaves it open if it has no lists (models of kit 0.1, other people's models), or if it lists only parts of DFDC
+    and the video may be in one of them: a DFDC video without a known part, or a video of a plain folder.
     """
     videos, infos = run.read_videos(), run.read_infos()
     contents = [infos[video.video_id].content if video.video_id in infos else "" for video in videos]

@@ -20,8 +20,8 @@ Edges = Literal["nearest", "winner"]  # how edges become whole pixels
 def crop_area(box: Box, margin: float, frame_height: int, frame_width: int, edges: Edges = "nearest") -> Area:
     """Return the area to cut for a face, in whole pixels: its box plus the margin, clamped to the frame.
 
-    The margin is the fraction of the box's width (left, right) and height (top, bottom) added on each side. The area is
-    empty (x1 <= x0 or y1 <= y0) if the box lies outside the frame.
+    `frame_height` and `frame_width` are in pixels. The margin is the fraction of the box's width (left, right) and
+    height (top, bottom) added on each side. The area is empty (x1 <= x0 or y1 <= y0) if the box lies outside the frame.
 
     With `edges="nearest"` the box grows first and its edges are then rounded to the nearest pixel. With "winner" the
     corners are first truncated, and the margin is the truncated fraction of the whole pixels between them.

@@ -39,7 +39,10 @@ def read_crop(run: Run, video_id: str, frame_index: int, face_index: int) -> np.
 
 
 def crops_at_margins(run: Run, keys: Sequence[FaceKey], margins: Sequence[float]) -> dict[str, list[np.ndarray]]:
-    """Return the same faces cut with several margins: "margin 0.20" -> one (H, W, 3) uint8 RGB crop per key."""
+    """Return the same faces cut with several margins: "margin 0.20" -> one (H, W, 3) uint8 RGB crop per key.
+
+    `keys`: of stored faces; `margins`: fractions of the box's side.
+    """
     shown = []
     for video_id, frame_index, face_index in keys:
         image, faces = frame_with_faces(run, video_id, frame_index)

@@ -185,9 +185,10 @@ def _try_variants(scores: pd.DataFrame, excerpt: Excerpt, faces: pd.DataFrame, j
 def calibrated_probability(cards: Sequence[ModelCard], people: Sequence[Person], answer: Answer) -> float | None:
     """Return the first person's mean score as a calibrated probability, 0-1, or None.
 
-    It is None if there are several models, several people in `MIN_FRAMES` or more frames, no calibration, or an
-    "inconclusive" answer. A calibration from n videos cannot support a probability below 1 / (n + 2) or above
-    1 - 1 / (n + 2) (Laplace's rule of succession), so the result is clipped to this range.
+    `cards`: one per model; `people`: most suspicious first; `answer`: that about the video. The result is None if there
+    are several models, several people in `MIN_FRAMES` or more frames, no calibration, or an "inconclusive" answer. A
+    calibration from n videos cannot support a probability below 1 / (n + 2) or above 1 - 1 / (n + 2) (Laplace's rule of
+    succession), so the result is clipped to this range.
     """
     calibration = cards[0].calibration
     if len(cards) != 1 or calibration is None or len(verdict.seen_often(people)) > 1 or answer == "inconclusive":

@@ -87,7 +87,8 @@ def write_report(run: Run, stage_names: Sequence[str]) -> Path:
 def write_page(run: Run, name: str) -> Path:
     """Write a report that is one executed notebook's page, `report/index.html`, and return its path.
 
-    Its readers want the answer, so the code and the parameters come last.
+    `name`: that of the notebook, without suffix. The page's readers want the answer, so the code and the parameters
+    come last.
     """
     manifest = _read_manifest(run)
     return _write_notebook_page(run, manifest, _read_stage(run, name, manifest))

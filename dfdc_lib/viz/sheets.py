@@ -88,7 +88,10 @@ def mask_rows(rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
 
 
 def pair_rows(pairs: Sequence[tuple[str, np.ndarray, np.ndarray]], heading: str) -> Figure:
-    """Return pairs of frames, each with a title and two (H, W, 3) uint8 images of any sizes, two pairs per row."""
+    """Return pairs of frames, each with a title and two (H, W, 3) uint8 images of any sizes, two pairs per row.
+
+    `pairs`: (title, image, image).
+    """
     if not pairs:
         return style.in_words(heading, "no pairs")
     gap = np.full((PAIR_HEIGHT, PAIR_GAP, 3), 255, np.uint8)

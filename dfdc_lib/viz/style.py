@@ -46,12 +46,18 @@ def figure(height: float, title: str, kind: type[Figure] = _Chart) -> Figure:
 
 
 def photograph(height: float, title: str) -> Figure:
-    """Return an empty figure for photographs: like `figure`, but a notebook shows it as JPEG."""
+    """Return an empty figure for photographs: like `figure`, but a notebook shows it as JPEG.
+
+    `height` in inches.
+    """
     return figure(height, title, _Photograph)
 
 
 def in_words(heading: str, reason: str) -> Figure:
-    """Return a figure that states why there is nothing to show, such as "no videos"."""
+    """Return a figure that states why there is nothing to show, such as "no videos".
+
+    `heading`: the title of the figure.
+    """
     message = figure(1.2, heading)
     axis = message.subplots()
     axis.axis("off")
@@ -107,7 +113,10 @@ def counted(heading: str, shown: int, total: int, noun: str = "") -> str:
 
 
 def first_of(noun: str, total: int, most: int) -> str:
-    """Return the end of a title if rows are left out, such as ", first 60 of 100 groups", else an empty string."""
+    """Return the end of a title if rows are left out, such as ", first 60 of 100 groups", else an empty string.
+
+    `total` rows exist, called `noun`; `most` are shown.
+    """
     return f", first {most} of {total:,} {noun}" if total > most else ""
 
 
