@@ -59,7 +59,7 @@ def changes(stored: Dependencies, current: Dependencies) -> Changes:
 
 
 def is_current(stored: str, expected: str) -> bool:
-    """Return whether a video's stored fingerprint equals `expected`, that of its present inputs, parameters and code."""
+    """Return whether a video's stored fingerprint is `expected`, that of its inputs, parameters and code now."""
     return stored == expected
 
 
