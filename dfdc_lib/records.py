@@ -175,10 +175,7 @@ class Transform(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Consecutive frames of a fake; each shows the original's frame `frame_index + offset`.
-
-    `start`: frame_index of the first; `stop`: that of the last, plus 1.
-    """
+    """Frames `start` to `stop - 1` of a fake; frame i of them corresponds to frame `i + offset` of the original."""
 
     start: int  # frame_index of the first
     stop: int  # of the last, plus 1
@@ -186,10 +183,10 @@ class Segment(NamedTuple):
 
 
 class Alignment(Record):
-    """How a fake corresponds to its original: the scale and shift of its frames, and which frames show the same.
+    """How a fake corresponds to its original, in space (`transform`) and in time (`segments`).
 
     `segments`: runs of corresponding frames; `similarity`: median correlation of corresponding frames; `problem`: why
-    the two do not fit, "" if they do.
+    the fake does not fit the original, "" if it does.
     """
 
     transform: Transform = Transform()
@@ -215,8 +212,8 @@ class VideoAlignment(Record):
 class Crop(Record):
     """Where one stored crop comes from: a row of `crops.parquet`. Its pixels are in a PNG file.
 
-    `box` is in pixels of the frame, `area` is box + margin, `landmarks` are in pixels of the crop. `boxes_frame_index`:
-    the frame in which the face was found, of this video or its original.
+    `box` and `area` (box + margin) are in pixels of the frame, `landmarks` in pixels of the crop. `boxes_frame_index`:
+    index of the frame in which the face was detected; a fake's faces may have been detected in its original.
     """
 
     video_id: str
@@ -294,7 +291,7 @@ class Recipe(Record):
 
 
 class Seen(Record):
-    """The videos that a model was trained on, or those that chose its checkpoint; stored in the model's `seen.csv`."""
+    """The videos used to train a model, or those used to choose its checkpoint; stored in the model's `seen.csv`."""
 
     names: tuple[str, ...] = ()  # of identities, with their data set: "ffpp/youtube/183"; or of parts: "dfdc/part 12"
     contents: tuple[str, ...] = ()  # `VideoInfo.content` of every video
@@ -304,8 +301,9 @@ class Seen(Record):
 class Calibration(Record):
     """How a model's video scores become probabilities: `calibrations/<model>.json`, written by notebook 08.
 
-    `temperature` divides the logit of the mean score, which is first limited to clip ... 1 - clip; `videos` and `fakes`
-    are the numbers it was fitted on; `log_loss_after` is cross-validated.
+    The video score (mean of the frame scores) is limited to the range from `clip` to `1 - clip`, then its logit is
+    divided by `temperature`. `videos`: number of videos in the fit; `fakes`: number of fakes among them;
+    `log_loss_after` is cross-validated.
     """
 
     temperature: Annotated[float, Field(gt=0)]  # divides the logit of the mean score
@@ -384,8 +382,9 @@ class VideoScores(Record):
 class Person(Record):
     """One person in one video, summarised over frames.
 
-    `mean`: of the frame scores, with the 95 % interval `low` to `high`; `confident`: their confident strategy;
-    `forged_spans`: (start, end) in seconds of runs that look forged; `doubts`: reasons not to judge this person.
+    `mean`: of the frame scores, with the 95 % interval `low` to `high`; `confident`: the frame scores combined by the
+    confident strategy; `forged_spans`: (start, end) in seconds of runs that look forged; `doubts`: reasons not to judge
+    this person.
     """
 
     number: int  # from 1; the most suspicious person is number 1
@@ -412,8 +411,8 @@ Answer = Literal["fake", "real", "inconclusive"]
 class Trial(Record):
     """The judged person's score in one version of the video: perturbed (e.g. blurred), or with fewer frames.
 
-    `changed` is False for a version that shows the video as it is; `frames` is the number that show the person; `score`
-    is None if the person was not found.
+    `changed`: False for the references, which are all frames or the unchanged excerpt; `frames`: number of frames that
+    show the person; `score`: None if the person was not detected.
     """
 
     title: str
@@ -426,10 +425,10 @@ class Trial(Record):
 
 
 class Inspection(Record):
-    """The result of examining one video, its answer and what it rests on: `inspection.json`.
+    """The answer for one video and the evidence for it: `inspection.json`.
 
-    `people`: most suspicious first; `excerpt_seconds`: start and end of the part that was changed; `score`: that of the
-    judged person; `doubts`: reasons for "inconclusive".
+    `people`: most suspicious first; `excerpt_seconds`: start and end of the part that was perturbed; `score`: mean
+    score of the judged person, whose track is `judged_track`; `doubts`: reasons for "inconclusive".
     """
 
     video: str  # file name

@@ -59,7 +59,7 @@ def changes(stored: Dependencies, current: Dependencies) -> Changes:
 
 
 def is_current(stored: str, expected: str) -> bool:
-    """Return whether a video's stored fingerprint is `expected`, that of its inputs, parameters and code now."""
+    """Return whether a result's `stored` fingerprint equals `expected`, computed from its current dependencies."""
     return stored == expected
 
 
@@ -81,7 +81,7 @@ def file_fingerprint(path: Path) -> str:
 
 
 def input_fingerprint(path: Path) -> str:
-    """Return `file_fingerprint`, or the error's text if the file is unreadable; the job that reads it will fail."""
+    """Return `file_fingerprint(path)`, or the text of the OSError if the file is unreadable."""
     try:
         return file_fingerprint(path)
     except OSError as error:

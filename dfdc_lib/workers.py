@@ -67,7 +67,8 @@ def in_processes(workers: int = 0, group_of: Callable[[str], str] = str) -> Exec
     """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core.
 
     `group_of` maps a video_id to the name of a group; by default every video is a group of its own. The jobs of a group
-    run one after another in one process, so that they can share what it keeps in memory; if it dies twice, all fail.
+    run one after another in one process and can share its memory. If the process dies, the group runs once more. If it
+    dies again, all jobs of the group fail.
     """
 
     def execute(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:
@@ -84,18 +85,20 @@ def in_processes(workers: int = 0, group_of: Callable[[str], str] = str) -> Exec
 
 
 def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcome], execute: Executor) -> list[Outcome]:
-    """Run a stage's unfinished jobs, then write its status file and failures.csv.
+    """Run the jobs whose records are missing or out of date, then write the stage's status file and failures.csv.
+
+    Also delete the stage's files of videos that failed or have no job.
 
     Args:
         run: the run folder.
         stage: name of the notebook, e.g. "01_detect_faces".
         jobs: one for every video that the stage works on.
         decided: outcomes of all videos of the run that have no job.
-        execute: runs the unfinished jobs and yields (video_id, outcome or failure); see `in_processes`.
+        execute: runs the given jobs and yields (video_id, outcome or failure); see `in_processes`.
     Returns:
         One outcome per video, sorted by video_id.
     Raises:
-        RuntimeError: if there were jobs and all of them failed, or another process works in this run folder.
+        RuntimeError: if there are jobs and all fail, or if another process runs a stage in this run folder.
     """
     with run.lock("stage", f"notebook {stage}"):
         outcomes = {job.video_id: job.outcome(*records) for job in jobs if (records := job.finished())}
@@ -116,10 +119,11 @@ def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcom
 
 
 def result_outcome(record: Any, count: int, notes: Sequence[str] = ()) -> Outcome:
-    """Return the outcome of a video: "done", or "nothing" if `count`, its number of results, is 0.
+    """Return the outcome of a video: "done", or "nothing" if `count` is 0.
 
-    Its fingerprint is a hash of the record's content, not of the inputs, so a later stage that depends on it is out of
-    date only if the results themselves have changed. `record`: the result that was written; `notes`: phrases about it.
+    The outcome's fingerprint is a hash of the record's content, not of the inputs: a rerun with equal results leaves
+    later stages up to date. `record`: the result that was written; `count`: number of results, e.g. of faces; `notes`:
+    phrases about the result.
     """
     result = fingerprint(record.model_dump_json(exclude={"fingerprint"}))
     status = "done" if count else "nothing"
@@ -186,9 +190,9 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> 
 
 
 def results_here(tasks: Mapping[str, Callable[[], Result]]) -> Iterator[tuple[str, Result | Failure]]:
-    """Call every task in this process; yield its name and its result, or a `Failure` if it raises, as `each_result`.
+    """Call the tasks one after another in this process; yield the name and the result of each.
 
-    `tasks`: name -> function without arguments.
+    If a task raises, its result is a `Failure`. `tasks`: name -> function without arguments.
     """
     for name, task in tasks.items():
         yield name, _attempt(task)
@@ -210,7 +214,7 @@ def core_count() -> int:
 
 
 def end_after(parent_has_ended: Callable[[], object]) -> None:
-    """End this process at once when a function returns that waits for the end of the parent process.
+    """Start a thread that ends this process as soon as the parent process has ended.
 
     `parent_has_ended` blocks until the parent process has ended.
     """

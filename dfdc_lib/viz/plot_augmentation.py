@@ -15,9 +15,10 @@ DETAIL_SHARE = 0.16  # side of the enlarged detail, as a share of the image's lo
 
 
 def extreme_rows(pictures: Mapping[str, Sequence[np.ndarray]], centre: tuple[float, float]) -> Figure:
-    """Plot the images of `preview.extremes` and details around `centre`, (x, y) in shares of the image's sides, 0-1.
+    """Plot one row per training transform: the three images of `preview.extremes`, and an enlarged detail of each.
 
-    `pictures`: transform -> images before, at the low end and at the high end, (H, W, 3) uint8 RGB.
+    `pictures`: transform -> images before it and at both ends of its range, (H, W, 3) uint8 RGB; `centre`: (x, y) of
+    the detail, as shares of the image's width and height, 0-1.
     """
     if not pictures:
         return style.in_words("transforms", "no transforms")
@@ -50,9 +51,9 @@ def cutout_rows(before: FaceExample, after: Mapping[str, FaceExample]) -> Figure
 
 
 def cutout_chances(counts: Mapping[str, int], shares: Mapping[str, float]) -> Figure:
-    """Plot each cut-out's chance (`shares`), ± 2 standard errors, beside how often it was drawn (`counts`).
+    """Plot two bars per cut-out: its expected share of the draws, ± 2 standard errors, and its actual share.
 
-    `counts`: cut-out -> number of draws; `shares`: cut-out -> chance, 0-1.
+    `counts`: cut-out -> number of draws; `shares`: cut-out -> expected share, 0-1.
     """
     total = sum(counts.values())
     if not total:

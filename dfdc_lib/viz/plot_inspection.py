@@ -25,8 +25,8 @@ def people_over_time(
 ) -> Figure:
     """Draw the scores over time of the `MOST_PEOPLE` most suspicious people, below pictures of their faces.
 
-    `faces` has the columns track, time_seconds, score; `thumbnails` each track's crops, (H, W, 3) uint8 in order of
-    time; at most `THUMBNAILS` are drawn.
+    `faces`: one row per face, with columns track, time_seconds, score; `thumbnails`: track -> crops in order of time,
+    (H, W, 3) uint8. The first `THUMBNAILS` crops of each person are drawn.
     """
     shown = seen_often(inspection.people)[:MOST_PEOPLE]
     title = style.counted("score over time of every person", len(shown), len(inspection.people))
@@ -80,9 +80,9 @@ def evidence(rows: pd.DataFrame, pictures: Sequence[tuple[np.ndarray, np.ndarray
 
 
 def trials(inspection: Inspection) -> Figure:
-    """Draw the score, its interval and the answer for the video and every changed version.
+    """Draw one row per trial of `inspection`: the score, its interval and the answer.
 
-    The versions are the trials of `inspection`.
+    A dashed line marks the score of the whole video.
     """
     versions = inspection.trials
     title = "score of every version of the video"

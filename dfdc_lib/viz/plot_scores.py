@@ -58,9 +58,10 @@ def difference_chart(differences: pd.DataFrame, baseline: str, heading: str) -> 
 
 
 def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
-    """Draw the log losses of `strategy_study.confident_grid`, one panel per half of the groups.
+    """Draw the log losses in `grid`, the table from `strategy_study.confident_grid`; one panel per half of the groups.
 
-    A square marks the pair (threshold, fraction) that is best on the first half, a circle the slides' pair.
+    A square marks the pair (threshold, fraction) with the lowest log loss on the first half. A circle marks the pair
+    that the slides use.
     """
     halves = {"first_half": "fitted on the first half", "second_half": "judged on the second half"}
     require_columns(grid, ("threshold", "fraction", *halves), "heat_map")
@@ -88,9 +89,10 @@ def heat_map(grid: pd.DataFrame, heading: str) -> Figure:
 
 
 def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame, clip: float, heading: str) -> Figure:
-    """Draw `calibration.reliability` by name (dot size: videos) and `clip_sweep`, with a dashed line at `clip`.
+    """Draw two panels: the reliability diagram of each score, and the log loss of each score for different clips.
 
-    `reliability`: name of the score -> table; `sweep`: rows clips, columns scores; `clip`: the one in use, 0-1.
+    `reliability`: name of the score -> table from `calibration.reliability`; `sweep`: the table from
+    `calibration.clip_sweep`; `clip`: the clip in use, 0-1, drawn as a dashed line. Larger dots: more videos.
     """
     if not reliability:
         return style.in_words(heading, "no scores")
@@ -116,7 +118,10 @@ def calibration_chart(reliability: dict[str, pd.DataFrame], sweep: pd.DataFrame,
 
 
 def frame_count_chart(table: pd.DataFrame, heading: str) -> Figure:
-    """Draw log loss by frames, from `strategy_study.by_frame_count`: a line per strategy, shifted to show intervals."""
+    """Draw the log loss over the number of frames per video, one line per strategy.
+
+    `table`: from `strategy_study.by_frame_count`. The lines are shifted sideways so that intervals do not overlap.
+    """
     require_columns(table, ("frame_count", "name", "value", "low", "high"), "frame_count_chart")
     if table.empty:
         return style.in_words(heading, "one score per video: there are no frames to leave out")
@@ -134,9 +139,9 @@ def frame_count_chart(table: pd.DataFrame, heading: str) -> Figure:
 
 
 def group_chart(table: pd.DataFrame, heading: str) -> Figure:
-    """Draw `strategy_study.by_group`: one panel per question, one position per group, one colour per strategy.
+    """Draw the log loss of the strategies for different kinds of videos, e.g. by the number of people in a video.
 
-    `table` has the columns that `by_group` returns.
+    `table`: from `strategy_study.by_group`; one panel per question, one position per group, one colour per strategy.
     """
     require_columns(table, ("question", "group", "videos", "name", "value", "low", "high"), "group_chart")
     if table.empty:
@@ -156,9 +161,10 @@ def group_chart(table: pd.DataFrame, heading: str) -> Figure:
 
 
 def ensemble_chart(scores: pd.DataFrame, gains: pd.DataFrame, heading: str) -> Figure:
-    """Draw the rank correlation of the models (columns of `scores`) and the gains from `strategy_study.model_gains`.
+    """Draw two panels: the rank correlation of the models' scores, and the change of log loss with each added model.
 
-    `scores` has a row per video, as from `strategies.model_scores`.
+    `scores`: the table from `strategies.model_scores`, rows videos, columns models; `gains`: the table from
+    `strategy_study.model_gains`.
     """
     if gains.empty:
         return style.in_words(heading, "one model (or too few groups): there is no ensemble")

@@ -113,9 +113,9 @@ def counted(heading: str, shown: int, total: int, noun: str = "") -> str:
 
 
 def first_of(noun: str, total: int, most: int) -> str:
-    """Return the end of a title if rows are left out, such as ", first 60 of 100 groups", else an empty string.
+    """Return the end of a title, such as ", first 60 of 100 groups"; "" if no rows are left out (`total` <= `most`).
 
-    `total` rows exist, called `noun`; `most` are shown.
+    `noun`: what the rows are; `total`: number of rows; `most`: number of rows that fit.
     """
     return f", first {most} of {total:,} {noun}" if total > most else ""
 

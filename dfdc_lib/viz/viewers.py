@@ -43,7 +43,7 @@ _open_viewers: dict[str, widgets.VBox] = {}  # kind of viewer and cell -> widget
 
 
 def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray]) -> None:
-    """Browse crops; `crops` has one row per crop: video_id, frame_index, face_index, label, confidence.
+    """Display a viewer of crops; `crops` has one row per crop: video_id, frame_index, face_index, label, confidence.
 
     `load(video_id, frame_index, face_index)` returns the crop, (H, W, 3) uint8 RGB.
     """
@@ -61,7 +61,7 @@ def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray
 
 
 def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages]) -> None:
-    """Browse masks; `masks` has one row per mask: video_id, frame_index, face_index.
+    """Display a viewer of masks; `masks` has one row per mask: video_id, frame_index, face_index.
 
     `load(video_id, frame_index, face_index)` returns original and fake, (H, W, 3) uint8 RGB, SSIM map, (H, W) in -1..1,
     and mask, (H, W) uint8.
@@ -79,7 +79,10 @@ def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages
 def browse_frames(
     frames: Mapping[str, Sequence[int]], load: Callable[[str, int], tuple[np.ndarray, Sequence[Face]]]
 ) -> None:
-    """Browse `frames` (video_id -> indices); `load(video_id, index)` returns frame, (H, W, 3) uint8 RGB, and faces."""
+    """Display a viewer of frames with their faces; `frames`: video_id -> frame indices.
+
+    `load(video_id, frame_index)` returns the frame, (H, W, 3) uint8 RGB, and its faces.
+    """
     table = pd.DataFrame([(name, index, 0) for name, row in frames.items() for index in row], columns=KEY_COLUMNS)
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
@@ -89,9 +92,9 @@ def browse_frames(
 
 
 def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, Box, float]]) -> None:
-    """Browse scored faces; `load(video_id, frame_index, face_index)` returns frame, (H, W, 3) uint8 RGB, box, score.
+    """Display a viewer of scored faces; `scores` has one row per face: video_id, frame_index, face_index.
 
-    `scores` has one row per face: video_id, frame_index, face_index.
+    `load(video_id, frame_index, face_index)` returns the frame, (H, W, 3) uint8 RGB, and the face's box and score.
     """
     style.require_columns(scores, KEY_COLUMNS, "browse_predictions")
 
@@ -102,11 +105,11 @@ def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tup
 
 
 def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[[str, int, float], FourImages]) -> None:
-    """Preview the training augmentation on one crop.
+    """Display a viewer of the training augmentation of one crop.
 
     `choices`: transform or cut-out -> the sliders that it uses ("draw", "range"); the others are hidden.
-    `draw`: choice, number of the draw, position in the range (0 = low end, 1 = high end) -> crop and mask before, crop
-    and mask after, all of one height and width.
+    `draw(choice, number, position)` returns the crop and its mask before, then both after, all of one height and width.
+    `number`: which random draw; `position`: place in the transform's range (0 = low end, 1 = high end).
     """
 
     def block(choice: str) -> np.ndarray:
