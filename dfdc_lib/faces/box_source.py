@@ -10,9 +10,10 @@ FPS_TOLERANCE = 0.01  # frame rates that differ by less than this share count as
 
 
 class BoxSource(NamedTuple):
-    """The video whose boxes a video is cropped with: itself or its original.
+    """Which video provides the boxes for cropping a video: the video itself or its original.
 
-    `reason`: why a fake uses its own boxes, else ""; `alignment`: with its original, if they were compared.
+    `video_id`: the video that provides the boxes. `reason`: why a fake uses its own boxes; "" in all other cases.
+    `alignment`: between the fake and its original, if they were compared.
     """
 
     video_id: str
@@ -21,11 +22,11 @@ class BoxSource(NamedTuple):
 
 
 def header_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
-    """Return whose boxes a readable video is cropped with, judged by headers alone.
+    """Return which video provides the boxes for cropping `video`, judged by headers alone; `video` must be readable.
 
-    A fake uses its original's boxes, unless the original is missing or unreadable, or has another frame rate or
-    orientation. `infos` are the headers of all readable videos, by video_id. Source: the winner's code. Departs: there
-    neither headers nor frames are compared, and every fake uses its original's boxes.
+    A real video uses its own boxes. A fake uses its original's boxes, unless the original is missing or unreadable, or
+    has another frame rate or orientation. `infos`: video_id -> header, of all readable videos. Source: the winner's
+    code. Departs: there every fake uses its original's boxes, without any comparison.
     """
     if video.original_id is None:
         return BoxSource(video.video_id, "its original is not in the data set" if video.label == FAKE else "")
@@ -41,10 +42,11 @@ def header_source(video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
 
 
 def boxes_source(run: Run, video: Video, infos: Mapping[str, VideoInfo]) -> BoxSource:
-    """Return whose boxes a readable video is cropped with: its original's if the two fit, else its own.
+    """Return which video provides the boxes for cropping `video`, judged by headers and the stored alignment.
 
-    `infos`: video_id -> header, of all readable videos. Reads the alignment of a fake with its original; raises
-    FileNotFoundError if it has not been measured.
+    A fake that fits its original uses the original's boxes; every other video uses its own. `video` must be readable.
+    `infos`: video_id -> header, of all readable videos. Raises FileNotFoundError if the headers fit but the alignment
+    has not been measured.
     """
     source = header_source(video, infos)
     if source.video_id == video.video_id:

@@ -23,8 +23,8 @@ def crop_area(box: Box, margin: float, frame_height: int, frame_width: int, edge
     `frame_height` and `frame_width` are in pixels. The margin is the fraction of the box's width (left, right) and
     height (top, bottom) added on each side. The area is empty (x1 <= x0 or y1 <= y0) if the box lies outside the frame.
 
-    With `edges="nearest"` the box grows first and its edges are then rounded to the nearest pixel. With "winner" the
-    corners are first truncated, and the margin is the truncated fraction of the whole pixels between them.
+    `edges` is the rounding. "nearest": add the margin, then round the edges to the nearest pixel. "winner": truncate
+    the box to whole pixels, then add the margin of that box, also truncated to whole pixels.
 
     >>> crop_area((100.0, 100.0, 200.0, 300.0), 0.2, 720, 1280)
     (80, 60, 220, 340)

@@ -79,7 +79,10 @@ def highest_and_lowest(table: pd.DataFrame, column: str, most: int) -> pd.DataFr
 
 
 def example_crop(run: Run) -> FaceExample:
-    """Return the fake crop that differs most from its original; without masks, the first; ValueError if no crops."""
+    """Return the fake crop with the largest changed share in masks.csv, or the run's first crop if there are no masks.
+
+    Raises ValueError if the run has no crops.
+    """
     table = run.read_table("crops.parquet").set_index(KEY_COLUMNS)
     if table.empty:
         raise ValueError(f"{run.root} has no crops: no face was found in its videos, see 01_detect_faces")

@@ -46,8 +46,8 @@ def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
 def crop_pair(run: Run, key: FaceKey) -> tuple[np.ndarray, np.ndarray]:
     """Return the crop of a fake's face and the same part of its original, as (original, fake), (H, W, 3) uint8 RGB.
 
-    Both have one shape, but the first is empty, (0, 0, 3), if the original's crop covers too little of it. Raises
-    KeyError if the fake has no crop with this key, or its original no corresponding one.
+    Both have the same shape, with one exception: `original` is empty, (0, 0, 3), if the original's stored crop covers
+    too little of the fake's. Raises KeyError if the fake has no crop with this key or the original has no counterpart.
     """
     fakes = run.read_crops(key.video_id)
     fake = _by_place(fakes)[key[1:]]

@@ -64,7 +64,10 @@ def ssim_map(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
 
 def difference_mask(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """Return the mask, (H, W) uint8, 0 = equal, of (H, W, 3) uint8 RGB crops cut with one box; errors: `ssim_map`."""
+    """Return where a fake crop differs from its original: (H, W) uint8, 0 = unchanged.
+
+    The crops are (H, W, 3) uint8 RGB, cut with the same box. Raises ValueError in the same cases as `ssim_map`.
+    """
     return mask_of(ssim_map(original, fake))
 
 

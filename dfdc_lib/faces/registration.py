@@ -60,9 +60,9 @@ def register(originals: np.ndarray, fakes: np.ndarray, start: Transform) -> Tran
 
 
 def rescaled(transform: Transform, original: np.ndarray, fake: np.ndarray) -> Transform:
-    """Convert a transform between two frames into the one between resized versions of them.
+    """Return the transform from original to fake that applies after both frames are resized.
 
-    `original` and `fake` are the factors by which each frame is resized: (2,), for y and x.
+    `transform` applies before. `original` and `fake` are the resize factors of the two frames, each (2,): y, x.
     """
     (y, x), (fake_y, fake_x) = original.tolist(), fake.tolist()
     scales = transform.scale_x * fake_x / x, transform.scale_y * fake_y / y

@@ -53,12 +53,12 @@ def inspect_video(
     original: Path | None = None,
     computation: Computation = Computation(),  # noqa: B008 - a tuple
 ) -> Inspection:
-    """Examine one video in a run folder of its own; results that are up to date are not computed again.
+    """Examine one video and store the results in `run`, a run folder without other videos.
 
-    The scores of several models (`names`, see `load_any`) are averaged for each face. `original` is the video from
-    which `path` may have been forged; its frames are then compared too. Raise FileNotFoundError if a file or a model
-    does not exist, ValueError if a file is not a readable video or shows no face, or the original lacks the examined
-    frames.
+    Faces and scores that are up to date are not computed again. `names`: models, see `load_any`; the scores of several
+    are averaged for each face. `original`: the video from which `path` may have been forged; if given, the faces are
+    compared with it. Raises FileNotFoundError if a file or a model does not exist. Raises ValueError if a file is not
+    a readable video, `path` shows no face, `original` does not fit it, or `run` has other videos.
     """
     for file in filter(None, (path, original)):
         if not file.is_file():
@@ -159,8 +159,9 @@ def _make_excerpt(run: Run, path: Path, faces: pd.DataFrame, judged: Person) -> 
 
 
 def excerpt_start(frame_indices: Sequence[int]) -> int:
-    """Return the first frame of the excerpt that contains the most of `frame_indices`; if several do, the earliest.
+    """Return the index from `frame_indices` at which the excerpt starts.
 
+    The `EXCERPT_FRAMES` frames from there on contain as many of `frame_indices` as possible; the earliest start wins.
     `frame_indices`: the examined frames that show the judged person.
     """
     seen = np.sort(frame_indices)
@@ -185,10 +186,11 @@ def _try_variants(scores: pd.DataFrame, excerpt: Excerpt, faces: pd.DataFrame, j
 def calibrated_probability(cards: Sequence[ModelCard], people: Sequence[Person], answer: Answer) -> float | None:
     """Return the first person's mean score as a calibrated probability, 0-1, or None.
 
-    `cards`: one per model; `people`: most suspicious first; `answer`: that about the video. The result is None if there
-    are several models, several people in `MIN_FRAMES` or more frames, no calibration, or an "inconclusive" answer. A
-    calibration from n videos cannot support a probability below 1 / (n + 2) or above 1 - 1 / (n + 2) (Laplace's rule of
-    succession), so the result is clipped to this range.
+    `cards`: one per model; `people`: most suspicious first; `answer`: the answer about the video.
+
+    The result is None in four cases: several models; a model without calibration; several people who appear in
+    `MIN_FRAMES` or more frames; the answer "inconclusive". Otherwise it is clipped to 1 / (n + 2) .. 1 - 1 / (n + 2),
+    because a calibration from n videos supports no value outside (Laplace's rule of succession).
     """
     calibration = cards[0].calibration
     if len(cards) != 1 or calibration is None or len(verdict.seen_often(people)) > 1 or answer == "inconclusive":

@@ -65,10 +65,10 @@ VARIANTS = (
 
 
 def write_variants(path: Path, folder: Path, first_frame: int) -> list[Path]:
-    """Write a file into `folder` for each of `VARIANTS` of an excerpt of video `path`; return the files.
+    """Cut an excerpt from video `path` and write one version of it per entry of `VARIANTS`; return the files.
 
-    The excerpt begins with `first_frame` and has at most `EXCERPT_FRAMES` (150) frames; its files are `<variant>.mkv`.
-    Raise ValueError if the video cannot be read, or has no frame at or after `first_frame`.
+    The excerpt begins at `first_frame` and has at most `EXCERPT_FRAMES` (150) frames. The files are
+    `<folder>/<variant>.mkv`. Raise ValueError if the video cannot be read, or has no frame at or after `first_frame`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{variant.name}.mkv" for variant in VARIANTS]

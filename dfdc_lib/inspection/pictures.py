@@ -40,10 +40,11 @@ def image_path(run: Run, folder: str, key: FaceKey) -> Path:
 
 
 def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
-    """Return the row with the strongest score of each quarter of a person's rows in `faces`, in order of time.
+    """Return up to four rows that best support the answer about a person, in order of time.
 
-    `faces`: rows of faces.csv (the table from `verdict.join_models`). The strongest score is the highest if the person
-    looks forged, else the lowest. With fewer than four rows, all are returned.
+    The person's rows in `faces` are split into four equal parts by time. From each part the row with the highest score
+    is returned if the person looks forged, else the one with the lowest. With fewer than four rows, all are returned.
+    `faces`: rows of faces.csv (the table from `verdict.join_models`).
     """
     rows = faces[faces["track"] == person.track].sort_values("frame_index")
     scores = rows["score"].groupby(np.arange(len(rows)) * EVIDENCE_FRAMES // len(rows))
@@ -51,7 +52,7 @@ def evidence_rows(faces: pd.DataFrame, person: Person) -> pd.DataFrame:
 
 
 def write_crops(run: Run, path: Path, faces: pd.DataFrame, recipe: Recipe) -> None:
-    """Write the crop of every face in `faces`, cut from video `path` as the recipe says, and every frame with one.
+    """Write the crop of every face in `faces`, cut as the recipe says, and each frame of video `path` that has one.
 
     `faces`: rows of faces.csv (the table from `verdict.join_models`).
     """

@@ -80,10 +80,11 @@ def _is_undecided(interval: Interval) -> bool:
 def mean_interval(scores: np.ndarray) -> Interval:
     """Return the 95 % interval of the mean of one person's scores: (n,) for n >= 1 frames, 0-1, in order of time.
 
-    The frames are resampled in circular blocks of `BLOCK_FRAMES` neighbours. The interval is then widened as Student's
-    t distribution requires for few blocks, and clipped to 0-1. Measured coverage in 600 simulated series, for 8 / 64
-    frames: independent frames 0.94 / 0.94; correlation of neighbours 0.3: 0.84 / 0.94; correlation 0.5: 0.72 / 0.90.
-    With few correlated frames the interval is too narrow. A single frame has none: (None, None).
+    A single frame has no interval: (None, None). The frames are resampled in circular blocks of at most `BLOCK_FRAMES`
+    neighbours. The interval is then widened as Student's t distribution requires for few blocks, and clipped to 0-1.
+
+    The interval is too narrow for few correlated frames. Measured coverage in 600 simulated series, for correlations
+    of neighbours of 0, 0.3 and 0.5: with 8 frames 0.94, 0.84 and 0.72; with 64 frames 0.94, 0.94 and 0.90.
     """
     count, mean = len(scores), float(np.mean(scores))
     if count < 2:
@@ -164,11 +165,11 @@ def _describe(track: int, rows: pd.DataFrame) -> Person:
 
 
 def find_again(version: pd.DataFrame, faces: pd.DataFrame, track: int) -> pd.DataFrame:
-    """Return the rows of a changed version of a video that show the person who has `track` in the video itself.
+    """Return the rows of `version` that show one person of the video: the one whose track in `faces` is `track`.
 
-    `version` and `faces` (tables from `join_models`) have the faces of everyone, in the changed version and in the
-    video, with equal frame indices and pixels. The result consists of the version's tracks whose boxes overlap this
-    person more than anyone else.
+    `version`: all faces in a changed version of the video; `faces`: all faces in the video itself. Both are tables from
+    `join_models`; frame indices and box pixels must refer to the video. The result has the tracks of `version` whose
+    boxes overlap this person's boxes more than any other person's.
     """
     matching = [number for number, rows in _by_track(version).items() if _closest_person(rows, faces) == track]
     return version[version["track"].isin(matching)]
@@ -190,10 +191,11 @@ def _closest_person(rows: pd.DataFrame, people: pd.DataFrame) -> int | None:
 
 
 def try_version(title: str, faces: pd.DataFrame, changed: bool = True) -> Trial:
-    """Judge one person by the rows of `faces`, found in one version of the video, and return the trial.
+    """Judge one person in one version of the video and return the trial.
 
-    `faces` has the columns of the table from `join_models`; `title` names the version. Without any row, score and
-    answer are None: the version counts as not tried. `changed` is False for a version that shows the video as it is.
+    `title`: name of the version. `faces`: this person's rows in it, with the columns of the table from `join_models`.
+    If there are no rows, score and answer are None: the version counts as not tried. `changed`: False if the version
+    shows the video unchanged.
     """
     if faces.empty:
         return Trial(title=title, changed=changed, frames=0, score=None, low=None, high=None, answer=None)
@@ -205,11 +207,14 @@ def try_version(title: str, faces: pd.DataFrame, changed: bool = True) -> Trial:
 
 
 def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, tuple[str, ...]]:
-    """Return the answer about people from `describe_people`, at least one, and the reasons for doubt.
+    """Return the answer about the video and the reasons for doubt; `people`, at least one, is from `describe_people`.
 
-    "fake" or "real" is the answer about the first person. It is "inconclusive" if that person cannot be judged, the
-    interval includes 0.5, a trial has the opposite answer, or the mean is below 0.5 but somebody looks forged part of
-    the time.
+    The answer is "inconclusive" in any of four cases:
+    - the first person cannot be judged reliably;
+    - the interval of the first person's mean score includes `FAKE_SCORE` (0.5);
+    - a trial has the opposite answer;
+    - the first person's mean is below `FAKE_SCORE`, but that person or another one seen often looks forged.
+    Otherwise it is "fake" or "real", the answer about the first person, and there are no doubts.
     """
     judged = people[0]
     doubts = list(judged.doubts)

@@ -79,8 +79,8 @@ class StaleStage:
 def plan(request: Request) -> list[StaleStage]:
     """Return the stages that are out of date, in order, with the reasons.
 
-    A stage that reads what an out-of-date stage makes is listed too; when its turn comes, it runs only if its input has
-    really changed.
+    A stage is also listed if it only reads files of an out-of-date stage. `run_stages` skips it if those files come
+    out unchanged.
 
     Raises:
         FileNotFoundError: if a stage needs a file that neither exists nor is made by an earlier stage.
@@ -145,11 +145,11 @@ def run_stages(request: Request) -> Path:
 
 
 def dependencies(run: Run, stage: Stage, parameters: Mapping[str, Any], data: Path | None) -> Dependencies:
-    """Return everything that a stage's result depends on, in its present state: parameters, code and input files.
+    """Return the current parameters, code and input files of a stage: everything that its result depends on.
 
-    Compare it with the stored one to find out whether the stage is out of date. `data` is the data set's folder or
-    list, None for the built-in sample; only stages that need no earlier stage read it. `parameters`: name -> value, of
-    the stage's notebook.
+    The stage is out of date if they differ from those stored at its last run. `parameters`: name -> value, of the
+    stage's notebook. `data`: folder or list of videos, None = the built-in sample; it counts only for stages that need
+    no earlier stage.
     """
     inputs = {_label(run, path): content_fingerprint(path) for path in _input_files(run, stage, parameters)}
     if data and not stage.needs:

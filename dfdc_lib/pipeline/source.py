@@ -59,19 +59,19 @@ def choose_source(videos: Path, run_folder: Path | None) -> Source:
 
 
 def choose_scores_source(scores: str, asked: Source, *, named: bool) -> Source:
-    """Return where the scores in a file are evaluated, so that they do not replace the numbers of other videos.
+    """Return the run in which the scores in a file are evaluated, never one that belongs to other videos.
 
     Args:
         scores: path of the file (parameter SCORES of notebook 08).
         asked: the run that the command would use without SCORES.
         named: whether the user named its run folder.
     Returns:
-        `asked` if the file's videos are videos of that run; else a run whose data is the file, in the run folder that
-        the user named or in `outputs/scores_<name>`.
+        If the file's videos are videos of that run: `asked`. Otherwise: `asked` with the file as its data, in the run
+        folder that the user named, or in `outputs/scores_<name>` if none was named.
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: if the videos are not those of the run, and the run folder belongs to other videos or stages other
-            than 08 are asked for.
+        ValueError: if the file's videos are not videos of that run, and either `asked` has stages other than 08 or the
+            run folder that the user named belongs to other videos.
     """
     file = project_path(scores)
     if are_of_run(file, Run(asked.run_folder)):

@@ -20,8 +20,8 @@ OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that the command line
 class Stage:
     """One notebook, what it depends on and what it makes.
 
-    `makes`: files of the run folder; `code`: modules; `needs`, `uses`: numbers of the stages whose files it must have,
-    or reads if they exist.
+    `makes`: files of the run folder; `code`: modules; `needs`: numbers of the stages whose files it requires; `uses`:
+    numbers of the stages whose files it reads if they exist.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Stage:
     keeps: str = ""  # what a change in the code alone does not repeat
 
     def needs_with(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the numbers of the stages whose files this stage reads if its notebook has these parameters.
+        """Return the numbers of the stages whose files this stage requires, given its notebook's parameters.
 
-        `parameters`: name -> value.
+        The result is () if the parameter named by `instead` is set, else `needs`. `parameters`: name -> value.
         """
         return () if parameters.get(self.instead) else self.needs
 
