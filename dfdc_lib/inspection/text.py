@@ -28,12 +28,12 @@ INTERVAL = (
 ROLES = {  # of the video in the training of the models
     UNSEEN: "The models have not seen this file in training.",
     UNKNOWN: "It is not known whether the models have seen this video in training.",
-    CHOSEN_BY: "A model was selected by its results on this video, so it probably judges other videos worse.",
-    TRAINED_ON: "A model was trained on this video, so its score does not show how well it judges other videos.",
+    CHOSEN_BY: "A model was selected by its results on this video, or on one of the same people: it probably judges others worse.",
+    TRAINED_ON: "A model was trained on this video, or on one of the same people: the score does not show how it judges others.",
 }
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
 NOT_APPLICABLE = "The score is not a probability: this needs a single model, a single person and a clear answer."
-OTHER_VIDEO = "The faces match too poorly. This original is probably a different video, or it starts at another moment."
+OTHER_VIDEO = "The faces match too poorly. This original is probably a different video."
 LIMITS = (
     "The model detects the kinds of forgery that it was trained on. It can miss other kinds.",
     "Strong compression and small or covered faces hide the traces that it looks for.",
@@ -71,6 +71,8 @@ def _who(inspection: Inspection) -> str:
     count = len(seen_often(inspection.people))
     if count == 1:
         return "The answer is about the person in the picture."
+    if inspection.people[0].doubts:
+        return f"None of the {count} people in the video can be judged. The picture shows the most suspicious one."
     most = f"of the {count} people in the video, the most suspicious one who can be judged"
     return f"The answer is about the person in the picture: {most}."
 
@@ -133,7 +135,7 @@ def _people_table(shown: Sequence[Person], thumbnails: Thumbnails) -> str:
             "models that found the face": person.models,
             "seen (seconds)": f"{person.first_seconds:.1f} to {person.last_seconds:.1f}",
             "mean score [range]": _with_range(person),
-            "score by the confident strategy (not used)": f"{person.confident:.2f}",
+            "score by another averaging rule (not used)": f"{person.confident:.2f}",
             "looks forged (seconds)": ", ".join(f"{start:.1f} to {end:.1f}" for start, end in person.forged_spans)
             or "never",
             "face size (pixels)": round(person.side_pixels),
