@@ -28,8 +28,8 @@ INTERVAL = (
 ROLES = {  # of the video in the training of the models
     UNSEEN: "The models have not seen this file in training.",
     UNKNOWN: "It is not known whether the models have seen this video in training.",
-    CHOSEN_BY: "A model was selected by its results on this video, or on one of the same people: it probably judges others worse.",
-    TRAINED_ON: "A model was trained on this video, or on one of the same people: the score does not show how it judges others.",
+    CHOSEN_BY: "A model was selected by its results on this video or on the same people, so it may judge others worse.",
+    TRAINED_ON: "A model was trained on this video or on the same people, so it may judge others worse.",
 }
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
 NOT_APPLICABLE = "The score is not a probability: this needs a single model, a single person and a clear answer."
