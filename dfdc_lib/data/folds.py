@@ -64,9 +64,10 @@ def links_within(folds: Mapping[str, int], links: Iterable[Sequence[str]]) -> li
 
 
 def identity_links(videos: Sequence[Video]) -> dict[str, list[str]]:
-    """Return the videos that share a name: "identity <name>" or "original <video_id>" -> two or more video_ids.
+    """Return the videos that share an identity or an original: name of the link -> two or more video_ids.
 
-    The key "original" connects an original with its fakes, except those that already share an identity with it.
+    "identity <name>": the videos with this identity. "original <video_id>": an original and its fakes, except those
+    that already share an identity with it.
     """
     links = defaultdict(list, {f"original {video.video_id}": [video.video_id] for video in videos})
     identities = {video.video_id: set(video.identities) for video in videos}
@@ -95,13 +96,15 @@ def part_links(videos: Sequence[Video]) -> dict[str, list[str]]:
 def deal_folds(videos: Sequence[Video], groups: Mapping[str, int], fold_count: int, seed: int = 0) -> dict[str, int]:
     """Split videos so that no group is in two folds and the folds have similar compositions.
 
-    Groups are assigned one at a time, the largest first; the seed orders groups of equal size. With n(f, s) videos of
-    stratum s (label, method, compression) in fold f, N(s) in total and c(s) in the group, the group goes to the fold of
-    least cost(f) = sum over s of c(s) * n(f, s) / N(s)^2, and among equals to the smallest fold. This adds least to
-    the sum of (n(f, s) / N(s))^2, which is minimal if every stratum is spread evenly. An empty fold costs 0 and is the
-    smallest, so none stays empty. Then the folds are numbered. Folds with both labels come first, because folds 0 and 1
-    are validated and tested on. Folds with a group of more than 1 / fold_count of all videos come last, the largest
-    group at the very end, so that it is trained on.
+    Groups are assigned one at a time, the largest first; the seed orders groups of equal size. A stratum s is a
+    combination of label, method and compression. It has N(s) videos in total, c(s) in the group and n(f, s) so far in
+    fold f. The group goes to the fold f with the lowest cost, the sum over s of c(s) * n(f, s) / N(s)^2. If costs are
+    equal, the fold with fewer videos gets it. This spreads every stratum evenly. No fold stays empty, because an empty
+    fold costs 0.
+
+    Then the folds are numbered. Folds with both labels come first, because folds 0 and 1 are validated and tested on.
+    Folds with a group of more than 1 / fold_count of all videos come last, the largest group at the very end, so that
+    it is trained on.
 
     `groups` maps every video_id to its group. Returns video_id -> fold, 0 to fold_count - 1, independent of the order
     of the videos. Raises ValueError if fold_count is below 2 or above the number of groups. Departs from the winner's

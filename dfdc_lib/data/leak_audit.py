@@ -31,11 +31,15 @@ class Leak(NamedTuple):
 def audit(videos: Sequence[Video], folds: Mapping[str, int], similar: Sequence[SimilarPair]) -> list[Leak]:
     """List the identities and scenes that are in two folds, sorted; one leak for each pair of folds.
 
-    `folds` maps every video_id to its fold; `similar` are pairs of similar videos, [] to compare by name only. A leak
-    is of kind "identity" if a person, a source, or an original and its fakes are in both folds; "donor" if one of the
-    folds has the person only as the giver of a face; "look-alike" if a similar pair agrees in most frames; "same scene"
-    for other similar pairs. Identities with the same example videos are combined into one leak. Raises ValueError if a
-    video has no fold.
+    `folds` maps every video_id to its fold; `similar` are pairs of similar videos, [] to compare by name only. Raises
+    ValueError if a video has no fold. The kinds of leaks:
+
+    - "identity": a person, a source, or an original and its fakes are in both folds.
+    - "donor": a person is in both folds, but in at least one of them only as the giver of a face.
+    - "look-alike": most frames of a similar pair agree.
+    - "same scene": any other similar pair.
+
+    Identities with the same kind and example videos are combined into one leak.
     """
     missing = sorted({video.video_id for video in videos} - set(folds))
     missing += sorted({name for pair in similar for name in (pair.video_a, pair.video_b)} - set(folds))

@@ -35,8 +35,8 @@ ALIKE_FRAMES = 3  # fewer textured frames are no evidence
 class SimilarPair(NamedTuple):
     """Two videos that seem to show one scene, and how far the hashes of their frames differ.
 
-    `video_a`, `video_b`: video_ids; `distance`: bits of 64 between their nearest frames; `ALIKE_SHARE` of either's
-    frames are within `common_distance` bits of a frame of the other; 64 = unknown.
+    `video_a`, `video_b`: video_ids. `distance`: bits of 64 between their nearest frames. `common_distance`: bits within
+    which `ALIKE_SHARE` of each video's frames match a frame of the other; 64 = unknown.
     """
 
     video_a: str
@@ -51,7 +51,7 @@ class SimilarPair(NamedTuple):
 
 
 def hash_video(path: Path) -> tuple[int, ...]:
-    """Return the `perceptual_hash` (64 bits) of five frames, evenly spaced over frames 0 to 120 or a shorter video.
+    """Return the `perceptual_hash` (64 bits) of five frames, evenly spaced over the first 121 frames or all, if fewer.
 
     Missing and damaged frames are left out. Raises FileNotFoundError if the file is missing, ValueError if it is not
     readable as a video.
@@ -65,7 +65,7 @@ def hash_video(path: Path) -> tuple[int, ...]:
 def perceptual_hash(image: np.ndarray) -> int:
     """Hash an (H, W, 3) uint8 RGB frame so that similar frames differ in few of 64 bits.
 
-    The bits, from the highest on and row by row, are 1 where one of the 8 x 8 lowest DCT coefficients exceeds their
+    Each bit stands for one of the 8 x 8 lowest DCT coefficients, row by row from the highest bit; 1 = above their
     median. A frame without texture (black, fading in, a title card) gets FLAT_HASH. Source: Zauner 2010,
     "Implementation and Benchmarking of Perceptual Image Hash Functions", DCT hash. Departs: INTER_AREA resizing
     replaces the mean filter, and the constant term is one of the 64. Raises ValueError for another shape or dtype.

@@ -157,10 +157,10 @@ def video_writer(
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Open an H.264 file (yuv420p) for writing; with the option "threads": "1", equal frames give equal bytes.
 
-    The path's suffix selects the container; `size` is the even (height, width) of the upright frames, `rate` frames per
-    second, `options` those of libx264, `rotation_degrees` the clockwise turn (0, 90, 180 or 270) that a player has to
-    apply to the stored frames.
     Yields a function that writes one upright (H, W, 3) uint8 RGB frame; the file is complete when the context ends.
+    The path's suffix selects the container. `size`: even (height, width) of the upright frames; `rate`: frames per
+    second; `options`: those of libx264; `rotation_degrees`: clockwise turn (0, 90, 180 or 270) that a player has to
+    apply to the stored frames.
     """
     with av.open(str(path), "w", options={"fflags": "bitexact"}) as container:  # bitexact: no encoder name, no date
         stream = container.add_stream("libx264", rate=rate, options=dict(options))

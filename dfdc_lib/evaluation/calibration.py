@@ -73,10 +73,11 @@ def calibration_of(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: i
     """Fit the temperature that turns a model's video scores (means of the frames) into probabilities.
 
     `videos` has a row per video with its label (0, 1) and identity group (column group); `scores`, with the same index,
-    are 0-1. Scores are limited to clip ... 1 - clip; `seed` splits the groups. Return None if there are fewer than
-    `FEW_VIDEOS` videos or only one class; if the best temperature is at a limit of the fit (the scores separate the
-    classes, so any sharpening helps); or if a temperature fitted on one half of the groups does not lower the log loss
-    of the other half.
+    are 0-1. Scores are limited to clip ... 1 - clip; `seed` splits the groups. Returns None in three cases:
+
+    - There are fewer than `FEW_VIDEOS` videos, or only one class.
+    - The best temperature is at a limit of the fit, e.g. because the scores separate the classes.
+    - Temperatures fitted on one half of the groups do not lower the log loss of the other half.
     """
     if len(videos) < FEW_VIDEOS or videos["label"].nunique() < 2:
         return None

@@ -33,7 +33,7 @@ NOT_SCORES = ("video_id", "part", "fold", "split", *VIDEO_COLUMNS)  # every othe
 def run_of_scores(run: Run, file: str = "") -> Run:
     """Return the run folder in which results for the scores in `file` are stored; "" means the predictions of `run`.
 
-    It is `run` for its predictions, if all videos of the file are videos of `run`, or if `run` has no videos.csv. Else
+    It is `run` if `file` is "", if `run` has no videos.csv, or if all videos of the file are videos of `run`. Otherwise
     it is outputs/scores_<name of the file>/, so that numbers about other videos do not replace those of `run`.
     """
     if not file or not (run.root / "videos.csv").exists() or are_of_run(project_path(file), run):

@@ -18,9 +18,10 @@ RANKING = METRICS[1:5]  # these depend on the order of the scores, and need both
 
 
 class Ranking(NamedTuple):
-    """Weight columns of f fakes and of r reals, by falling score, and how many lie above each of t + 1 thresholds.
+    """Fakes and real videos by falling score, and how many of each lie above each threshold.
 
-    The first threshold is above all scores; each of the others is just below one of the t distinct scores.
+    The first threshold is above all scores; one more lies just below each of the t distinct scores. A video is stored
+    as its column in the weights of `weighted_metrics`.
     """
 
     fakes: np.ndarray  # (f,) column of the weights that belongs to each fake

@@ -46,9 +46,11 @@ def paired_differences(first: ScoreTable, second: ScoreTable) -> pd.DataFrame:
 
 
 def better(metric: str, low: float, high: float, *, few: bool) -> str:
-    """Return "A is better" or "B is better", by the 95 % interval from `low` to `high` of B - A in `metric`.
+    """Return which of A and B is better, by the 95 % interval from `low` to `high` of B - A in `metric`.
 
-    Return `NOT_SETTLED` if the interval contains 0 or is NaN; else `TOO_FEW` if there are too `few` videos to trust it.
+    - `NOT_SETTLED`: the interval contains 0 or is NaN.
+    - `TOO_FEW`: otherwise, if there are too `few` videos to trust it.
+    - "A is better" or "B is better": all other cases.
     """
     if not (low > 0 or high < 0):
         return NOT_SETTLED

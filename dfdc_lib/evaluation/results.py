@@ -23,9 +23,9 @@ ALL, NOT_NAMED = "all videos", "not named"
 def results(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Return the `REPORTED` metrics and their 95 % intervals for all `subsets`, of frame scores and of video scores.
 
-    `scores` are those of `strategy_scores`. Columns: subset, level, name (strategy, or model on the frame level),
-    metric, value, low, high, videos, fakes, groups (their numbers), few (whether these are too few groups, see
-    `caution`). There is no frame level if every video has one score. NaN if a metric needs both classes.
+    `scores`: the table from `strategy_scores`. Columns: subset, level, name (strategy, or model on the frame level),
+    metric, value, low, high, videos, fakes, groups (their numbers), few (True if the groups are too few for reliable
+    intervals). There is no frame level if every video has one score. NaN if a metric needs both classes.
     """
     columns = scores[[name for name in SHOWN if name in scores] or list(scores.columns)]
     parts = []
@@ -39,9 +39,9 @@ def results(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> 
 def subsets(videos: pd.DataFrame) -> dict[str, pd.Index]:
     """Return name -> video_ids: all videos, those of each method (plus all real videos) and of each compression.
 
-    `videos` is that of a `ScoreTable`: index video_id; columns label and, if known, method and compression. The keys
-    are "all videos", "method FaceSwap", "compression c23" ...; methods or compressions that the table does not name
-    have no entry.
+    `videos`: from a `ScoreTable` (index video_id; columns label and, if known, method and compression). The keys are
+    "all videos", "method FaceSwap", "compression c23" ... Fakes without a method are in "method not named", unless no
+    method is known; likewise videos without a compression.
     """
     parts = {ALL: videos.index}
     fakes = videos["label"] == FAKE

@@ -26,10 +26,10 @@ SUFFIX = r"(?:\.[A-Za-z]\w{1,3})?"
 
 
 def groups_of_run(run: Run, video_ids: pd.Index) -> pd.Series:
-    """Return the group of each video: that of folds.csv; videos without a fold join these groups by `identity_links`.
+    """Return the group number of each video; index: `video_ids`.
 
-    The index of the result is `video_ids`. folds.csv also knows look-alikes; it lacks videos that its scheme left out
-    or that were added later.
+    Videos in one group of folds.csv, which also knows look-alikes, stay together. Videos that it lacks (left out by its
+    scheme, or added later) join the videos that `identity_links` connects them with.
     """
     videos = run.read_videos()
     links = list(identity_links(videos).values())

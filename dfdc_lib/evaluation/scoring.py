@@ -24,10 +24,10 @@ SAMPLE_WARNING = (
 
 
 class RunScores(NamedTuple):
-    """How a run was scored last, the score tables, and the role of each video; read from what notebook 07 wrote.
+    """The last scoring of a run, read from what notebook 07 wrote.
 
-    `tables`: model -> the rows of `scores/<model>.parquet`; `role`: video_id -> role; `ignored`: models with earlier
-    scores.
+    `scoring`: its record; `tables`: model -> the rows of `scores/<model>.parquet`; `role`: video_id -> role; `ignored`:
+    models that only have scores of an earlier scoring.
     """
 
     scoring: Scoring
@@ -39,8 +39,8 @@ class RunScores(NamedTuple):
 def write_tables(run: Run, tables: Mapping[str, pd.DataFrame], role: pd.Series) -> dict[str, str]:
     """Write the score tables and the roles; return model -> fingerprint of its table.
 
-    `tables`: model -> its score table, one row per face; `role`: video_id -> role, from `unseen.roles`.
-    scores/scoring.json is deleted first; write it last, so that it exists only beside complete tables.
+    `tables`: model -> its score table, one row per face; `role`: video_id -> role, from `unseen.roles`. Deletes
+    scores/scoring.json first. Write this file after the call, so that it exists only beside complete tables.
     """
     run.scoring_path.unlink(missing_ok=True)
     for name, table in tables.items():
@@ -71,7 +71,7 @@ def sample_warnings(cards: Sequence[ModelCard]) -> list[str]:
 
 
 def run_warnings(run: Run) -> list[str]:
-    """Return a warning for every model of the built-in sample that scored a run last.
+    """Return a warning for every model in a run's last scoring that was trained on the built-in sample.
 
     The result is [] if all videos of the run are of the sample, too.
     """

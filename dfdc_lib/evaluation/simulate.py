@@ -32,8 +32,8 @@ SEPARATIONS = (0.1, 10.0)  # logits; limits of the search
 def simulate(original_count: int, separation: float, missed_share: float = MISSED_SHARE, seed: int = 0) -> ScoreTable:
     """Return simulated scores of originals and one fake of each; the same seed draws the same noise at any separation.
 
-    `original_count`: number of originals. `separation` is the mean logit of a detected fake, and minus that of a real
-    video. `missed_share` is the share of the fakes that the detector misses; ValueError if it is not in 0-1.
+    `original_count`: number of originals. The mean logit is `separation` for detected fakes, and minus `separation` for
+    real videos and missed fakes. `missed_share`: share of the fakes that are missed; ValueError if it is not in 0-1.
     """
     if not 0 <= missed_share <= 1:
         raise ValueError(f"missed_share must lie in 0-1, got {missed_share}")
@@ -58,10 +58,10 @@ def simulate(original_count: int, separation: float, missed_share: float = MISSE
 def simulate_at(
     target: float, original_count: int, clip: float, missed_share: float = MISSED_SHARE, seed: int = 0
 ) -> ScoreTable:
-    """Return simulated scores whose video means have the log loss `target`; ValueError if no separation yields it.
+    """Return simulated scores; ValueError if no separation yields the log loss `target`.
 
-    `original_count`: number of originals. The log loss limits scores to clip ... 1 - clip; `missed_share`: share of the
-    fakes that the detector misses.
+    `target` is the log loss if a video's score is the mean of its frames, limited to clip ... 1 - clip.
+    `original_count`: number of originals; `missed_share`: share of the fakes that the detector misses.
     """
 
     def excess(separation: float) -> float:
@@ -77,11 +77,11 @@ def simulate_at(
 
 
 def claimed_gain(missed_shares: Sequence[float], original_count: int, resampling: Resampling) -> pd.DataFrame:
-    """Return the log loss of the confident strategy on simulated scores whose mean has the slides' log loss, 0.25.
+    """Return the log loss of the mean and of the confident strategy on simulated scores.
 
-    `original_count`: number of simulated originals. Each of `missed_shares`, the share of the fakes that the detector
-    misses, yields two rows, one for the mean and one for the confident strategy. Columns: missed_share, name, metric,
-    value, low, high (95 % interval).
+    The scores are simulated so that the mean has the slides' log loss, 0.25. `original_count`: number of simulated
+    originals. `missed_shares`: shares of the fakes that the detector misses; each yields two rows, one per strategy.
+    Columns: missed_share, name (strategy), metric, value, low, high (95 % interval).
     """
     parts = []
     for share in missed_shares:

@@ -137,8 +137,8 @@ def people_counts(table: ScoreTable) -> pd.Series:
 def thin_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return the rows of `count` evenly spaced frames per video.
 
-    These are the middle frames of `count` equal parts. A video with `count` frames or fewer keeps all its rows.
-    `frames` has one row per face, among its columns video_id and frame_index.
+    They are the middle frames of `count` equal parts of the video. A video with `count` frames or fewer keeps all its
+    rows. `frames` has one row per face, among its columns video_id and frame_index.
     """
     grouped = frames.groupby("video_id")["frame_index"]
     position = grouped.rank("dense").to_numpy().astype(int) - 1  # 0, 1, 2 ... within the video

@@ -44,8 +44,8 @@ class Study(NamedTuple):
 def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
     """Apply and measure all strategies on a table of scores, and on simulated scores if the table is too small.
 
-    Returns the table's study, unless it lacks a class; then, if it lacks a class or has too few identity groups for
-    reliable intervals, the study of simulated scores.
+    Returns one or two studies: of the table, if it has both classes; of simulated scores, if it lacks a class or has
+    too few identity groups for reliable intervals.
     """
     both = table.videos["label"].nunique() == 2
     tables = [table] if both else []
@@ -114,9 +114,9 @@ def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling
     """Return the confident strategy next to other ways to sharpen the mean, one column each.
 
     Columns: the baseline, the median, the confident strategy, the baseline at its best temperature, and the confident
-    strategy with its best threshold and fraction. The last two are fitted on the other half of the groups. If every
-    video has a single score, the columns are the first model without and with a temperature. `scores`: the table from
-    `strategy_scores` (rows: videos).
+    strategy with its best threshold and fraction. In the last two, each half of the groups is fitted on the other half.
+    If every video has a single score, the columns are the first model without and with a temperature. `scores`: the
+    table from `strategy_scores` (rows: videos).
     """
     base = scores[baseline_of(scores)]
     temperatures = calibration.crossed_temperatures(table.videos, base, resampling.clip, resampling.seed)
@@ -206,7 +206,7 @@ def wins_and_losses(table: ScoreTable, scores: pd.DataFrame, clip: float, most: 
 
 
 def model_gains(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
-    """Return what each further model adds to the mean score of the models, starting with the best model.
+    """Return how the log loss changes as models are added to the mean score, starting with the best model.
 
     The last row combines all models with fitted weights instead.
 

@@ -26,10 +26,13 @@ ROLES = (UNSEEN, UNKNOWN, CHOSEN_BY, TRAINED_ON)  # the later, the stronger
 def roles(run: Run, cards: Iterable[ModelCard]) -> pd.Series:
     """Return the role of each video of a run in the training of the models; index: video_id, as in videos.csv.
 
-    `cards`: the cards of the models. The role is "trained on" if any card lists the video, or a video of its identity
-    group, as trained on; else "chosen by" in the same way; else "unknown" if any card leaves it open; else "unseen". A
-    card leaves it open if it has no lists (models of kit 0.1, other people's models), or if it lists only parts of DFDC
-    and the video may be in one of them: a DFDC video without a known part, or a video of a plain folder.
+    `cards`: the cards of the models. All videos of an identity group get the first role that fits any of them:
+
+    - "trained on": a card lists the video as trained on.
+    - "chosen by": a card lists it as chosen by.
+    - "unknown": a card has no lists (models of kit 0.1, other people's models). Or it lists only parts of DFDC, and the
+      video's part is unknown (a DFDC video without a part, or a video of a plain folder).
+    - "unseen": all other videos.
     """
     videos, infos = run.read_videos(), run.read_infos()
     contents = [infos[video.video_id].content if video.video_id in infos else "" for video in videos]
@@ -53,7 +56,7 @@ def strongest_in_group(role: pd.Series, run: Run) -> pd.Series:
 
 
 def seen(run: Run, video_ids: Iterable[str], test_ids: Iterable[str] = ()) -> Seen:
-    """Return what a card lists about the videos `video_ids`, which a model was trained on or chosen by.
+    """Return a model card's entry for videos that the model was trained on or chosen by: identities and fingerprints.
 
     `test_ids` are the model's test videos: identities that they share with `video_ids` are listed as `shared`. Raises
     ValueError if a video has no content fingerprint.

@@ -40,9 +40,9 @@ def align_videos(original: Path, fake: Path) -> Alignment:
 def align_thumbnails(original: Thumbnails, fake: Thumbnails) -> Alignment:
     """Return the alignment of a fake with its original, measured on small gray frames of both.
 
-    A measured transform within `NOISE` (half a pixel) of an exact one is replaced by it: by the scaling between the two
-    frame sizes, or by a shift by whole pixels, such as none. If the fake is not made from this original, `problem` in
-    the result says why; nothing is raised.
+    A measured transform is replaced by an exact one if both agree within `NOISE` (half a pixel). Exact ones are the
+    scaling between the two frame sizes, and shifts by whole pixels, including none. If the fake is not made from this
+    original, `problem` in the result says why; nothing is raised.
     """
     fakes = Frames(_halved(fake.images), fake.intact)
     transform, weights, added = _start(original, fake), np.ones_like(fakes.images[0]), np.zeros_like(fakes.images[0])
