@@ -91,7 +91,7 @@ def predict(
     assignments: Assignments = None,
     workers: Workers = 0,
 ) -> None:
-    """Score videos and write a submission file: run notebooks 00 and 07; for a run folder, only 07, in that folder."""
+    """Score videos and write a submission file: run notebooks 00 and 07, or only 07 if VIDEOS is a run folder."""
     from dfdc_lib.evaluation.scoring import run_warnings
     from dfdc_lib.evaluation.strategies import STRATEGIES
     from dfdc_lib.pipeline import runner

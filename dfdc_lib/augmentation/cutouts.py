@@ -58,15 +58,15 @@ def apply_cutout(name: str, face: FaceExample, rng: np.random.Generator) -> Face
 
 
 def cut_out(face: FaceExample, rng: np.random.Generator) -> FaceExample:
-    """Return a copy of a face after a cut-out drawn with the chances in `SHARES`, in 30 % of the draws none."""
+    """Return a copy of a face with a cut-out drawn with the chances in `SHARES`; 30 % of the draws cut nothing."""
     return apply_cutout(draw_cutout(rng), face, rng)
 
 
 def cutout_region(name: str, face: FaceExample, rng: np.random.Generator) -> np.ndarray:
-    """Return the pixels that a cut-out sets to 0: (H, W) bool; all False if nothing can be cut.
+    """Return where a cut-out sets pixels to 0: (H, W) bool; all False if nothing can be cut.
 
-    `name` is a key of `SHARES`; `rng` chooses among the halves or quadrants. "quadrants" of a fake must leave more than
-    `MIN_FORGED_PIXELS` forged pixels, so nothing is cut if its mask is unknown (all 0). Landmarks may lie outside the
+    `name` is a key of `SHARES`; `rng` chooses among the halves or quadrants. "quadrants" of a fake are cut only if more
+    than `MIN_FORGED_PIXELS` forged pixels remain: never if its mask is unknown (all 0). Landmarks may be outside the
     crop. Raises ValueError for another name, a mask of another size than the crop, or landmarks that are not (5, 2).
     """
     shape, crop_shape = face.mask.shape, face.crop.shape[:2]
@@ -94,7 +94,10 @@ def cutout_region(name: str, face: FaceExample, rng: np.random.Generator) -> np.
 
 
 def face_region(shape: tuple[int, ...], landmarks: np.ndarray) -> np.ndarray:
-    """Return an ellipse from the brows to the chin, (H, W) = `shape`, bool; `landmarks`: (5, 2) in crop pixels."""
+    """Return a bool array of `shape` (H, W), True in an ellipse from the brows to the chin.
+
+    `landmarks`: (5, 2) in crop pixels.
+    """
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     across, down = landmarks[1] - landmarks[0], mouth - eyes
     length = float(np.hypot(*down))

@@ -28,15 +28,15 @@ class InRange(random.Random):
         self._share = share
 
     def uniform(self, a: float, b: float) -> float:
-        """Return the number at the previewed position in the range a to b."""
+        """Return the number at position `share` in the range a to b."""
         return a + self._share * (b - a)
 
     def randint(self, a: int, b: int) -> int:
-        """Return the integer nearest to the previewed position in the range a to b (0 = a, 1 = b)."""
+        """Return the integer nearest to position `share` in the range a to b."""
         return round(self.uniform(a, b))
 
     def gauss(self, mu: float = 0, sigma: float = 1) -> float:
-        """Return the number at the previewed position in the range mu - 2 sigma to mu + 2 sigma."""
+        """Return the number at position `share` in the range mu - 2 sigma to mu + 2 sigma."""
         return self.uniform(mu - 2 * sigma, mu + 2 * sigma)
 
 
@@ -74,13 +74,13 @@ def extremes(crop: np.ndarray, size: int) -> dict[str, tuple[np.ndarray, np.ndar
 def before_and_after(
     choice: str, face: FaceExample, size: int, seeds: tuple[int, int], share: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the network's input without and with one kind of augmentation.
+    """Return the network's input without and with one kind of augmentation: crop, mask, augmented crop, its mask.
 
-    `choice` is one of `CHOICES`. "training" applies every transform with its own probability, as training does, and
-    its crop equals `draw_many(...)[n]`; "training, hard" first draws a cut-out. Any other choice is one transform or
-    cut-out, always applied. `seeds` is (run's seed, n). `share` sets a single transform's strength: 0 = low end of its
-    range (ImageCompression: lowest quality), 1 = high end. Return crop and mask before, crop and mask after, uint8:
-    (size, size, 3) and (size, size).
+    Crops are (size, size, 3) uint8 RGB, masks (size, size) uint8. `choice` is one of `CHOICES`. "training" applies
+    every transform with its own probability, as training does. "training, hard" draws a cut-out first. Any other
+    choice is one transform or cut-out, which is always applied. `seeds` is (seed, epoch); for "training", the augmented
+    crop equals `draw_many(face, size, seed, count)[epoch]`. `share` sets the strength of a single transform: 0 = low
+    end of its range (ImageCompression: lowest quality), 1 = high end.
     """
     if choice not in CHOICES:
         raise ValueError(f"choice must be one of {', '.join(CHOICES)}; got {choice!r}")

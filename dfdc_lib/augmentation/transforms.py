@@ -142,7 +142,7 @@ def create_train_transforms(size: int) -> A.Compose:
 
 
 def create_val_transforms(size: int) -> A.Compose:
-    """Return the validation transforms: resize and pad with black to a square as `fit_to_square`; nothing is random.
+    """Return the validation transforms: resize and pad with black, as `fit_to_square` does; nothing is random.
 
     `size`: side of the square in pixels.
     """

@@ -57,7 +57,7 @@ def read_index(run: Run) -> pd.DataFrame:
 
 
 def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
-    """Return the positions of the index's rows that are in the given folds, an int array.
+    """Return the positions, (n,) int, of the rows of `index` that are in the given folds.
 
     `index`: the table from `read_index`. Raises ValueError if these folds have no real or no fake crop.
     """
@@ -70,9 +70,10 @@ def training_rows(index: pd.DataFrame, folds: Sequence[int]) -> np.ndarray:
 
 
 def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
-    """Return the positions of the index's rows of one fold whose boxes_frame_index is a multiple of 20, an int array.
+    """Return the positions, (n,) int, of the rows of `index` for validation on one fold.
 
-    `index`: the table from `read_index`. Raises ValueError if there are none.
+    These are the fold's rows whose boxes_frame_index is a multiple of 20. `index`: the table from `read_index`. Raises
+    ValueError if there are none.
     """
     rows = np.flatnonzero((index["fold"] == fold) & (index["boxes_frame_index"] % VALIDATION_STRIDE == 0))
     if not len(rows):
@@ -82,10 +83,10 @@ def validation_rows(index: pd.DataFrame, fold: int) -> np.ndarray:
 
 
 def draw_rows(labels: np.ndarray, seed: int, epoch: int, turn: int = 0) -> np.ndarray:
-    """Return the positions in `labels` of one pass over the training crops: all reals and as many fakes, shuffled.
+    """Draw the crops of one pass: all reals and as many fakes, shuffled; return their positions in `labels`.
 
-    `labels`, (n,): 0 or 1 per training crop. With fewer fakes than reals, all crops are drawn, and the first pass of
-    the first epoch warns. `turn` counts the passes of one epoch from 0.
+    `labels`, (n,): 0 or 1 per training crop. `turn` counts the passes of one epoch from 0. If there are fewer fakes
+    than reals, all crops are drawn; a warning says so in the first pass of the first epoch.
     Source: slides, `fakes.sample(n=num_real, replace=False, random_state=seed)`. Departs: epochs differ, also for seed
     0.
     """

@@ -18,11 +18,11 @@ CROPS_PER_BATCH = 8
 
 
 def heat_maps(model: Classifier, images: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Return a Grad-CAM heat map for each of n images: what raises the logit, by the encoder's last feature map.
+    """Return a Grad-CAM heat map of each image: where the encoder's last feature map raises the logit.
 
-    The images are (n, size, size, 3) uint8 RGB; the model must be in eval mode. The maps are (n, size, size) float32:
-    1 = the strongest evidence for "fake" in that image, 0 = none. A map is 0 everywhere if nothing is evidence for
-    "fake"; values of different images cannot be compared. Raises ValueError for another shape or dtype.
+    `images`: (n, size, size, 3) uint8 RGB, from `fit_to_square`; the model must be in eval mode. The maps are
+    (n, size, size) float32: 1 = the strongest evidence for "fake" in that image, 0 = none. A map without evidence is 0
+    everywhere. Values of different images cannot be compared. Raises ValueError for another shape or dtype.
     """
     if images.shape[1:] != (recipe.size, recipe.size, 3) or images.dtype != np.uint8:
         expected = f"(n, {recipe.size}, {recipe.size}, 3) uint8"

@@ -44,7 +44,7 @@ def autocast_dtype(precision: Precision | Literal["auto"], device: torch.device)
 
 
 def scoring_recipe(recipe: Recipe, computation: Computation) -> Recipe:
-    """Return a recipe with the computation's precision, or with its own if that is ""; ValueError if it is unknown."""
+    """Return a copy of a recipe with `computation.precision`; "" keeps the recipe's, an unknown one is a ValueError."""
     if computation.precision not in ("", *DTYPES):
         raise ValueError(f"PRECISION must be one of {', '.join(DTYPES)}, or empty, got {computation.precision!r}")
     return recipe.model_copy(update={"precision": computation.precision or recipe.precision})
@@ -57,10 +57,10 @@ def weights_fingerprint(model: Classifier) -> str:
 
 
 def logits_of(model: Classifier, images: torch.Tensor, recipe: Recipe) -> np.ndarray:
-    """Return the logits, (n,) float32, of n squares from `fit_to_square`, (n, 3, size, size) uint8 RGB.
+    """Return the logits of n images, (n,) float32.
 
-    The model must be in eval mode, on the device to use. It computes in the recipe's precision; float32 is never
-    replaced by TF32 on a GPU.
+    `images`: (n, 3, size, size) uint8 RGB; squares from `fit_to_square`, channels first. The model must be in eval
+    mode, on the device to use. It computes in the recipe's precision; float32 is never replaced by TF32 on a GPU.
     """
     device, dtype = next(model.parameters()).device, DTYPES[recipe.precision]
     exact = cudnn.flags(enabled=True, benchmark=cudnn.benchmark, allow_tf32=False)

@@ -21,9 +21,10 @@ LABEL_SMOOTHING = 0.01  # slides
 def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:
     """Return the balanced cross-entropy of a batch: the mean over fakes plus the mean over reals, divided by 2.
 
-    Each of `processes` processes passes its share of the batch: n logits and n targets (1 = fake, 0 = real), each (n,).
-    The average of their losses, and of their gradients, is that of the whole batch. If the batch has a single class,
-    the loss is the mean over that class. Targets are clipped to 0.01-0.99 (label smoothing), as in the winner's code.
+    `logits`, `targets`: (n,) each, targets 1 = fake, 0 = real. If the batch has a single class, the loss is the mean
+    over that class. Targets are clipped to 0.01-0.99 (label smoothing), as in the winner's code.
+    With several processes, each must call this with its part of the batch. The average of their losses is the loss of
+    the whole batch; the same holds for the gradients.
     """
     smoothed = targets.clamp(LABEL_SMOOTHING, 1 - LABEL_SMOOTHING)
     each = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
@@ -37,7 +38,7 @@ def balanced_loss(logits: torch.Tensor, targets: torch.Tensor, processes: int = 
 
 
 def sum_over_processes(value: torch.Tensor, processes: int) -> float:
-    """Return the sum of a scalar tensor over all processes; with `processes=1`, the scalar itself."""
+    """Return the sum of a scalar tensor over all processes; block until each has called this."""
     if processes > 1:
         value = value.clone().float()
         dist.all_reduce(value)

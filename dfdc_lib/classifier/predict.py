@@ -62,11 +62,11 @@ def predict(
 ) -> list[Outcome]:
     """Score a run's videos with the models in `names` (see `load_any`); write their score tables and the submission.
 
-    `which`: "all", or "held-out" to skip videos that a model was trained on or chosen by (see `unseen.roles`); videos
-    of unknown role are scored.
+    `which`: "all", or "held-out" to skip the videos that any of the models was trained on or chosen by; videos for
+    which this is unknown are scored.
     `most_frames`: number of evenly spaced frames per video. `strategy`: a key of `STRATEGIES`; the video scores of
     several models are averaged. `computation`: the device, the worker processes, and the precision of the scores.
-    Return one outcome per video; "not needed" = not held out. If every video failed, RuntimeError is raised.
+    Return one outcome per video; skipped videos have the status "not needed". Raise RuntimeError if every video failed.
     """
     _check_arguments(run, names, which, strategy)
     scorers = [_Scorer(model_name(name), *load_any(name, run), computation) for name in names]
@@ -130,7 +130,7 @@ class _Scorer:
         self.logits: dict[str, list[float]] = {}
 
     def record(self, table: str) -> ScoredModel:
-        """Return what the run keeps about this model; `table`: fingerprint of its score table."""
+        """Build this model's entry in the run's `Scoring` record; `table`: fingerprint of its score table."""
         left_out: dict[str, Any] = {"metrics": {}, "calibration": None, "trained_on": None, "chosen_by": None}
         card = self.card.model_copy(update=left_out)
         shared = len(self.card.trained_on.shared) if self.card.trained_on else 0
@@ -153,7 +153,7 @@ class _Scorer:
         return len(self.logits[video_id]) == len(self.faces[video_id])
 
     def take(self, video_id: str) -> tuple[FaceScore, ...]:
-        """Return the scores of a complete video and forget its crops."""
+        """Return the scores of a video whose crops are all scored, and forget the video."""
         scores = []
         for face, logit in zip(self.faces[video_id], self.logits[video_id], strict=True):
             fields = face._asdict()
@@ -163,7 +163,7 @@ class _Scorer:
         return tuple(scores)
 
     def forget(self, video_id: str) -> None:
-        """Forget a complete video."""
+        """Discard the faces and logits of a video whose crops are all scored."""
         del self.faces[video_id], self.logits[video_id]
 
 

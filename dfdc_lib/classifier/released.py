@@ -78,7 +78,7 @@ def describe_state(released: Released, folder: Path) -> str:
 
 
 def verify(released: Released, folder: Path) -> State:
-    """Return whether a checkpoint in a folder is "ok" or "wrong" by its size and SHA-256, or "missing"."""
+    """Return "missing" if a folder lacks the checkpoint, "ok" if its size and SHA-256 are right, else "wrong"."""
     path = folder / released.name
     if not path.is_file():
         return "missing"

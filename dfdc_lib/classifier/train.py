@@ -56,9 +56,10 @@ GRADIENT_NORM = 1.0  # winner
 def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0) -> Path:
     """Train a classifier and return its folder; do nothing if it was already trained with these settings and crops.
 
-    `processes`: 1 = train in this process; more = start so many with torchrun. `workers`: processes that load crops for
-    each of them; 0 = none. The folder, models/<name>/, gets weights.safetensors, model.json, history.csv (one row per
-    epoch) and losses.csv (one row per iteration).
+    `processes`: 1 = train in this process; more = start that many with torchrun and wait for them. `workers`: number of
+    processes that load crops for each training process; 0 = it loads them itself.
+    The folder, models/<name>/, gets weights.safetensors, model.json, history.csv (one row per epoch) and losses.csv
+    (one row per iteration).
     Raise ValueError if that folder was trained with other settings. Raise RuntimeError if another process works in this
     run folder, a process fails, there is too little memory, or the loss becomes NaN.
     """
@@ -77,7 +78,10 @@ def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 
 
 
 def fit(run: Run, settings: TrainSettings, workers: int = 0, process: Process = ALONE) -> Path:
-    """Train in this process, alone or as one of several that torchrun started; result and errors as for `train`."""
+    """Train in this process; arguments, result and errors are those of `train`.
+
+    `process`: `ALONE`, or the result of `join_processes` if torchrun started several processes.
+    """
     plan = make_plan(run, settings, workers, process)
     with run.lock("stage", OWNER) if plan.rank == 0 else nullcontext():
         if not is_finished(plan):
@@ -88,7 +92,7 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0, process: Process = 
 def test(run: Run, folder: Path, workers: int = 0) -> dict[str, float]:
     """Measure a trained model on the crops of its test fold; return the metrics, name -> value.
 
-    `folder` is the model folder, where test_metrics.json is written; `workers` processes load crops, 0 = none.
+    `folder`: the model folder; test_metrics.json is written into it. `workers`: loading processes, 0 = this process.
     """
     model, card = load_model(folder)
     device, index = choose_device(), read_index(run)

@@ -115,9 +115,9 @@ def join_processes() -> Process:
 
 
 def is_finished(plan: Plan) -> bool:
-    """Return whether the model folder has the result of this plan, with all epochs.
+    """Return whether the model folder has a model trained with this plan's settings and crops for all epochs.
 
-    Raise ValueError if it has a model, or an unfinished training, with other settings, which would be overwritten.
+    Raise ValueError if it contains a model or an unfinished training with other settings, so nothing is overwritten.
     """
     stored, settings = _stored_settings(plan.folder), plan.settings.model_dump()
     different = [name for name, value in settings.items() if stored.get(name, value) != value]
@@ -132,7 +132,7 @@ def is_finished(plan: Plan) -> bool:
 
 
 def make_card(plan: Plan, measured: dict[str, float]) -> ModelCard:
-    """Return the card of a checkpoint of this plan; `measured` are its validation metrics, name -> value."""
+    """Build the card of a model trained by this plan; `measured` are its validation metrics, name -> value."""
     run, settings = plan.run, plan.settings.model_dump()
     manifest = json.loads((run.root / "run.json").read_bytes()) if (run.root / "run.json").exists() else {}
     of_sample = all(is_of_sample(video.path) for video in run.read_videos())

@@ -20,12 +20,12 @@ JUDGE_BATCH = 32  # crops
 
 
 def judge(model: Classifier, run: Run, crops: pd.DataFrame, recipe: Recipe, workers: int = 0) -> dict[str, float]:
-    """Set a model to eval mode and return its metrics on crops, rows of the table from `crop_dataset.read_index`.
+    """Set a model to eval mode and return its metrics on crops, name -> value.
 
-    "log loss" (the mean of the fakes' and of the real videos' log loss) and "AUC" (NaN for a single class) measure
-    video scores, each the mean of the video's crops; "frame log loss" and "frame AUC" measure single crops; "videos" is
-    their number. `workers`: loading processes, 0 = load in this process. Raise RuntimeError for a logit that is not a
-    finite number.
+    `crops`: rows of the table from `crop_dataset.read_index`. "log loss" and "AUC" measure video scores, each the mean
+    over the video's crops; "frame log loss" and "frame AUC" measure single crops; "videos" is the number of videos. Log
+    losses are the mean of the fakes' and the reals' log loss; the AUC of a single class is NaN. `workers`: loading
+    processes, 0 = load in this process. Raise RuntimeError if a logit is not finite.
     """
     loader = DataLoader(PlainCrops(run, crops, recipe), JUDGE_BATCH, num_workers=workers)
     model.eval()

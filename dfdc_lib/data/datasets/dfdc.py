@@ -26,8 +26,8 @@ REMEDY = "unpack the part again, or list its videos without labels as kind 'fold
 def list_videos(root: Path) -> list[Video]:
     """List the videos of all parts of DFDC in a folder, with the labels and originals in metadata.json or labels.csv.
 
-    A video in neither file has no label. Raises FileNotFoundError if both files are missing beside videos other than
-    Kaggle's `test_videos/`; ValueError if an entry is malformed or the two files give a video different labels.
+    A video in neither file has no label. Raises FileNotFoundError if a folder of videos, except Kaggle's
+    `test_videos/`, has neither file; ValueError if an entry is malformed or the files give a video different labels.
     """
     entries: dict[Path, dict[str, Any]] = {}
     for folder in _folders(root):

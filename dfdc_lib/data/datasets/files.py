@@ -51,7 +51,7 @@ def is_of_sample(path: Path) -> bool:
 
 
 def make_video_id(*names: str) -> str:
-    """Join names with `-` to an id that is a valid file name on Linux, macOS and Windows; `_` replaces the rest."""
+    """Join names with `-` to an id; `_` replaces what a file name on Linux, macOS or Windows must not contain."""
     name = UNFIT_FOR_FILE_NAMES.sub("_", "-".join(names))
     name = UNFIT_AT_THE_END.sub(lambda end: "_" * len(end[0]), name)
     return f"_{name}" if not name or WINDOWS_DEVICES.fullmatch(name) else name

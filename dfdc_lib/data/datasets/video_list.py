@@ -64,7 +64,7 @@ def read_rows(path: Path, columns: Sequence[Sequence[str]]) -> list[tuple[int, d
     """Return a CSV file's rows with their line numbers, counted from 1.
 
     Each entry of `columns` lists the accepted names of one column. The returned rows contain only these columns, each
-    under the first of its accepted names. Raises ValueError if the file has a column under none of its names.
+    under the first of its accepted names. Raises ValueError if none of a column's names is in the file.
     """
     text = read_text(path)
     header = text.partition("\n")[0]
