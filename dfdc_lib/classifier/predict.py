@@ -62,8 +62,8 @@ def predict(
 ) -> list[Outcome]:
     """Score a run's videos with the models in `names` (see `load_any`); write their score tables and the submission.
 
-    `which`: "all", or "held-out" to skip the videos that any of the models was trained on or chosen by; videos for
-    which this is unknown are scored.
+    `which`: "all", or "held-out" to skip videos that any of the models was trained on or chosen by, and videos of their
+    identity groups (see `unseen.roles`); videos of unknown role are scored.
     `most_frames`: number of evenly spaced frames per video. `strategy`: a key of `STRATEGIES`; the video scores of
     several models are averaged. `computation`: the device, the worker processes, and the precision of the scores.
     Return one outcome per video; skipped videos have the status "not needed". Raise RuntimeError if every video failed.
