@@ -80,7 +80,7 @@ def evidence(rows: pd.DataFrame, pictures: Sequence[tuple[np.ndarray, np.ndarray
 
 
 def trials(inspection: Inspection) -> Figure:
-    """Draw one row per trial of `inspection`: the score, its interval and the answer.
+    """Draw one row per trial (a version of the video, scored again): score, interval and answer.
 
     A dashed line marks the score of the whole video.
     """
