@@ -229,7 +229,7 @@ def decide(people: Sequence[Person], trials: Sequence[Trial]) -> tuple[Answer, t
     opposite: Answer = "real" if judged.mean >= FAKE_SCORE else "fake"
     versions = [f"{trial.title} (mean score {trial.score:.2f})" for trial in trials if trial.answer == opposite]
     if versions:
-        doubts.append(f"some versions of the video {VERSION_ANSWERS[opposite][1]}: {', '.join(versions)}")
+        doubts.append(f"some of the tried versions {VERSION_ANSWERS[opposite][1]}: {', '.join(versions)}")
     if doubts:
         return "inconclusive", tuple(doubts)
     return answer_of(judged.frames, judged.mean, (judged.low, judged.high)), ()
