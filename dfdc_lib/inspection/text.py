@@ -28,8 +28,8 @@ INTERVAL = (
 ROLES = {  # of the video in the training of the models
     UNSEEN: "The models have not seen this file in training.",
     UNKNOWN: "It is not known whether the models have seen this video in training.",
-    CHOSEN_BY: "A model was selected by its results on this video or its people, so this score may look too good.",
-    TRAINED_ON: "A model was trained on this video or its people, so this score may look too good.",
+    CHOSEN_BY: "A model was selected by its results on this video or its people, so this score may be too certain.",
+    TRAINED_ON: "A model was trained on this video or its people, so this score may be too certain.",
 }
 NOT_CALIBRATED = "The score is not a probability: the model has not been calibrated with labelled, unseen videos."
 NOT_APPLICABLE = "The score is not a probability: this needs a single model, a single person and a clear answer."
