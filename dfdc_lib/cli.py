@@ -112,7 +112,8 @@ def predict(
     output.resolve().parent.mkdir(parents=True, exist_ok=True)
     details = output.with_name(f"{output.stem}_details.csv")
     for name, copy in (("submission.csv", output), ("submission_details.csv", details)):
-        shutil.copyfile(source.run_folder / name, copy)
+        if copy.resolve() != (source.run_folder / name).resolve():
+            shutil.copyfile(source.run_folder / name, copy)
     for warning in run_warnings(Run(source.run_folder)):
         typer.echo(warning)
     typer.echo(f"submission: {output.resolve()}{replaced}")

@@ -296,6 +296,7 @@ class Seen(Record):
     names: tuple[str, ...] = ()  # of identities, with their data set: "ffpp/youtube/183"; or of parts: "dfdc/part 12"
     contents: tuple[str, ...] = ()  # `VideoInfo.content` of every video
     shared: tuple[str, ...] = ()  # names that the folds did not keep out of the test videos; not in `names`
+    tested: tuple[str, ...] = ()  # `VideoInfo.content` of the test videos, if there are shared names
 
 
 class Calibration(Record):

@@ -67,8 +67,8 @@ def in_processes(workers: int = 0, group_of: Callable[[str], str] = str) -> Exec
     """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core.
 
     `group_of` maps a video_id to the name of a group; by default every video is a group of its own. The jobs of a group
-    run one after another in one process and can share its memory. If the process dies, the group runs once more. If it
-    dies again, all jobs of the group fail.
+    run one after another in one process and can share its memory. If the process dies twice, every job of the group
+    runs in a process of its own, so that only the job that kills its process fails.
     """
 
     def execute(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:
@@ -76,10 +76,15 @@ def in_processes(workers: int = 0, group_of: Callable[[str], str] = str) -> Exec
         for job in jobs:
             groups.setdefault(group_of(job.video_id), []).append(job)
         tasks = {name: partial(_run_group, members) for name, members in groups.items()}
+        alone: dict[str, Callable[[], Outcome]] = {}
         for name, results in each_result(tasks, workers):
-            if isinstance(results, Failure):  # the process died
-                results = [(job.video_id, results) for job in groups[name]]
-            yield from results
+            if not isinstance(results, Failure):
+                yield from results
+            elif len(groups[name]) == 1:  # its process died
+                yield groups[name][0].video_id, results
+            else:
+                alone |= {job.video_id: partial(_run_job, job) for job in groups[name]}
+        yield from each_result(alone, workers)
 
     return execute
 
@@ -100,6 +105,17 @@ def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcom
     Raises:
         RuntimeError: if there are jobs and all fail, or if another process runs a stage in this run folder.
     """
+    everything = record_jobs(run, stage, jobs, decided, execute)
+    failures = [outcome for outcome in everything if outcome.status == "failed"]
+    if jobs and len(failures) == len(jobs):
+        raise RuntimeError(f"{stage}: all {len(jobs)} videos failed, the first with: {failures[0].note}")
+    return everything
+
+
+def record_jobs(
+    run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcome], execute: Executor
+) -> list[Outcome]:
+    """Do what `run_jobs` does, but raise nothing if all jobs fail: for a stage whose results others can do without."""
     with run.lock("stage", f"notebook {stage}"):
         outcomes = {job.video_id: job.outcome(*records) for job in jobs if (records := job.finished())}
         unfinished = [job for job in jobs if job.video_id not in outcomes]
@@ -109,12 +125,9 @@ def run_jobs(run: Run, stage: str, jobs: Sequence[Job], decided: Iterable[Outcom
                     result = Outcome(video_id=video_id, status="failed", note=result.reason)
                 outcomes[video_id] = result
                 progress.update()
-        failures = [outcome for outcome in outcomes.values() if outcome.status == "failed"]
         everything = sorted([*decided, *outcomes.values()], key=lambda outcome: outcome.video_id)
         _remove_leftovers(run, jobs, outcomes)
         write_status(run, stage, everything)
-    if jobs and len(failures) == len(jobs):
-        raise RuntimeError(f"{stage}: all {len(jobs)} videos failed, the first with: {failures[0].note}")
     return everything
 
 

@@ -16,7 +16,16 @@ from worker_jobs import STAGE, job
 from dfdc_lib import workers
 from dfdc_lib.records import Outcome
 from dfdc_lib.run_folder import Run, open_run
-from dfdc_lib.workers import WORKER_DIED, Job, core_count, in_processes, run_jobs, worker_pool, write_status
+from dfdc_lib.workers import (
+    WORKER_DIED,
+    Job,
+    core_count,
+    in_processes,
+    record_jobs,
+    run_jobs,
+    worker_pool,
+    write_status,
+)
 
 PATIENCE_SECONDS = 60  # for a process to start or to end, on a busy machine
 
@@ -85,6 +94,18 @@ def test_the_jobs_of_a_group_run_in_one_process(run: Run, calls: Path, threads: 
     assert order == ["a1", "a2", "a3", "b1"]
     outcomes = run_jobs(run, STAGE, jobs, (), in_processes(2, lambda name: name[0]))
     assert statuses(outcomes) == {"a1": "done", "a2": "failed", "a3": "done", "b1": "done"}
+
+
+def test_a_process_that_dies_does_not_take_its_group_along(run: Run, calls: Path) -> None:
+    jobs = [job(run, calls, name, action="die" if name == "a2" else "") for name in ("a1", "a2", "a3")]
+    outcomes = run_jobs(run, STAGE, jobs, (), in_processes(1, lambda name: name[0]))
+    assert statuses(outcomes) == {"a1": "done", "a2": "failed", "a3": "done"}
+
+
+@pytest.mark.usefixtures("threads")
+def test_stages_that_others_can_do_without_may_fail(run: Run, calls: Path) -> None:
+    outcomes = record_jobs(run, STAGE, [job(run, calls, "a", action="raise")], (), in_processes(1))
+    assert statuses(outcomes) == {"a": "failed"} and failures(run)
 
 
 @pytest.mark.usefixtures("threads")

@@ -181,7 +181,7 @@ def _seen_of(rows: pd.DataFrame) -> Seen:
 
 def _calibration_path(folder: Path) -> Path:
     folder = folder.absolute()
-    return Run(folder.parents[1]).calibration_path(folder.name)
+    return Run(folder.parent.parent).calibration_path(folder.name)
 
 
 def _read_calibration(path: Path) -> Calibration | None:

@@ -134,7 +134,9 @@ def _official(videos: Sequence[Video], alike: Pairs, fold_count: int, seed: int)
     notes = ["the data set's own split: fold 0 is validation, 1 test, 2 training; people in two folds are listed below"]
     if not counts[VALIDATION_FOLD]:
         train = [video for video in listed if folds[video.video_id] == FIRST_TRAIN_FOLD]
-        dealings = [dealing for scheme in ("leak-free", "target") for dealing in _dealings(train, alike, scheme)]
+        names = {video.video_id for video in train}
+        pairs = [pair for pair in alike if names.issuperset(pair)]
+        dealings = [dealing for scheme in ("leak-free", "target") for dealing in _dealings(train, pairs, scheme)]
         dealt, how = _dealt(train, dealings, fold_count, seed)
         folds |= {name: VALIDATION_FOLD for name, fold in dealt.items() if fold == 0}
         notes += [f"the split has no validation list: 1 / {fold_count} of the training videos are dealt to it", *how]

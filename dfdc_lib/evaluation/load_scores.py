@@ -9,6 +9,7 @@ Coverage compares the videos with a score with the labelled videos of the file, 
 the file are its videos, or, for a run's predictions, with its unseen labelled videos.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,14 @@ def _recipe_text(name: str, recipe: Recipe) -> str:
 
 
 def _title(path: Path) -> str:
-    return path.name.split(".")[0]
+    return re.sub(r"\.(csv|csv\.gz|parquet)$", "", path.name)
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """Return names as text: 7 and 7.0 (whole numbers with gaps) are "7", missing names stay missing."""
+    if pd.api.types.is_float_dtype(column):
+        column = column.astype("Int64")
+    return column.map(str, na_action="ignore").astype(object).where(column.notna(), None)
 
 
 def _read_file(path: Path) -> pd.DataFrame:
@@ -136,6 +144,7 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"{path} does not exist: set SCORES to a CSV or Parquet file, or leave it empty")
     if path.suffix == ".parquet":
         table = pd.read_parquet(path)
+        table = table.assign(**{name: _as_text(table[name]) for name in TEXT_COLUMNS if name in table})
     else:
         table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
     table = table.rename(columns={alias: column for alias, column in ALIASES.items() if column not in table})

@@ -7,7 +7,7 @@ from dfdc_lib.faces.box_source import compared_fakes
 from dfdc_lib.records import Alignment, Outcome, Transform, Video, VideoAlignment
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
-from dfdc_lib.workers import Job, in_processes, result_outcome, run_jobs
+from dfdc_lib.workers import Job, in_processes, record_jobs, result_outcome
 
 STAGE = "01_align_fakes"  # a status file of its own
 
@@ -30,7 +30,7 @@ def align_fakes(run: Run, workers: int = 0) -> dict[str, Outcome]:
         originals[fake.video_id] = original.video_id
     decided = [Outcome(video_id=name, status="not needed") for name in videos if name not in originals]
     execute = in_processes(workers, originals.__getitem__)  # a process decodes an original once for all its fakes
-    return {outcome.video_id: outcome for outcome in run_jobs(run, STAGE, jobs, decided, execute)}
+    return {outcome.video_id: outcome for outcome in record_jobs(run, STAGE, jobs, decided, execute)}
 
 
 def describe_alignment(alignment: Alignment) -> list[str]:

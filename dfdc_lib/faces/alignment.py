@@ -125,6 +125,8 @@ def _start(original: Thumbnails, fake: Thumbnails) -> Transform:
     likelier = min(starts, key=lambda start: _mismatch(original, start, fake))
     count = min(len(original.images), len(fake.images))
     frames = np.flatnonzero(original.intact[:count] & fake.intact[:count])
+    if not len(frames):
+        return likelier
     frames = frames[evenly_spaced(len(frames), PLACED)]
     measured = register(original.images[frames], fake.images[frames], likelier)
     return min((likelier, measured), key=lambda start: _mismatch(original, start, fake))

@@ -21,6 +21,7 @@ from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.evaluation.calibration import temper
 from dfdc_lib.evaluation.scoring import read_run_scores
+from dfdc_lib.evaluation.unseen import UNSEEN
 from dfdc_lib.faces.device import choose_device
 from dfdc_lib.faces.extract import FRAMES_PER_VIDEO
 from dfdc_lib.inspection import perturbations, pictures, verdict
@@ -188,12 +189,15 @@ def calibrated_probability(cards: Sequence[ModelCard], people: Sequence[Person],
 
     `cards`: one per model; `people`: most suspicious first; `answer`: the answer about the video.
 
-    The result is None in four cases: several models; a model without calibration; several people who appear in
-    `MIN_FRAMES` or more frames; the answer "inconclusive". Otherwise it is clipped to 1 / (n + 2) .. 1 - 1 / (n + 2),
-    because a calibration from n videos supports no value outside (Laplace's rule of succession).
+    The result is None in four cases: several models; a model without a calibration on unseen videos; several people who
+    appear in `MIN_FRAMES` or more frames; the answer "inconclusive". Otherwise it is clipped to
+    1 / (n + 2) .. 1 - 1 / (n + 2), because a calibration from n videos supports no value outside (Laplace's rule of
+    succession).
     """
     calibration = cards[0].calibration
-    if len(cards) != 1 or calibration is None or len(verdict.seen_often(people)) > 1 or answer == "inconclusive":
+    if calibration is None or calibration.role != UNSEEN:
+        return None
+    if len(cards) != 1 or len(verdict.seen_often(people)) > 1 or answer == "inconclusive":
         return None
     least = 1 / (calibration.videos + 2)
     probability = temper(np.array([people[0].mean]), calibration.temperature, calibration.clip)[0]

@@ -92,7 +92,8 @@ def _score(person: Person, cards: Sequence[ModelCard]) -> list[str]:
 
 
 def _probability(inspection: Inspection, cards: Sequence[ModelCard]) -> str:
-    calibration = next((card.calibration for card in cards if card.calibration), None)
+    calibrations = [card.calibration for card in cards if card.calibration and card.calibration.role == UNSEEN]
+    calibration = next(iter(calibrations), None)
     if calibration is None or inspection.probability is None:
         return NOT_APPLICABLE if calibration else NOT_CALIBRATED
     basis = f"It is based on {calibration.videos} other videos, {calibration.fakes} of them fake"

@@ -116,6 +116,7 @@ def test_official_split_without_a_validation_list():
     assert 0.1 < len(chosen) / 75 < 0.3
     assert {v.identities[0] for v in chosen}.isdisjoint(v.identities[0] for v in videos if folds[v.video_id] == 2)
     assert any("validation" in note for note in notes)
+    assert assign(videos, [("y0", "y9")], "official", 5)[0] == folds  # look-alikes in test and training
     assert len({(group, folds[name]) for name, group in groups.items()}) == len(set(groups.values()))
 
 

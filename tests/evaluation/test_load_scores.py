@@ -56,6 +56,14 @@ def test_one_row_per_face(tmp_path: Path, name: str) -> None:
     assert name in table.notes[0] and "4" in table.notes[0]
 
 
+def test_whole_numbers_in_a_parquet_file_are_names(tmp_path: Path) -> None:
+    """Parquet keeps the type of a column: the id 7 and the original 7.0 are one video."""
+    ids = {"video_id": [7, 8, 9], "original_id": [None, 7, None], "label": [0, 1, 0], "m": [0.1, 0.9, 0.2]}
+    pd.DataFrame(ids).to_parquet(tmp_path / "net.epoch10.parquet")
+    table = load_scores.read_scores(tmp_path / "net.epoch10.parquet")
+    assert table.videos["group"].to_dict() == {"7": 0, "8": 0, "9": 1} and table.title == "net.epoch10"
+
+
 def test_one_row_per_video(tmp_path: Path) -> None:
     table = load_scores.read_scores(written(tmp_path, VIDEOS))
     assert list(table.frames) == ["m", "n"] and not table.averages

@@ -78,7 +78,7 @@ def test_groups_of_look_alikes_and_folds_dealt_again(run: Run) -> None:
         assert roles(run, [trained]).tolist() == [TRAINED_ON, TRAINED_ON, UNSEEN, together]
 
 
-def test_people_whom_the_folds_leave_in_training_and_test(run: Run) -> None:
+def test_people_whom_the_folds_leave_in_training_and_test(run: Run, tmp_path: Path) -> None:
     """Folds by target put the donor of a face into any fold: the fake 1_2 is tested, its donor 2 is trained on."""
     run.write_videos(
         [*run.read_videos(), Video(video_id="c23-2", path=Path("/2"), dataset="ffpp", identities=("youtube/2",))],
@@ -87,9 +87,12 @@ def test_people_whom_the_folds_leave_in_training_and_test(run: Run) -> None:
     table = {"video_id": ["c23-1", "c23-1_2", "c23-2", "c23-3"], "group": [0, 0, 1, 2]}  # c23-4 is in no fold
     run.write_table("folds.csv", pd.DataFrame(table))
     listed = seen(run, ["c23-2", "c23-3"], ["c23-1", "c23-1_2"])
-    assert listed == Seen(names=("ffpp/youtube/3",), contents=("c23-2", "c23-3"), shared=("ffpp/youtube/2",))
+    lists = {"names": ("ffpp/youtube/3",), "contents": ("c23-2", "c23-3"), "shared": ("ffpp/youtube/2",)}
+    assert listed == Seen(**lists, tested=("c23-1", "c23-1_2"))
     expected = {"c23-1": UNSEEN, "c23-1_2": UNSEEN, "c23-2": TRAINED_ON, "c23-3": TRAINED_ON, "c23-4": UNSEEN}
     assert roles(run, [card(listed)]).to_dict() == expected
+    copies = make_run(tmp_path / "c40", "ffpp", {"1_2": PEOPLE["1_2"], "2": ("youtube/2",), "4": PEOPLE["4"]}, "c40")
+    assert roles(copies, [card(listed)]).tolist() == [TRAINED_ON, TRAINED_ON, UNSEEN]  # only its own tests are exempt
 
 
 def test_the_card_holds_in_every_run(run: Run, tmp_path: Path) -> None:

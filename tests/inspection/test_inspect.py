@@ -29,7 +29,8 @@ from dfdc_lib.staleness import file_fingerprint
 
 EXAMINED, FEWER, EXCERPT, OF_EXCERPT = 8, 4, 10, 8  # frames, in place of 64, 16 and 32, 150, 32
 MARGIN = 0.3
-CALIBRATION = Calibration(temperature=2.0, clip=1e-6, videos=40, fakes=20, log_loss_before=0.5, log_loss_after=0.4)
+LOSSES = {"log_loss_before": 0.5, "log_loss_after": 0.4}
+CALIBRATION = Calibration(temperature=2.0, clip=1e-6, videos=40, fakes=20, **LOSSES, role="unseen")
 
 
 def add_model(run: Run, name: str, bias: float = 4.0, size: int = 64, **recipe: Any) -> None:
@@ -255,6 +256,7 @@ def test_unreadable_file_is_refused_before_anything_is_scored(
     [
         ([CALIBRATION], 1, "fake", 0.9),
         ([None], 1, "fake", None),
+        ([CALIBRATION.model_copy(update={"role": "unknown"})], 1, "fake", None),  # it may rest on training videos
         ([CALIBRATION, CALIBRATION], 1, "fake", None),  # fitted on the scores of one model
         ([CALIBRATION], 2, "fake", None),  # fitted on all faces of a video together
         ([CALIBRATION], 1, "inconclusive", None),

@@ -13,7 +13,7 @@ from dfdc_lib.records import BUILT_IN_SAMPLE, Answer, Calibration, Inspection, M
 HOSTILE = '<script>alert("x")</script>'
 ESCAPED = "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;"
 LOSSES = {"log_loss_before": 0.5124, "log_loss_after": 0.4311}
-CALIBRATION = Calibration(temperature=1.75, clip=1e-6, videos=40, fakes=22, **LOSSES)
+CALIBRATION = Calibration(temperature=1.75, clip=1e-6, videos=40, fakes=22, **LOSSES, role="unseen")
 
 
 PICTURES = {track: [np.full((40, 30, 3), 128, np.uint8)] for track in range(10)}

@@ -22,7 +22,7 @@ METHOD_NAME = r"(id\d+)(?:_(id\d+))?_(\d+)(?:_.*)?"  # in the folder of a method
 WITHOUT_ORIGINAL = {"FaceReenact", "TalkingFace"}  # scenarios whose fakes move in another way than any real video
 TEST_LIST = "List_of_testing_videos.txt"
 # 1 = real: the opposite of `label`.
-LIST_LINE = rf"1\s+((?:{CELEBRITIES}|{YOUTUBE})/[^/]+)|0\s+({FAKES}/(?:[^/.]+/)*[^/]+)"
+LIST_LINE = rf"1\s+((?:{CELEBRITIES}|{YOUTUBE})/[^/]+)|0\s+({FAKES}/(?:(?!\.\.?/)[^/]+/)*[^/]+)"
 
 
 def list_videos(root: Path) -> list[Video]:

@@ -104,7 +104,8 @@ def _read_labels(path: Path) -> dict[str, int | None]:
 
 
 def _label(value: object, path: Path, name: str) -> int | None:
-    text = "" if value is None else str(int(value)) if isinstance(value, bool) else str(value).strip()
+    text = "" if value is None else str(int(value)) if isinstance(value, bool) else str(value).strip().upper()
+    text = text.removesuffix(".0")  # as pandas writes whole numbers of a column with gaps
     if text not in LABELS:
         expected = "REAL, FAKE, 0 (real) or 1 (fake)"
         raise ValueError(f"{path}: label must be {expected}, got {value!r} for {name!r}; correct or remove it")

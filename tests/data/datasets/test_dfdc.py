@@ -99,6 +99,7 @@ LABELLED = [("a", REAL), ("b", FAKE), ("c", None)]
         ({"a.mp4": {"label": "REAL"}, "b.mp4": {"label": "FAKE"}}, None),
         ({"a.mp4": {"is_fake": 0}, "b.mp4": {"is_fake": 1}, "c.mp4": {"is_fake": None}}, None),
         ({"a.mp4": {"is_fake": False}, "b.mp4": {"is_fake": True}}, None),
+        ({"a.mp4": {"is_fake": 0.0}}, "filename,label\nb.mp4,1.0\nc.mp4,\n"),
         (None, "filename,label\na.mp4,0\nb.mp4,1\n"),
         (None, "label;filename\r\nREAL;a.mp4\r\nFAKE;b.mp4\r\n;c.mp4\r\n"),
         ({"a.mp4": {"augmentations": {}}, "c.mp4": {}}, "filename,label\na.mp4,0\nb.mp4,1\ngone.mp4,1\n"),
