@@ -5,24 +5,21 @@ is finished, and running the same jobs again after any interruption produces the
 its reason, and the other jobs go on.
 """
 
-import multiprocessing
-import os
 import shutil
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import cv2
 import pandas as pd
 from pydantic import ValidationError
 from tqdm.std import tqdm
 
+from dfdc_lib.processes import core_count, worker_pool
 from dfdc_lib.records import Outcome, Record
 from dfdc_lib.run_folder import VIDEO_FOLDERS, Run
 from dfdc_lib.staleness import fingerprint, is_current
@@ -209,43 +206,6 @@ def results_here(tasks: Mapping[str, Callable[[], Result]]) -> Iterator[tuple[st
     """
     for name, task in tasks.items():
         yield name, _attempt(task)
-
-
-def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool of `workers` processes that share the cores evenly and end when this process ends.
-
-    Workers are spawned: a forked one would inherit a notebook kernel's threads and locks in an undefined state.
-    """
-    threads = max(1, core_count() // workers)
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(threads,))
-
-
-def core_count() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def end_after(parent_has_ended: Callable[[], object]) -> None:
-    """Start a thread that ends this process as soon as the parent process has ended.
-
-    `parent_has_ended` blocks until the parent process has ended.
-    """
-
-    def end_with_parent() -> None:
-        parent_has_ended()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def _begin_worker(threads: int) -> None:
-    """Limit the threads of a worker, and end it at once with its parent: an orphan would go on writing."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is first imported
-    cv2.setNumThreads(threads)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    end_after(parent.join)
 
 
 def _attempt(task: Callable[[], Result]) -> Result | Failure:

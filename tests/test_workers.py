@@ -16,16 +16,7 @@ from worker_jobs import STAGE, job
 from dfdc_lib import workers
 from dfdc_lib.records import Outcome
 from dfdc_lib.run_folder import Run, open_run
-from dfdc_lib.workers import (
-    WORKER_DIED,
-    Job,
-    core_count,
-    in_processes,
-    record_jobs,
-    run_jobs,
-    worker_pool,
-    write_status,
-)
+from dfdc_lib.workers import WORKER_DIED, Job, in_processes, record_jobs, run_jobs, write_status
 
 PATIENCE_SECONDS = 60  # for a process to start or to end, on a busy machine
 
@@ -190,12 +181,6 @@ def test_a_locked_run_folder_is_refused(run: Run, calls: Path) -> None:
     with run.lock("stage", "another"), pytest.raises(RuntimeError, match="04_folds"):
         work(run, [job(run, calls, "a")])
     assert call_counts(calls) == {}
-
-
-@pytest.mark.parametrize(("count", "threads_each"), [(core_count(), 1), (1, core_count())])
-def test_workers_share_the_cores(count: int, threads_each: int) -> None:
-    with worker_pool(count) as executor:
-        assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == str(threads_each)
 
 
 def is_running(process_id: int) -> bool:

@@ -44,10 +44,10 @@ from dfdc_lib.classifier.training_plan import (
 from dfdc_lib.classifier.training_state import TrainingState
 from dfdc_lib.classifier.validate import judge
 from dfdc_lib.faces.device import choose_device
+from dfdc_lib.processes import end_after
 from dfdc_lib.records import FaceKey, ModelCard
 from dfdc_lib.run_folder import Run, open_run, project_path
 from dfdc_lib.staleness import code_fingerprint
-from dfdc_lib.workers import end_after
 
 OWNER = "notebook 06_train"  # of the run folder's lock
 GRADIENT_NORM = 1.0  # winner

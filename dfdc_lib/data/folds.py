@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import DisjointSet
 
 from dfdc_lib.records import Video
 
@@ -37,6 +36,10 @@ def connected_groups(videos: Sequence[Video], links: Iterable[Sequence[str]]) ->
 
     Returns video_id -> number of its group, counted from 0 in order of first appearance.
     """
+    from scipy.cluster.hierarchy import (
+        DisjointSet,  # here: 0.6 s that the hashing workers of notebook 04 need not spend
+    )
+
     groups = DisjointSet(video.video_id for video in videos)
     for first, *others in links:
         for other in others:

@@ -21,9 +21,9 @@ from dfdc_lib import __version__
 from dfdc_lib.data.datasets.files import SAMPLE_MARKER
 from dfdc_lib.data.sample_camera import ENCODER_OPTIONS, FPS, Forgery, Scene, film_scene
 from dfdc_lib.data.video import video_writer
+from dfdc_lib.processes import core_count, worker_pool
 from dfdc_lib.run_folder import project_path
 from dfdc_lib.staleness import file_fingerprint, fingerprint
-from dfdc_lib.workers import core_count, worker_pool
 
 GENTLE = Forgery("fake", 2.5, 0.07, (8, -3, -8))
 SOFT = Forgery("fake", 3.0, 0.06, (-7, 2, 7))
