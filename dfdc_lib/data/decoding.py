@@ -5,7 +5,7 @@ A file may hold more than a player shows: cover pictures and previews, frames th
 only other frames refer to, and leading frames whose references were cut off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import repeat
@@ -62,17 +62,42 @@ def count_visible(container: InputContainer, start: int | None) -> int:
     return count
 
 
-def decode(container: InputContainer) -> Iterator[av.VideoFrame | None]:
+def display_order(container: InputContainer) -> list[int]:
+    """Return the time stamps of the frames that a player shows, in order of display; nothing is decoded.
+
+    The result is [] if the packets do not tell which frame is shown when: a time stamp is missing or occurs twice, the
+    clock can restart, packets are hidden, or the first packet is no key frame, or not the first one to be shown.
+    """
+    if clock_can_restart(container):
+        return []
+    stamps: list[int] = []
+    for packet in _packets(container):
+        if not packet.size:  # the end
+            continue
+        if packet.pts is None or not _is_visible(packet) or not (stamps or packet.is_keyframe):
+            return []
+        stamps.append(packet.pts)
+    known = bool(stamps) and len(set(stamps)) == len(stamps) and stamps[0] == min(stamps)
+    return sorted(stamps) if known else []
+
+
+def decode(container: InputContainer, skippable: Collection[int] = ()) -> Iterator[av.VideoFrame | None]:
     """Yield the frames that a player shows, in order of display; yield None for each missing or damaged one.
 
-    After damage, a decoder can drop frames silently; from then on the packets' time stamps reveal how many are missing.
+    `skippable` has the time stamps of frames that are not wanted; it may be filled while frames are read. Those of them
+    to which no other frame refers are not decoded, and count as missing. After damage, a decoder can drop frames
+    silently; from then on the packets' time stamps reveal how many are missing.
     """
+    codec, skipping = film_stream(container).codec_context, False
     awaited: list[int] = []  # heap of the time stamps of packets whose frame has not been decoded yet
     failed = damaged = False
     failed_at: int | None = None  # time stamp; frames leave the decoder in another order than their packets enter
     for packet in _packets(container):
         if packet.pts is not None and _is_visible(packet):
             heappush(awaited, packet.pts)
+        if skipping != (packet.pts in skippable):
+            skipping = not skipping
+            codec.skip_frame = "NONREF" if skipping else "DEFAULT"
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
@@ -86,7 +111,7 @@ def decode(container: InputContainer) -> Iterator[av.VideoFrame | None]:
             while awaited and frame.pts is not None and awaited[0] <= frame.pts:
                 heappop(awaited)
                 passed += 1
-            if failed and frame.pts is not None:
+            if (failed or skippable) and frame.pts is not None:
                 if not passed:  # the frame is late and has already been counted as missing
                     continue
                 yield from repeat(None, passed - 1)

@@ -5,7 +5,6 @@ do not connect everything: DFDC does not list the people in its videos, and a fa
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +57,7 @@ def hash_video(path: Path) -> tuple[int, ...]:
     """
     with VideoReader(path, threads=1) as reader:
         wanted = set(evenly_spaced(min(reader.info.frame_count or HASHED_SPAN, HASHED_SPAN), HASHED_FRAMES))
-        frames = islice(reader.frames(wanted.__contains__), len(wanted))
-        return tuple(perceptual_hash(frame.image) for frame in frames)
+        return tuple(perceptual_hash(frame.image) for frame in reader.frames_at(wanted))
 
 
 def perceptual_hash(image: np.ndarray) -> int:

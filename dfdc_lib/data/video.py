@@ -7,7 +7,8 @@ Frames between a damaged packet and the next key frame show artefacts; they are 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain, islice, repeat
@@ -20,7 +21,14 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from dfdc_lib.data.decoding import clock_can_restart, count_visible, declared_frame_count, decode, film_stream
+from dfdc_lib.data.decoding import (
+    clock_can_restart,
+    count_visible,
+    declared_frame_count,
+    decode,
+    display_order,
+    film_stream,
+)
 from dfdc_lib.data.display import Clock, screen_of, show, show_small, turn
 from dfdc_lib.records import VideoInfo
 
@@ -44,16 +52,17 @@ class VideoReader:
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        self.path = path
+        self.path, self._threads = path, threads
         self.frame_count = 0  # intact frames decoded so far
         self.rescaled_frame_count = 0  # those of them that are stored in another size than the first
         self._lost = 0  # missing or damaged frames so far
+        self._skippable = set[int]()  # time stamps of frames that are not wanted
         self._container = _open(path)
         try:
             stream = film_stream(self._container)
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = threads
-            frames = decode(self._container)
+            frames = decode(self._container, self._skippable)
             missing, first = _first_frame(frames)
         except ValueError as error:
             self._container.close()
@@ -85,15 +94,41 @@ class VideoReader:
         Missing and damaged frames are skipped, but counted in the index. All frames have the height and width in
         `info`. Times are in seconds; they start at 0 with frame 0 and strictly increase.
         """
-        return self._shown(wanted, lambda frame: show(frame, self._screen))
+        return self._shown(wanted, self._show)
+
+    def frames_at(self, frame_indices: Collection[int]) -> Iterator[Frame]:
+        """Decode up to the last of the given frames and yield those that are intact, in order, as `frames` does.
+
+        Frames to which no other frame refers are not decoded if they are not wanted; in H.264 they often take half of
+        the time. Therefore `frame_count` and `missing_frame_count` are not valid afterwards, and damage in such a frame
+        costs no other frame. If a wanted frame is damaged, the file is read again, without skipping.
+        """
+        with _open(self.path) as container:
+            order = display_order(container)
+        awaited = deque(sorted({index for index in frame_indices if 0 <= index < (len(order) or math.inf)}))
+        wanted, stop = set(awaited), max(awaited, default=-1) + 1
+        self._skippable.update(stamp for frame_index, stamp in enumerate(order) if frame_index not in wanted)
+        for frame in self._shown(wanted.__contains__, self._show, stop):
+            if order and frame.frame_index != awaited[0]:
+                break
+            awaited.popleft()
+            yield frame
+        if order and awaited:  # after damage, which frames are intact also depends on those that were skipped
+            with VideoReader(self.path, self._threads) as reader:
+                yield from reader._shown(set(awaited).__contains__, reader._show, stop)
 
     def thumbnails(self, size: tuple[int, int]) -> Iterator[Frame]:
         """Decode to the end and yield every intact frame upright, as an (h, w) uint8 gray image of `size` (h, w)."""
         return self._shown(lambda frame_index: True, lambda frame: show_small(frame, self._screen, size))
 
-    def _shown(self, wanted: Callable[[int], bool], image_of: Callable[[av.VideoFrame], np.ndarray]) -> Iterator[Frame]:
+    def _show(self, frame: av.VideoFrame) -> np.ndarray:
+        return show(frame, self._screen)
+
+    def _shown(
+        self, wanted: Callable[[int], bool], image_of: Callable[[av.VideoFrame], np.ndarray], stop: int | None = None
+    ) -> Iterator[Frame]:
         clock = Clock(self.info.fps, self._longest_pause)
-        for frame_index, frame in enumerate(self._frames):
+        for frame_index, frame in enumerate(islice(self._frames, stop)):
             if frame is None:
                 self._lost += 1
                 continue
@@ -132,14 +167,14 @@ def read_info(path: Path) -> VideoInfo:
         return reader.info
 
 
-def read_frames(path: Path, frame_indices: set[int], threads: int = 0) -> list[Frame]:
+def read_frames(path: Path, frame_indices: Collection[int], threads: int = 0) -> list[Frame]:
     """Return the frames with the given indices, in order; frames that are missing or damaged are left out.
 
     `threads` decode; 0 = FFmpeg's default. Raises FileNotFoundError if the file is missing, ValueError if nothing in it
     decodes as video.
     """
     with VideoReader(path, threads) as reader:
-        return list(islice(reader.frames(frame_indices.__contains__), len(frame_indices)))
+        return list(reader.frames_at(frame_indices))
 
 
 def count_frames(path: Path) -> int:

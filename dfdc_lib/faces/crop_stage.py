@@ -62,7 +62,7 @@ def _make_crops(run: Run, video: Video, source: BoxSource, margin: float, expect
     missing = {frame.frame_index for frame in faces.values()}  # examined frames of the source that are not shown
     pixels = hashlib.sha256()
     with VideoReader(video.path, threads=1) as reader:
-        for frame in reader.frames(shown.__contains__):
+        for frame in reader.frames_at(shown):
             found = shown[frame.frame_index]
             missing.discard(found.frame_index)
             for crop, image in _cut_frame(video.video_id, frame, found, source.alignment.transform, margin):

@@ -164,7 +164,7 @@ def _frames_with_faces(
     rows = dict(list(faces.groupby(frames)))
     progress = tqdm(total=len(rows), desc=title, unit="frame", mininterval=0.5)
     with video.VideoReader(path) as reader, progress:
-        for frame in reader.frames(rows.__contains__):
+        for frame in reader.frames_at(rows):
             yield frame, rows[frame.frame_index]
             progress.update()
 

@@ -93,6 +93,33 @@ def test_read_frames(whole, frame_indices, expected):
     assert_indices(read_frames(whole, frame_indices), expected)
 
 
+@pytest.mark.parametrize("threads", [0, 1, 4])
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.mkv", "mpeg2video")])
+@pytest.mark.parametrize("wanted", [set(), {0}, {0, 7, 14, 21, 28}, {11, 12, 13}, {29}, {5, 30, -1}])
+def test_frames_at_skips_what_nothing_refers_to(tmp_path, name, codec, wanted, threads):
+    path = encode(tmp_path / name, Film(pictures(), codec, b_frames=2))
+    everything = {frame.frame_index: frame for frame in read_all(path)[0]}
+    with VideoReader(path, threads) as reader:
+        frames = list(reader.frames_at(wanted))
+    assert_indices(frames, sorted(wanted & everything.keys()))
+    for frame in frames:
+        assert frame.time_seconds == everything[frame.frame_index].time_seconds
+        assert np.array_equal(frame.image, everything[frame.frame_index].image)
+    assert reader.frame_count < FRAME_COUNT  # some were not decoded
+
+
+@pytest.mark.parametrize("packet", [0, 1, 2, 9, 10, 12, 20, 21, 27, 29])
+def test_frames_at_after_damage_with_reordered_frames(tmp_path, packet):
+    """No frame is lost, or has another index, than if all are decoded; damage in a skipped frame costs no other."""
+    path = overwrite_packet(write_video(tmp_path / "a.mp4", b_frames=2), packet)
+    intact = {frame.frame_index: frame.image for frame in read_all(path)[0]}
+    for wanted in (range(0, 30, 3), range(1, 30, 3), range(2, 30, 3)):
+        shown = {frame.frame_index: frame.image for frame in read_frames(path, wanted, threads=1)}
+        assert shown.keys() <= set(wanted) and shown.keys() >= intact.keys() & set(wanted)
+        assert all(np.array_equal(shown[frame_index], intact[frame_index]) for frame_index in shown.keys() & intact)
+        assert indices_in(shown.values()) == list(shown)
+
+
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize(("name", "declares_count"), [("a.mp4", True), ("a.mkv", False)])
 @pytest.mark.parametrize("frame_count", [1, FRAME_COUNT])
@@ -264,6 +291,18 @@ def test_a_rotated_file_is_upright_as_in_opencv(test_videos):
         _, opencv_image = cv2.VideoCapture(str(path)).read()
         assert image.shape == opencv_image.shape == (*size, 3)
         assert np.abs(image.astype(int) - opencv_image[:, :, ::-1]).mean() < 1
+
+
+@pytest.mark.parametrize("folder", ["odd", "odd2"])
+def test_frames_at_agrees_with_frames_on_every_odd_file(test_videos, folder):
+    with (test_videos / "INDEX.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["path"].startswith(f"{folder}/") and row["frames"]]
+    for row in rows:
+        path, wanted = test_videos / row["path"], set(range(3, 60, 19))
+        with VideoReader(path, threads=1) as reader, VideoReader(path, threads=1) as all_reader:
+            frames, expected = list(reader.frames_at(wanted)), list(all_reader.frames(wanted.__contains__))
+        assert [frame[:2] for frame in frames] == [frame[:2] for frame in expected], path
+        assert all(np.array_equal(one.image, other.image) for one, other in zip(frames, expected, strict=True)), path
 
 
 def test_times_with_a_variable_frame_rate(test_videos):
