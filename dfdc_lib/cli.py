@@ -16,6 +16,7 @@ WEIGHTS_HELP = "The seven published checkpoints of the winning solution, in the 
 MODELS_HELP = "Model folder or released checkpoint; repeat the option to average several."
 VIDEOS_HELP = "Folder of videos; .txt or .csv list (one path per line, or a column path or filename); or a run folder."
 PREDICT_RUN_HELP = "Run folder; default: outputs/predict_<name of VIDEOS>, or VIDEOS if it is one."
+EXECUTOR_HELP = "Where videos are worked on: inline, processes, or a Dask cluster as tcp://<scheduler>:<port>."
 COMPARE_HELP = "Path of the page; default: RUN_A/report/compare_<name of RUN_B>.html."
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=HELP)
@@ -24,6 +25,7 @@ app.add_typer(weights_app, name="weights")
 
 Models = Annotated[list[str], typer.Option("--model", help=MODELS_HELP)]
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 = one per core.")]
+ExecutorName = Annotated[str, typer.Option("--executor", help=EXECUTOR_HELP)]
 Assignments = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a notebook parameter.")
 ]
@@ -55,21 +57,24 @@ def run(
     last: Annotated[str, typer.Option("--to", help="Last stage, e.g. 04.")] = "",
     assignments: Assignments = None,
     workers: Workers = 0,
+    executor: ExecutorName = "processes",
     force: Annotated[bool, typer.Option("--force", help="Redo the chosen stages from scratch.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is out of date and why, then stop.")] = False,
 ) -> None:
     """Run the numbered notebooks that are out of date, and write a report."""
     from dfdc_lib.data.datasets import require_kind
+    from dfdc_lib.executors import require_executor
     from dfdc_lib.pipeline import parameters, runner, stage_table
     from dfdc_lib.pipeline.source import Source, choose_scores_source
 
     stages = stage_table.choose_stages(first, last)
     require_kind(kind)
+    require_executor(executor)
     chosen = parameters.parse_assignments(assignments or [], stage_table.all_parameters())
     if data and not data.is_dir():
         raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which {_what_is_there(data)}")
     folder = run_folder or stage_table.PROJECT / "outputs" / (data.resolve().name if data else "sample")
-    values = {"KIND": kind, "WORKERS": workers} | chosen
+    values = {"KIND": kind, "WORKERS": workers, "EXECUTOR": executor} | chosen
     source = Source(folder.resolve(), data.resolve() if data else None, kind, tuple(stages))
     if chosen.get("SCORES"):
         source = choose_scores_source(chosen["SCORES"], source, named=run_folder is not None)

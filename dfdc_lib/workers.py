@@ -58,30 +58,33 @@ class Job:
 
 
 Executor = Callable[[Sequence[Job]], Iterator[tuple[str, Outcome | Failure]]]
+TaskRunner = Callable[[Mapping[str, Callable[[], Any]]], Iterator[tuple[str, Any]]]
 
 
 def in_processes(workers: int = 0, group_of: Callable[[str], str] = str) -> Executor:
-    """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core.
+    """Return an executor for `run_jobs` that runs jobs in `workers` processes; 0 = one per core. See `in_groups`."""
+    return in_groups(partial(each_result, workers=workers), group_of)
 
-    `group_of` maps a video_id to the name of a group; by default every video is a group of its own. The jobs of a group
-    run one after another in one process and can share its memory. If the process dies twice, every job of the group
-    runs in a process of its own, so that only the job that kills its process fails.
+
+def in_groups(run_tasks: TaskRunner, group_of: Callable[[str], str] = str) -> Executor:
+    """Return an executor for `run_jobs` that runs the jobs of a group one after another in one process.
+
+    They can share its memory. Jobs of a group that fail, alone or with their process, run once more, each by itself, so
+    that only the job that kills its process fails. `run_tasks`: calls the tasks, one per group; see `each_result`.
+    `group_of` maps a video_id to the name of a group; by default every video is a group of its own.
     """
 
     def execute(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:
         groups: dict[str, list[Job]] = {}
         for job in jobs:
             groups.setdefault(group_of(job.video_id), []).append(job)
-        tasks = {name: partial(_run_group, members) for name, members in groups.items()}
-        alone: dict[str, Callable[[], Outcome]] = {}
-        for name, results in each_result(tasks, workers):
-            if not isinstance(results, Failure):
-                yield from results
-            elif len(groups[name]) == 1:  # its process died
-                yield groups[name][0].video_id, results
-            else:
-                alone |= {job.video_id: partial(_run_job, job) for job in groups[name]}
-        yield from each_result(alone, workers)
+        alone = {job.video_id: partial(_run_job, job) for group in groups.values() if len(group) == 1 for job in group}
+        together = {name: partial(_run_group, group) for name, group in groups.items() if len(group) > 1}
+        for name, results in run_tasks(together):
+            done = {} if isinstance(results, Failure) else results
+            yield from done.items()
+            alone |= {job.video_id: partial(_run_job, job) for job in groups[name] if job.video_id not in done}
+        yield from run_tasks(alone)
 
     return execute
 
@@ -187,7 +190,7 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> 
             try:
                 while queue or in_flight:
                     while queue and len(in_flight) < at_once:
-                        in_flight[pool.submit(_attempt, tasks[queue[0]])] = queue[0]
+                        in_flight[pool.submit(attempt, tasks[queue[0]])] = queue[0]
                         queue.popleft()
                     for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
                         result = future.result()
@@ -205,18 +208,21 @@ def results_here(tasks: Mapping[str, Callable[[], Result]]) -> Iterator[tuple[st
     If a task raises, its result is a `Failure`. `tasks`: name -> function without arguments.
     """
     for name, task in tasks.items():
-        yield name, _attempt(task)
+        yield name, attempt(task)
 
 
-def _attempt(task: Callable[[], Result]) -> Result | Failure:
+def attempt(task: Callable[[], Result]) -> Result | Failure:
+    """Return the task's result, or a `Failure` if it raises."""
     try:
         return task()
     except Exception as error:  # noqa: BLE001 - the boundary: every error is recorded with its reason
         return Failure(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _run_group(jobs: Sequence[Job]) -> list[tuple[str, Outcome | Failure]]:
-    return [(job.video_id, _attempt(partial(_run_job, job))) for job in jobs]
+def _run_group(jobs: Sequence[Job]) -> dict[str, Outcome]:
+    """Run jobs one after another; return the outcomes of those that succeed, by video_id."""
+    outcomes = {job.video_id: attempt(partial(_run_job, job)) for job in jobs}
+    return {video_id: outcome for video_id, outcome in outcomes.items() if not isinstance(outcome, Failure)}
 
 
 def _run_job(job: Job) -> Outcome:

@@ -82,7 +82,7 @@ def test_the_jobs_of_a_group_run_in_one_process(run: Run, calls: Path, threads: 
     """And a failure in a group stays alone."""
     jobs = [job(run, calls, name, action="raise" if name == "a2" else "") for name in ("a1", "a2", "b1", "a3")]
     order = [name for name, _ in in_processes(1, lambda name: name[0])(jobs)]
-    assert order == ["a1", "a2", "a3", "b1"]
+    assert order == ["a1", "a3", "b1", "a2"]  # what fails in a group is tried once more, by itself
     outcomes = run_jobs(run, STAGE, jobs, (), in_processes(2, lambda name: name[0]))
     assert statuses(outcomes) == {"a1": "done", "a2": "failed", "a3": "done", "b1": "done"}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dfdc_lib.data.video import Frame, VideoReader
+from dfdc_lib.executors import choose_executor
 from dfdc_lib.faces import crops
 from dfdc_lib.faces.align_stage import describe_alignment
 from dfdc_lib.faces.alignment import align_box, align_landmarks
@@ -16,7 +17,7 @@ from dfdc_lib.faces.box_source import BoxSource, boxes_source
 from dfdc_lib.records import BOX_COLUMNS, KEY_COLUMNS, Crop, FaceKey, FrameFaces, Outcome, Transform, Video, VideoCrops
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
-from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run_jobs
+from dfdc_lib.workers import Job, done_videos, result_outcome, run_jobs
 
 FAILED = ("failed", "failed before")
 AREA_COLUMNS = ["area_x0", "area_y0", "area_x1", "area_y1"]  # of the crop, like the box in pixels of the frame
@@ -24,11 +25,14 @@ MEASURES = ["boxes_frame_index", "time_seconds", "confidence"]
 CROP_COLUMNS = [*KEY_COLUMNS, *MEASURES, *BOX_COLUMNS, *AREA_COLUMNS, *LANDMARK_COLUMNS]
 
 
-def crop_faces(run: Run, margin: float = crops.DEFAULT_MARGIN, workers: int = 0) -> list[Outcome]:
+def crop_faces(
+    run: Run, margin: float = crops.DEFAULT_MARGIN, workers: int = 0, executor: str = "processes"
+) -> list[Outcome]:
     """Cut every detected face out of the frames; write crops/ and crops.parquet, and return one outcome per video.
 
     Fakes that fit their original are cut with its boxes, in the corresponding frames. `margin` is the fraction of the
-    box's side added on each side; `workers` the number of processes, 0 = one per core.
+    box's side added on each side; `workers` the number of processes, 0 = one per core; `executor`: see
+    `executors.choose_task_runner`.
     """
     infos, by_id = run.read_infos(), {video.video_id: video for video in run.read_videos()}
     detected = run.read_outcomes("01_detect_faces")
@@ -44,7 +48,7 @@ def crop_faces(run: Run, margin: float = crops.DEFAULT_MARGIN, workers: int = 0)
         expected = fingerprint(code, input_fingerprint(video.path), boxes.fingerprint, source.alignment, margin)
         make = partial(_make_crops, run, video, source, margin, expected)
         jobs.append(Job(name, {run.crops_record_path(name): expected}, VideoCrops, make, _crops_outcome))
-    outcomes = run_jobs(run, "02_crop_faces", jobs, decided, in_processes(workers))
+    outcomes = run_jobs(run, "02_crop_faces", jobs, decided, choose_executor(run, executor, workers))
     made = [crop for name in done_videos(outcomes) for crop in run.read_crops(name).crops]
     rows = [(*crops.key_of(c), *_measures(c), *c.box, *c.area, *np.ravel(c.landmarks)) for c in made]
     run.write_table("crops.parquet", pd.DataFrame(rows, columns=CROP_COLUMNS))

@@ -2,22 +2,25 @@
 
 from functools import partial
 
+from dfdc_lib.executors import choose_executor
 from dfdc_lib.faces.align_stage import align_fakes
 from dfdc_lib.faces.box_source import boxes_source
 from dfdc_lib.records import DetectorSettings, Outcome, Video, VideoFaces
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
-from dfdc_lib.workers import Job, in_processes, result_outcome, run_jobs
+from dfdc_lib.workers import Job, result_outcome, run_jobs
 
 
-def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0) -> list[Outcome]:
+def detect_faces(
+    run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0, executor: str = "processes"
+) -> list[Outcome]:
     """Find the faces of every video, except fakes that can use their original's boxes; write boxes/.
 
     Fakes are first aligned with their originals. A fake that fits its original uses the original's boxes and has the
-    status "not needed". `device` is "auto", "cpu" or "cuda"; `workers` the number of processes, 0 = one per core.
-    Returns one outcome per video.
+    status "not needed". `device` is "auto", "cpu" or "cuda"; `workers` the number of processes, 0 = one per core;
+    `executor`: see `executors.choose_task_runner`. Returns one outcome per video.
     """
-    aligned = align_fakes(run, workers)
+    aligned = align_fakes(run, workers, executor)
     code = code_fingerprint("dfdc_lib.faces.detect")
     infos, jobs, decided = run.read_infos(), [], []
     for video in run.read_videos():
@@ -35,7 +38,7 @@ def detect_faces(run: Run, settings: DetectorSettings, device: str = "auto", wor
         expected = fingerprint(code, input_fingerprint(video.path), settings)
         make, outcome = partial(_find_faces, run, video, settings, device, expected), partial(_boxes_outcome, reason)
         jobs.append(Job(name, {run.boxes_path(name): expected}, VideoFaces, make, outcome))
-    return run_jobs(run, "01_detect_faces", jobs, decided, in_processes(workers))
+    return run_jobs(run, "01_detect_faces", jobs, decided, choose_executor(run, executor, workers, device))
 
 
 def _find_faces(run: Run, video: Video, settings: DetectorSettings, device: str, expected: str) -> VideoFaces:

@@ -8,20 +8,22 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from dfdc_lib.executors import choose_executor
 from dfdc_lib.faces.alignment import matching_patch
 from dfdc_lib.faces.crops import key_of
 from dfdc_lib.faces.masks import WINDOW, compare_crops
 from dfdc_lib.records import FAKE, Crop, FaceKey, Mask, Outcome, Transform, Video, VideoCrops, VideoMasks
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint
-from dfdc_lib.workers import Job, done_videos, in_processes, result_outcome, run_jobs
+from dfdc_lib.workers import Job, done_videos, result_outcome, run_jobs
 
 
-def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
+def make_masks(run: Run, workers: int = 0, executor: str = "processes") -> list[Outcome]:
     """Compare every fake crop with the same part of its original; write masks/ and masks.csv.
 
-    `workers` is the number of processes; 0 = one per core. Returns one outcome per video: "not needed" for videos that
-    are not fakes, "nothing" for fakes that cannot be compared with an original.
+    `workers` is the number of processes, 0 = one per core; `executor`: see `executors.choose_task_runner`. Returns one
+    outcome per video: "not needed" for videos that are not fakes, "nothing" for fakes that cannot be compared with an
+    original.
     """
     cropped = run.read_outcomes("02_crop_faces")
     code = code_fingerprint("dfdc_lib.faces.mask_stage")
@@ -36,7 +38,7 @@ def make_masks(run: Run, workers: int = 0) -> list[Outcome]:
         expected = fingerprint(code, cropped[name].fingerprint, cropped[video.original_id].fingerprint)
         make = partial(_make_masks, run, name, video.original_id, expected)
         jobs.append(Job(name, {run.masks_record_path(name): expected}, VideoMasks, make, _masks_outcome))
-    outcomes = run_jobs(run, "03_ssim_masks", jobs, decided, in_processes(workers))
+    outcomes = run_jobs(run, "03_ssim_masks", jobs, decided, choose_executor(run, executor, workers))
     made = {name: run.read_masks(name).masks for name in done_videos(outcomes)}
     rows = [{"video_id": name} | mask.model_dump() for name, masks in made.items() for mask in masks]
     run.write_table("masks.csv", pd.DataFrame(rows, columns=["video_id", *Mask.model_fields]))

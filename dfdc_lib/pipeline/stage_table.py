@@ -13,7 +13,7 @@ from dfdc_lib.pipeline.parameters import Parameter, read_parameters
 from dfdc_lib.run_folder import PROJECT
 
 NOTEBOOKS = PROJECT / "notebooks"
-OPTIONS = {"RUN", "DATA", "KIND", "WORKERS"}  # parameters that the command line sets with options of their own
+OPTIONS = {"RUN", "DATA", "KIND", "WORKERS", "EXECUTOR"}  # parameters with options of their own on the command line
 
 
 @dataclass(frozen=True)
