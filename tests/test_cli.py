@@ -98,6 +98,7 @@ def test_help_lists_commands_and_options() -> None:
         ("run --parameter margin=0.3", "MARGIN"),
         ("run -p MARGIN=wide", "float"),
         ("run -p FRAME_STRIDE=2.5", "int"),
+        ("run --executor dask", "tcp://"),
         ("run --data a_file.mp4", "is a file"),
         ("run --data absent", "does not exist"),
         ("predict absent", "does not exist"),
@@ -159,9 +160,10 @@ def test_an_error_of_the_runner_is_one_line(
 
 
 ALL_STAGES = [stage.number for stage in stage_table.STAGES]
-DEFAULTS = {"KIND": "auto", "WORKERS": 0}
+DEFAULTS = {"KIND": "auto", "WORKERS": 0, "EXECUTOR": "processes"}
+CLUSTER = {"KIND": "dfdc", "WORKERS": 2, "EXECUTOR": "tcp://node1:8786"}
 PARAMETERS = {"MARGIN": 0.3, "THRESHOLDS": [0.7, 0.8]}
-OPTIONS = "--data videos --kind dfdc --run r --from 01 --to 03 --workers 2 --force"
+OPTIONS = "--data videos --kind dfdc --run r --from 01 --to 03 --workers 2 --executor tcp://node1:8786 --force"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ OPTIONS = "--data videos --kind dfdc --run r --from 01 --to 03 --workers 2 --for
     [
         ("", "project/outputs/sample", None, ALL_STAGES, DEFAULTS),
         ("--data videos", "project/outputs/videos", "videos", ALL_STAGES, DEFAULTS),
-        (OPTIONS, "r", "videos", ["01", "02", "03"], {"KIND": "dfdc", "WORKERS": 2}),
+        (OPTIONS, "r", "videos", ["01", "02", "03"], CLUSTER),
         ("--run r -p MARGIN=0.3 -p 'THRESHOLDS=[0.7, 0.8]' --to 00", "r", None, ["00"], DEFAULTS | PARAMETERS),
     ],
 )
