@@ -7,13 +7,13 @@ The server is started once, with the first pool, and ends with the last process 
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import Any
-
-import cv2
 
 # What the jobs import, without torch. Importing them must not start threads: only the thread that forks lives on.
 PRELOADED = (
@@ -37,13 +37,8 @@ def server_context(more: Sequence[str] = ()) -> BaseContext:
     from multiprocessing import forkserver
 
     forkserver.set_forkserver_preload([*PRELOADED, *more])
-    blas = os.environ.get("OPENBLAS_NUM_THREADS")
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read once, by the server, which would start threads for the others
-    try:
+    with _inheritance_of_server():
         forkserver.ensure_running()
-    finally:
-        del os.environ["OPENBLAS_NUM_THREADS"]
-        os.environ |= {} if blas is None else {"OPENBLAS_NUM_THREADS": blas}
     return multiprocessing.get_context("forkserver")
 
 
@@ -84,11 +79,33 @@ def end_after(parent_has_ended: Callable[[], object]) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
+@contextmanager
+def _inheritance_of_server() -> Iterator[None]:
+    """Change what a process started within the block inherits: no threads of OpenBLAS, and no end at Ctrl-C.
+
+    Ctrl-C reaches all processes of a terminal. The server ends with those that it works for.
+    """
+    blas, handler = os.environ.get("OPENBLAS_NUM_THREADS"), signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()  # only there handlers can be set
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    if in_main_thread:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+        del os.environ["OPENBLAS_NUM_THREADS"]
+        os.environ |= {} if blas is None else {"OPENBLAS_NUM_THREADS": blas}
+
+
 def _begin_worker(threads: int, environment: Mapping[str, str]) -> None:
     """Give a worker its parent's environment and a share of the cores; end it at once with its parent.
 
     An orphan would go on writing. `threads`: of OpenCV, and of libraries that read OMP_NUM_THREADS when imported.
     """
+    import cv2  # here: the command line, which starts the server, does not use it
+
     os.environ |= environment  # the server has that of the moment in which it was started
     os.environ["OMP_NUM_THREADS"] = str(threads)
     cv2.setNumThreads(threads)

@@ -10,7 +10,7 @@ import pytest
 from dfdc_lib import processes
 from dfdc_lib.processes import adopt_server, core_count, server_context, worker_pool
 
-HEAVY = {"torch", "torchvision", "timm", "albumentations", "facenet_pytorch", "matplotlib", "distributed"}
+HEAVY = {"torch", "torchvision", "timm", "albumentations", "facenet_pytorch", "distributed"}
 
 pytestmark = pytest.mark.skipif(not processes.HAS_SERVER, reason="this system has no fork server: workers are spawned")
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit
 
 from dfdc_lib.evaluation.metrics import losses
@@ -39,6 +38,7 @@ def fit_temperature(labels: np.ndarray, scores: np.ndarray, clip: float) -> floa
 
     `labels` and `scores` are (n,) for n videos: 0 or 1, and 0-1. Scores are limited to clip ... 1 - clip.
     """
+    from scipy.optimize import minimize_scalar  # here: it takes 0.6 s
 
     def loss(exponent: float) -> float:
         return float(losses(labels, temper(scores, np.exp(exponent), clip), clip).mean())
@@ -163,6 +163,8 @@ def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarr
     `labels`, (n,), are 0 or 1; scores are limited to clip ... 1 - clip. Returns (k + 1,): a weight of at least 0 for
     each model's logit, then an offset.
     """
+    from scipy.optimize import minimize  # here: it takes 0.6 s
+
     logits = np.column_stack([clipped_logit(scores, clip), np.ones(len(scores))])
     signs = np.where(np.asarray(labels) == 1, 1.0, -1.0)
 

@@ -4,10 +4,28 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
+from dfdc_lib.processes import server_context
+
 QUIET_KERNEL = "--IPKernelApp.log_level=ERROR"  # without it every start warns about a local port
+# What notebooks import, without torch and albumentations: 05 and 06 import those themselves.
+PRELOADED = (
+    "ipykernel.kernelapp",
+    "dfdc_lib.pipeline.kernel",
+    "matplotlib.backends.backend_agg",
+    "dfdc_lib.viz.plot_data",
+    "dfdc_lib.viz.plot_inspection",
+    "dfdc_lib.viz.plot_scores",
+    "dfdc_lib.viz.plot_training",
+    "dfdc_lib.viz.viewers",
+    "dfdc_lib.faces.examples",
+    "dfdc_lib.evaluation.score_examples",
+    "dfdc_lib.evaluation.strategy_study",
+    "dfdc_lib.inspection.verdict",
+)
 
 
 class NotebookError(RuntimeError):
@@ -18,6 +36,16 @@ def code_cells(notebook: Path) -> list[str]:
     """Return the source of each code cell of a notebook file, in order."""
     cells = json.loads(notebook.read_bytes())["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def kernel_server() -> BaseContext:
+    """Return the context whose processes are forked with what notebooks import; the first call starts its server.
+
+    The server imports in the background: call this as early as it is certain that a notebook will run.
+    """
+    os.environ |= {"DFDC_HEADLESS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # before matplotlib is imported
+    return server_context(PRELOADED)
 
 
 def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
@@ -38,7 +66,7 @@ def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]
     from dfdc_lib.pipeline.kernel import ThisPython
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"DFDC_HEADLESS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    kernel_server()
     try:
         papermill.execute_notebook(
             str(notebook),

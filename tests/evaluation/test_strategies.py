@@ -43,6 +43,13 @@ def test_no_scores_are_an_error_and_constant_scores_are_unchanged(name: str) -> 
     assert STRATEGIES[name](np.full(32, 0.7), np.ones(32)) == pytest.approx(0.7, abs=1e-12)
 
 
+@pytest.mark.parametrize("share", [0, 0.1, 0.3])
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 32, 33])
+def test_trimmed_mean_is_scipys(count: int, share: float) -> None:
+    scores = np.random.default_rng(count).random(count)
+    assert strategies.trimmed_mean(scores, share) == trim_mean(scores, share)
+
+
 def test_confident_strategy_is_the_slides() -> None:
     generator = np.random.default_rng(0)
     branches = set()

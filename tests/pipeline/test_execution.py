@@ -6,18 +6,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from notebook_files import write_notebook
 
 from dfdc_lib.pipeline.execution import NotebookError, code_cells, execute_notebook
-
-
-def write_notebook(path: Path, *cells: str) -> Path:
-    """Write a notebook whose first cell holds the parameters, with a cell of prose at its end."""
-    made = [nbformat.v4.new_code_cell(cell) for cell in cells]
-    notebook = nbformat.v4.new_notebook(cells=[*made, nbformat.v4.new_markdown_cell("prose")])
-    notebook.cells[0].metadata["tags"] = ["parameters"]
-    notebook.metadata["language_info"] = {"name": "python"}
-    nbformat.write(notebook, path)
-    return path
 
 
 def test_code_cells(tmp_path: Path) -> None:
@@ -67,14 +58,8 @@ def test_a_foreign_kernel_named_python3_is_not_used(
 
 
 @pytest.mark.notebooks
-def test_a_kernel_that_dies_is_reported(tmp_path: Path) -> None:
-    path = write_notebook(tmp_path / "a.ipynb", "A = 1", "import os; os._exit(3)")
+@pytest.mark.parametrize("death", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
+def test_a_kernel_that_dies_is_reported(death: str, tmp_path: Path) -> None:
+    path = write_notebook(tmp_path / "a.ipynb", "A = 1", f"import os; {death}")
     with pytest.raises(NotebookError, match="kernel died"):
         execute_notebook(path, tmp_path / "made.ipynb", {})
-
-
-@pytest.mark.notebooks
-def test_a_python_without_a_kernel_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(NotebookError, match="/bin/false"):
-        execute_notebook(write_notebook(tmp_path / "a.ipynb", "A = 1"), tmp_path / "made.ipynb", {})
