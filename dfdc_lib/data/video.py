@@ -56,6 +56,7 @@ class VideoReader:
         self.frame_count = 0  # intact frames decoded so far
         self.rescaled_frame_count = 0  # those of them that are stored in another size than the first
         self._lost = 0  # missing or damaged frames so far
+        self._look: Callable[[int, av.VideoFrame], None] | None = None
         self._skippable = set[int]()  # time stamps of frames that are not wanted
         self._container = _open(path)
         try:
@@ -84,7 +85,7 @@ class VideoReader:
     def missing_frame_count(self) -> int:
         """Number of frames that the header declares, or the file stores, but that did not decode.
 
-        It is valid only after `frames` or `thumbnails` has been read to the end.
+        It is valid only after `frames` has been read to the end.
         """
         return max(self._lost, self.info.frame_count - self.frame_count)
 
@@ -94,7 +95,7 @@ class VideoReader:
         Missing and damaged frames are skipped, but counted in the index. All frames have the height and width in
         `info`. Times are in seconds; they start at 0 with frame 0 and strictly increase.
         """
-        return self._shown(wanted, self._show)
+        return self._shown(wanted)
 
     def frames_at(self, frame_indices: Collection[int]) -> Iterator[Frame]:
         """Decode up to the last of the given frames and yield those that are intact, in order, as `frames` does.
@@ -108,25 +109,23 @@ class VideoReader:
         awaited = deque(sorted({index for index in frame_indices if 0 <= index < (len(order) or math.inf)}))
         wanted, stop = set(awaited), max(awaited, default=-1) + 1
         self._skippable.update(stamp for frame_index, stamp in enumerate(order) if frame_index not in wanted)
-        for frame in self._shown(wanted.__contains__, self._show, stop):
+        for frame in self._shown(wanted.__contains__, stop):
             if order and frame.frame_index != awaited[0]:
                 break
             awaited.popleft()
             yield frame
         if order and awaited:  # after damage, which frames are intact also depends on those that were skipped
             with VideoReader(self.path, self._threads) as reader:
-                yield from reader._shown(set(awaited).__contains__, reader._show, stop)
+                yield from reader._shown(set(awaited).__contains__, stop)
 
-    def thumbnails(self, size: tuple[int, int]) -> Iterator[Frame]:
-        """Decode to the end and yield every intact frame upright, as an (h, w) uint8 gray image of `size` (h, w)."""
-        return self._shown(lambda frame_index: True, lambda frame: show_small(frame, self._screen, size))
+    def watch(self, size: tuple[int, int], look: Callable[[int, np.ndarray], None]) -> None:
+        """While frames are read, also call `look(frame_index, image)` with every intact one as a thumbnail.
 
-    def _show(self, frame: av.VideoFrame) -> np.ndarray:
-        return show(frame, self._screen)
+        The image is upright, (h, w) uint8 gray, of `size` (h, w).
+        """
+        self._look = lambda frame_index, frame: look(frame_index, show_small(frame, self._screen, size))
 
-    def _shown(
-        self, wanted: Callable[[int], bool], image_of: Callable[[av.VideoFrame], np.ndarray], stop: int | None = None
-    ) -> Iterator[Frame]:
+    def _shown(self, wanted: Callable[[int], bool], stop: int | None = None) -> Iterator[Frame]:
         clock = Clock(self.info.fps, self._longest_pause)
         for frame_index, frame in enumerate(islice(self._frames, stop)):
             if frame is None:
@@ -135,10 +134,11 @@ class VideoReader:
             self.frame_count += 1
             self.rescaled_frame_count += (frame.height, frame.width) != self._stored_size
             seconds = clock.seconds(frame_index, frame.time)
+            if self._look:
+                self._look(frame_index, frame)
             if wanted(frame_index):
-                image = image_of(frame)
-                alike = self._screen.pixel_aspect == 1 or image.ndim == 2  # a thumbnail is only compared
-                stored = image if alike else show(frame, self._stored_screen)
+                image = show(frame, self._screen)
+                stored = image if self._screen.pixel_aspect == 1 else show(frame, self._stored_screen)
                 yield Frame(frame_index, round(seconds, 4), image, stored)
 
     def _read_info(self, stream: VideoStream) -> VideoInfo:

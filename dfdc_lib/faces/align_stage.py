@@ -2,36 +2,33 @@
 
 from functools import partial
 
-from dfdc_lib.executors import choose_executor
 from dfdc_lib.faces.alignment import align_videos
 from dfdc_lib.faces.box_source import compared_fakes
 from dfdc_lib.records import Alignment, Outcome, Transform, Video, VideoAlignment
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
-from dfdc_lib.workers import Job, record_jobs, result_outcome
+from dfdc_lib.workers import Executor, Job, record_jobs, result_outcome
 
 STAGE = "01_align_fakes"  # a status file of its own
 
 
-def align_fakes(run: Run, workers: int = 0, executor: str = "processes") -> dict[str, Outcome]:
+def align_fakes(run: Run, execute: Executor) -> dict[str, Outcome]:
     """Find which frames of its original each fake shows, and at which scale and shift; write alignments/*.json.
 
-    `workers` is the number of processes, 0 = one per core; `executor`: see `executors.choose_task_runner`. Returns
-    video_id -> outcome; videos without an original to compare with have the status "not needed".
+    `execute` runs the jobs; an original is decoded once for all its fakes if one process aligns them one after another.
+    Returns video_id -> outcome; videos without an original to compare with have the status "not needed".
     """
     videos = {video.video_id: video for video in run.read_videos()}
     code = code_fingerprint("dfdc_lib.faces.alignment")
-    jobs, originals = [], {}
-    for fake in compared_fakes(videos.values(), run.read_infos()):
+    jobs, compared = [], compared_fakes(videos.values(), run.read_infos())
+    for fake in compared:
         assert fake.original_id is not None
         original, path = videos[fake.original_id], run.alignment_path(fake.video_id)
         expected = fingerprint(code, input_fingerprint(original.path), input_fingerprint(fake.path))
         make = partial(_align, run, original, fake, expected)
         jobs.append(Job(fake.video_id, {path: expected}, VideoAlignment, make, _alignment_outcome))
-        originals[fake.video_id] = original.video_id
-    decided = [Outcome(video_id=name, status="not needed") for name in videos if name not in originals]
-    # A process decodes an original once for all its fakes.
-    execute = choose_executor(run, executor, workers, group_of=originals.__getitem__)
+    names = videos.keys() - {fake.video_id for fake in compared}
+    decided = [Outcome(video_id=name, status="not needed") for name in names]
     return {outcome.video_id: outcome for outcome in record_jobs(run, STAGE, jobs, decided, execute)}
 
 

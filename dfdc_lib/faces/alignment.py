@@ -5,13 +5,14 @@ landmarks and crops in the fake. Time and place are measured in turn (`frame_mat
 other's result. Departs from the winner's code: there frame i of a fake is frame i of its original, at the same pixels.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from dfdc_lib.data.spacing import evenly_spaced
-from dfdc_lib.faces.frame_matching import Frames, Match, match_frames, pixel_weights, segments_of
+from dfdc_lib.faces.frame_matching import Frames, Match, chunks, match_frames, pixel_weights, segments_of
 from dfdc_lib.faces.registration import covered, register, rescaled, warp
 from dfdc_lib.faces.thumbnails import Thumbnails, read_thumbnails, read_thumbnails_once
 from dfdc_lib.records import Alignment, Area, Box, Landmarks, Transform
@@ -44,13 +45,14 @@ def align_thumbnails(original: Thumbnails, fake: Thumbnails) -> Alignment:
     scaling between the two frame sizes, and shifts by whole pixels, including none. If the fake is not made from this
     original, `problem` in the result says why; nothing is raised.
     """
-    fakes = Frames(_halved(fake.images), fake.intact)
-    transform, weights, added = _start(original, fake), np.ones_like(fakes.images[0]), np.zeros_like(fakes.images[0])
+    fakes = _frames_of(fake)
+    blank = np.zeros(fakes.images.shape[1:], np.float32)
+    transform, weights, added = _start(original, fake), blank + 1, blank
     offsets = np.full(len(fake.images), np.nan)
     for _ in range(ROUNDS):
         originals = _as_in_fake(original, transform, fake)
         shown = _halved(covered(original.small_size, transform, fake.small_size)[None])[0] == 255
-        match = match_frames(originals, Frames(fakes.images - added, fake.intact), weights * shown)
+        match = match_frames(originals, fakes, weights * shown, added)
         frames = _textured(original, fake, match)
         if not len(frames) or np.array_equal(match.offsets, offsets):
             break
@@ -58,13 +60,13 @@ def align_thumbnails(original: Thumbnails, fake: Thumbnails) -> Alignment:
         counterparts = frames + offsets[frames]
         placed = evenly_spaced(len(frames), PLACED)
         transform = register(original.images[counterparts[placed]], fake.images[frames[placed]], transform)
-        weights, added = pixel_weights(originals.images[counterparts], fakes.images[frames])
+        weights, added = pixel_weights(originals.pixels(counterparts), fakes.pixels(frames))
     frame_count = int(fake.intact.sum())
     if not len(frames) or not shown.any():
         return Alignment(
             frame_count=frame_count, similarity=0, problem="no frame of it shows the same, blank ones aside"
         )
-    ones, others = originals.images[frames + match.offsets[frames]][:, shown], fakes.images[frames][:, shown]
+    ones, others = originals.pixels(frames + match.offsets[frames])[:, shown], fakes.pixels(frames)[:, shown]
     enlarged = [np.divide(video.size, video.small_size) for video in (original, fake)]
     share, similarity = match.corresponds.sum() / frame_count, _similarity(ones, others)
     return Alignment(
@@ -134,21 +136,32 @@ def _start(original: Thumbnails, fake: Thumbnails) -> Transform:
 
 def _mismatch(original: Thumbnails, start: Transform, fake: Thumbnails) -> float:
     """Return the median distance of a few frames of the fake to the original's frame that is most like it."""
-    originals = _as_in_fake(original, start, fake).images.reshape(len(original.images), -1)
-    frames = np.flatnonzero(fake.intact)
-    few = _halved(fake.images[frames[evenly_spaced(len(frames), PLACED)]]).reshape(-1, originals.shape[1])
-    return float(np.median([((originals - frame) ** 2).mean(axis=1).min() for frame in few]))
+    originals, frames = _as_in_fake(original, start, fake), np.flatnonzero(fake.intact)
+    few = _halved(fake.images[frames[evenly_spaced(len(frames), PLACED)]]).astype(np.float32)
+    distances = []
+    for chunk in chunks(np.arange(len(originals.images))):
+        rows = originals.pixels(chunk).reshape(len(chunk), -1)
+        distances.append([((rows - frame.ravel()) ** 2).mean(axis=1).min() for frame in few])
+    return float(np.median(np.min(distances, axis=0)))
 
 
 def _as_in_fake(original: Thumbnails, transform: Transform, fake: Thumbnails) -> Frames:
-    moved = np.stack([warp(image, transform, fake.small_size) for image in original.images])
-    return Frames(_halved(moved), original.intact)
+    def moved(images: np.ndarray) -> np.ndarray:
+        return np.stack([warp(image, transform, fake.small_size) for image in images])
+
+    return _frames_of(original, moved)
+
+
+def _frames_of(video: Thumbnails, change: Callable[[np.ndarray], np.ndarray] = lambda images: images) -> Frames:
+    """Return a video's frames at half their size; half the detail is enough to recognise a frame."""
+    parts = [_halved(change(video.images[chunk])) for chunk in chunks(np.arange(len(video.images)))]
+    return Frames(np.concatenate(parts), video.intact)
 
 
 def _halved(images: np.ndarray) -> np.ndarray:
-    """Return (N, h, w) images at half their size, float32; half the detail is enough to recognise a frame."""
+    """Return (N, h, w) uint8 images at half their size."""
     size = max(1, images.shape[2] // 2), max(1, images.shape[1] // 2)
-    return np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]).astype(np.float32)
+    return np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images])
 
 
 def _textured(original: Thumbnails, fake: Thumbnails, match: Match) -> np.ndarray:

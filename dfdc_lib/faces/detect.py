@@ -116,26 +116,31 @@ def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint:
     `fingerprint` is stored in the result. `threads` decode; 0 = FFmpeg's default. Raises FileNotFoundError if the file
     is missing, ValueError if it is not readable as a video.
     """
+    with VideoReader(path, threads) as reader:
+        return detect_frames(reader, video_id, detector, fingerprint)
+
+
+def detect_frames(reader: VideoReader, video_id: str, detector: FaceDetector, fingerprint: str) -> VideoFaces:
+    """Do what `detect_video` does, with an open video: read it to its end."""
     settings, batch_size = detector.settings, FRAMES_PER_BATCH[detector.device.type]
     frames: list[FrameFaces] = []
-    with VideoReader(path, threads) as reader:
-        info = reader.info
-        examined = reader.frames(lambda frame_index: frame_index % settings.frame_stride == 0)
-        while batch := list(islice(examined, batch_size)):
-            faces_of_batch = detector.find_faces([frame.image for frame in batch])
-            for frame, faces in zip(batch, faces_of_batch, strict=True):
-                frames.append(FrameFaces(frame_index=frame.frame_index, time_seconds=frame.time_seconds, faces=faces))
-        return VideoFaces(
-            **info.model_dump(include={"height", "width", "fps"}),
-            video_id=video_id,
-            frame_count=reader.frame_count,
-            missing_frame_count=reader.missing_frame_count,
-            rescaled_frame_count=reader.rescaled_frame_count,
-            detector_scale=detector_scale(info.height, info.width, settings.resize),
-            settings=settings,
-            frames=tuple(frames),
-            fingerprint=fingerprint,
-        )
+    info = reader.info
+    examined = reader.frames(lambda frame_index: frame_index % settings.frame_stride == 0)
+    while batch := list(islice(examined, batch_size)):
+        faces_of_batch = detector.find_faces([frame.image for frame in batch])
+        for frame, faces in zip(batch, faces_of_batch, strict=True):
+            frames.append(FrameFaces(frame_index=frame.frame_index, time_seconds=frame.time_seconds, faces=faces))
+    return VideoFaces(
+        **info.model_dump(include={"height", "width", "fps"}),
+        video_id=video_id,
+        frame_count=reader.frame_count,
+        missing_frame_count=reader.missing_frame_count,
+        rescaled_frame_count=reader.rescaled_frame_count,
+        detector_scale=detector_scale(info.height, info.width, settings.resize),
+        settings=settings,
+        frames=tuple(frames),
+        fingerprint=fingerprint,
+    )
 
 
 def _face(box: np.ndarray, landmarks: np.ndarray, confidence: float, back: np.ndarray, digits: int) -> Face:

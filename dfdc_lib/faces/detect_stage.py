@@ -1,14 +1,17 @@
 """Stage 01: find faces. In: videos.csv and the videos. Out: alignments/<video_id>.json, boxes/<video_id>.json."""
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 
+from dfdc_lib.data.video import VideoReader
 from dfdc_lib.executors import choose_executor
+from dfdc_lib.faces import thumbnails
 from dfdc_lib.faces.align_stage import align_fakes
-from dfdc_lib.faces.box_source import boxes_source
+from dfdc_lib.faces.box_source import boxes_source, compared_fakes, header_source
 from dfdc_lib.records import DetectorSettings, Outcome, Video, VideoFaces
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
-from dfdc_lib.workers import Job, result_outcome, run_jobs
+from dfdc_lib.workers import Failure, Job, result_outcome, run_jobs
 
 
 def detect_faces(
@@ -20,11 +23,34 @@ def detect_faces(
     status "not needed". `device` is "auto", "cpu" or "cuda"; `workers` the number of processes, 0 = one per core;
     `executor`: see `executors.choose_task_runner`. Returns one outcome per video.
     """
-    aligned = align_fakes(run, workers, executor)
-    code = code_fingerprint("dfdc_lib.faces.detect")
-    infos, jobs, decided = run.read_infos(), [], []
-    for video in run.read_videos():
+    videos, infos = run.read_videos(), run.read_infos()
+    original_of = {fake.video_id: str(fake.original_id) for fake in compared_fakes(videos, infos)}
+    execute = choose_executor(run, executor, workers, device, lambda name: original_of.get(name, name))
+    make_job = partial(_search_job, run, settings, device, code_fingerprint("dfdc_lib.faces.detect"))
+    originals = [video for video in videos if video.video_id in set(original_of.values()) - original_of.keys()]
+    searches = {video.video_id: make_job(video, header_source(video, infos).reason, keep=True) for video in originals}
+    searched: dict[str, Outcome | Failure] = {}
+
+    def align(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:
+        """Align fakes, and before that find the faces of their originals: both decode an original."""
+        needed = sorted({original_of[job.video_id] for job in jobs} & searches.keys())
+        unfinished = [searches[name] for name in needed if not searches[name].finished()]
+        for name, result in execute([*unfinished, *jobs]):
+            if name in searches:
+                searched[name] = result
+            else:
+                yield name, result
+
+    def search(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:
+        yield from ((job.video_id, searched[job.video_id]) for job in jobs if job.video_id in searched)  # they failed
+        yield from execute([job for job in jobs if job.video_id not in searched])
+
+    aligned = align_fakes(run, align)
+    rest, decided = [], []
+    for video in videos:
         name = video.video_id
+        if name in searches:
+            continue
         if name not in infos:
             decided.append(Outcome(video_id=name, status="failed before", note="unreadable, see 00_videos"))
             continue
@@ -34,17 +60,31 @@ def detect_faces(
         source, reason, _ = boxes_source(run, video, infos)
         if source != name:
             decided.append(Outcome(video_id=name, status="not needed", note=f"uses the boxes of {source}"))
-            continue
-        expected = fingerprint(code, input_fingerprint(video.path), settings)
-        make, outcome = partial(_find_faces, run, video, settings, device, expected), partial(_boxes_outcome, reason)
-        jobs.append(Job(name, {run.boxes_path(name): expected}, VideoFaces, make, outcome))
-    return run_jobs(run, "01_detect_faces", jobs, decided, choose_executor(run, executor, workers, device))
+        else:
+            rest.append(make_job(video, reason))
+    return run_jobs(run, "01_detect_faces", [*searches.values(), *rest], decided, search)
 
 
-def _find_faces(run: Run, video: Video, settings: DetectorSettings, device: str, expected: str) -> VideoFaces:
-    from dfdc_lib.faces.detect import detect_video, load_detector  # here: only these workers should import torch
+def _search_job(
+    run: Run, settings: DetectorSettings, device: str, code: str, video: Video, reason: str, keep: bool = False
+) -> Job:
+    """Return the job that finds a video's faces and, with `keep`, keeps its thumbnails for its fakes."""
+    path, expected = run.boxes_path(video.video_id), fingerprint(code, input_fingerprint(video.path), settings)
+    make, outcome = partial(_find_faces, run, video, settings, device, expected, keep), partial(_boxes_outcome, reason)
+    return Job(video.video_id, {path: expected}, VideoFaces, make, outcome)
 
-    faces = detect_video(video.path, video.video_id, load_detector(settings, device), expected, threads=1)
+
+def _find_faces(
+    run: Run, video: Video, settings: DetectorSettings, device: str, expected: str, keep: bool
+) -> VideoFaces:
+    from dfdc_lib.faces.detect import detect_frames, load_detector  # here: only these workers should import torch
+
+    detector = load_detector(settings, device)
+    with VideoReader(video.path, threads=1) as reader:
+        small = thumbnails.watch(reader) if keep else None
+        faces = detect_frames(reader, video.video_id, detector, expected)
+    if small:
+        thumbnails.keep(video.path, small)
     run.write_record(run.boxes_path(video.video_id), faces)
     return faces
 

@@ -7,6 +7,7 @@ path of offsets with the smallest total cost is found by dynamic programming (Vi
 keeps its offset. Departs from the winner's code: there frame i of a fake is frame i of its original.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from dfdc_lib.records import Segment
 
 VOTERS = 2000  # frames of the fake, evenly spaced, that are compared with all frames of the original
 CANDIDATES = 64  # offsets with the most votes
-CHUNK = 256  # frames compared at a time, to bound memory
+CHUNK, BLOCK = 256, 4096  # frames compared at a time with as many others, to bound memory
 # Costs: 1 = the median frame of the best path. The values were chosen on 103 pairs of FaceForensics++ and UADFV.
 WORST = 4.0  # no frame costs more: one odd frame must not move the path
 OUTSIDE = 2.0  # the original has no such frame
@@ -27,14 +28,21 @@ ROUNDING = 1.0  # gray levels squared: least variance of a pixel
 LEAST_COST = 0.05  # of the median frame: in videos without noise, rounding decides nothing
 
 
+Rows = Callable[[np.ndarray], np.ndarray]  # frame indices (K,) -> weighted pixels, (K, h * w) float32
+
+
 class Frames(NamedTuple):
     """All frames of one video as small gray images, in order of frame index.
 
-    `images` is (N, h, w) float32; `intact`, (N,) bool, is False for missing or damaged frames.
+    `images` is (N, h, w), uint8 to save memory; `intact`, (N,) bool, is False for missing or damaged frames.
     """
 
-    images: np.ndarray  # (N, h, w) float32
+    images: np.ndarray  # (N, h, w) uint8
     intact: np.ndarray  # (N,) bool; False = missing or damaged
+
+    def pixels(self, frames: np.ndarray) -> np.ndarray:
+        """Return the images with the given indices, (K, h, w) float32."""
+        return self.images[frames].astype(np.float32)
 
 
 class Match(NamedTuple):
@@ -49,19 +57,26 @@ class Match(NamedTuple):
     corresponds: np.ndarray
 
 
-def match_frames(originals: Frames, fakes: Frames, weights: np.ndarray) -> Match:
+def match_frames(originals: Frames, fakes: Frames, weights: np.ndarray, added: np.ndarray | float = 0.0) -> Match:
     """Return which frame of the original each frame of the fake shows.
 
     The frames of both videos are of one size, (h, w). `weights`, (h, w), says how much each pixel counts when two
-    frames are compared; 0 = not at all.
+    frames are compared; 0 = not at all. `added`, (h, w): gray levels that the fake adds; see `pixel_weights`.
     """
-    one, other = _weighted(originals, weights), _weighted(fakes, weights)
+    scale = np.sqrt(weights / max(1, np.count_nonzero(weights))).astype(np.float32)
+
+    def one(frames: np.ndarray) -> np.ndarray:
+        return (originals.pixels(frames) * scale).reshape(len(frames), -1)
+
+    def other(frames: np.ndarray) -> np.ndarray:
+        return ((fakes.pixels(frames) - added) * scale).reshape(len(frames), -1)
+
     offsets = _candidates(one, other, originals.intact, fakes.intact)
-    costs = _costs(originals, fakes, one, other, offsets)
+    costs = _costs(one, other, originals.intact, fakes.intact, offsets)
     path = _best_path(costs, offsets)
     frames = np.arange(len(path))
     shown = frames + offsets[path]
-    corresponds = fakes.intact & (shown >= 0) & (shown < len(one))
+    corresponds = fakes.intact & (shown >= 0) & (shown < len(originals.images))
     corresponds[corresponds] = originals.intact[shown[corresponds]]
     corresponds &= (costs[frames, path] < FOREIGN) & ~_doubtful(np.minimum(costs, WORST), path)
     return Match(offsets[path], corresponds)
@@ -87,36 +102,44 @@ def pixel_weights(originals: np.ndarray, fakes: np.ndarray) -> tuple[np.ndarray,
     return 1 / (((difference - added) ** 2).mean(axis=0) + ROUNDING), added
 
 
-def _weighted(frames: Frames, weights: np.ndarray) -> np.ndarray:
-    """Return frames as rows, such that squared distances are weighted means over the pixels."""
-    scale = np.sqrt(weights / max(1, np.count_nonzero(weights))).astype(np.float32)
-    return frames.images.reshape(len(frames.images), -1) * scale.ravel()
+def chunks(frames: np.ndarray, size: int = CHUNK) -> list[np.ndarray]:
+    """Split frame indices into parts of `size` to 2 `size` - 1 frames, or one smaller part."""
+    return np.array_split(frames, max(1, len(frames) // size))
 
 
-def _candidates(one: np.ndarray, other: np.ndarray, one_intact: np.ndarray, other_intact: np.ndarray) -> np.ndarray:
+def _candidates(one: Rows, other: Rows, one_intact: np.ndarray, other_intact: np.ndarray) -> np.ndarray:
     """Return 0 and the offsets at which most frames of the fake are most like a frame of the original."""
-    centre = one[one_intact].mean(axis=0)  # float32 would lose small distances between large numbers
-    one = one - centre
-    lengths = np.where(one_intact, (one**2).sum(axis=1), np.inf)
+    blocks = chunks(np.arange(len(one_intact)), BLOCK)
+    total = sum(one(block[one_intact[block]]).sum(axis=0) for block in blocks)
+    centre = (total / one_intact.sum()).astype(np.float32)  # float32 would lose small distances between large numbers
     frames = np.flatnonzero(other_intact)
     voters = frames[evenly_spaced(len(frames), VOTERS)]
-    votes = []
-    for chunk in np.array_split(voters, max(1, len(voters) // CHUNK)):
-        votes.append((lengths - 2 * (other[chunk] - centre) @ one.T).argmin(axis=1) - chunk)
-    offsets, counts = np.unique(np.concatenate(votes), return_counts=True)
+    least, nearest = np.full(len(voters), np.inf), np.zeros(len(voters), int)
+    for block in blocks:
+        rows = one(block) - centre
+        lengths = np.where(one_intact[block], (rows**2).sum(axis=1), np.inf)
+        for places in chunks(np.arange(len(voters))):
+            distances = lengths - 2 * (other(voters[places]) - centre) @ rows.T
+            best = distances.min(axis=1)
+            closer = best < least[places]
+            least[places[closer]] = best[closer]
+            nearest[places[closer]] = block[distances.argmin(axis=1)[closer]]
+    offsets, counts = np.unique(nearest - voters, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:CANDIDATES]
     return np.union1d([0], offsets[most[counts[most] > 1]])
 
 
-def _costs(originals: Frames, fakes: Frames, one: np.ndarray, other: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _costs(one: Rows, other: Rows, one_intact: np.ndarray, other_intact: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Return the cost of every frame of the fake at every offset, (M, S); 1 = the median of the cheapest."""
-    costs = np.full((len(other), len(offsets)), np.nan)
-    for place, offset in enumerate(offsets):
-        frames = np.arange(max(0, -offset), min(len(other), len(one) - offset))
-        frames = frames[fakes.intact[frames] & originals.intact[frames + offset]]
-        for chunk in np.array_split(frames, max(1, len(frames) // CHUNK)):
-            difference = other[chunk] - one[chunk + offset]
-            costs[chunk, place] = np.einsum("ij,ij->i", difference, difference)
+    costs = np.full((len(other_intact), len(offsets)), np.nan)
+    for chunk in chunks(np.arange(len(other_intact))):
+        fakes = other(chunk)
+        for place, offset in enumerate(offsets):
+            shown = chunk + offset
+            compared = other_intact[chunk] & (shown >= 0) & (shown < len(one_intact))
+            compared[compared] = one_intact[shown[compared]]
+            difference = fakes[compared] - one(shown[compared])
+            costs[chunk[compared], place] = np.einsum("ij,ij->i", difference, difference)
     compared = ~np.isnan(costs).all(axis=1)
     typical = np.median(np.nanmin(costs[compared], axis=1)) if compared.any() else 0
     return np.where(np.isnan(costs), OUTSIDE, costs / max(typical, LEAST_COST))

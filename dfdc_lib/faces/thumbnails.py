@@ -1,11 +1,11 @@
 """Read a whole video as small gray frames, to compare it with another one.
 
-Input: a video file. Output: an array of 16 KB a frame at most; reading costs little more than decoding.
+Input: a video file. Output: 16 KB a frame at most, in a temporary file; reading costs little more than decoding.
 """
 
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -15,20 +15,61 @@ from dfdc_lib.staleness import input_fingerprint
 LONGER_SIDE = 128  # pixels
 
 
-class Thumbnails(NamedTuple):
+class FrameFile:
+    """Gray images, (N, h, w) uint8, in a temporary file: those of a 30-minute video take half a gigabyte."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size  # (h, w)
+        self._file = TemporaryFile()  # noqa: SIM115 - deleted with this object
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, frames: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Return the images with the given indices, (K, h, w); those never written are black."""
+        images = np.empty((len(frames), *self.size), np.uint8)
+        for image, frame_index in zip(images, frames, strict=True):
+            self._file.seek(int(frame_index) * image.size)
+            self._file.readinto(image.data)
+        return images
+
+    def write(self, frame_index: int, image: np.ndarray) -> None:
+        """Store one image, (h, w) uint8."""
+        self._file.seek(frame_index * image.size)
+        self._file.write(np.ascontiguousarray(image).data)
+        self._length = max(self._length, frame_index + 1)
+
+
+class Thumbnails:
     """All frames of one video as gray images with a longer side of 128 pixels, in order of frame index.
 
-    `size`: (height, width) of the video; `images`: (N, h, w) uint8; `intact`: (N,) bool, False = missing or damaged.
+    `size`: (height, width) of the video; `small_size`: that of the images. `images[indices]` are (K, h, w) uint8.
     """
 
-    size: tuple[int, int]  # (height, width) of the video
-    images: np.ndarray  # (N, h, w) uint8
-    intact: np.ndarray  # (N,) bool; False = missing or damaged
+    def __init__(self, size: tuple[int, int]) -> None:
+        scale = LONGER_SIDE / max(size)
+        self.size = size
+        self.small_size = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+        self.images = FrameFile(self.small_size)
+        self._intact: list[int] = []
 
     @property
-    def small_size(self) -> tuple[int, int]:
-        """Return the (height, width) of the small images."""
-        return self.images.shape[1], self.images.shape[2]
+    def intact(self) -> np.ndarray:
+        """Return which frames were added, (N,) bool; False = missing or damaged."""
+        return np.isin(np.arange(len(self.images)), self._intact)
+
+    def add(self, frame_index: int, image: np.ndarray) -> None:
+        """Store an intact frame, (h, w) uint8 of `small_size`."""
+        self.images.write(frame_index, image)
+        self._intact.append(frame_index)
+
+
+def watch(reader: VideoReader) -> Thumbnails:
+    """Return thumbnails to which every intact frame is added while `reader` is read."""
+    thumbnails = Thumbnails((reader.info.height, reader.info.width))
+    reader.watch(thumbnails.small_size, thumbnails.add)
+    return thumbnails
 
 
 def read_thumbnails(path: Path) -> Thumbnails:
@@ -37,21 +78,24 @@ def read_thumbnails(path: Path) -> Thumbnails:
     Raises FileNotFoundError if the file is missing, ValueError if it is not readable as a video.
     """
     with VideoReader(path, threads=1) as reader:
-        height, width = size = reader.info.height, reader.info.width
-        scale = LONGER_SIDE / max(size)
-        small = max(1, round(scale * height)), max(1, round(scale * width))
-        frames = {frame.frame_index: frame.image for frame in reader.thumbnails(small)}
-    images = np.zeros((max(frames, default=-1) + 1, *small), np.uint8)
-    for frame_index, image in frames.items():
-        images[frame_index] = image
-    return Thumbnails(size, images, np.isin(np.arange(len(images)), list(frames)))
+        thumbnails = watch(reader)
+        for _ in reader.frames(lambda frame_index: False):
+            pass
+    return thumbnails
+
+
+_last: dict[tuple[Path, str], Thumbnails] = {}  # of the last original in this process: its fakes come next
+
+
+def keep(path: Path, thumbnails: Thumbnails) -> None:
+    """Keep the thumbnails of a whole video for the next calls of `read_thumbnails_once` in this process."""
+    _last.clear()
+    _last[path, input_fingerprint(path)] = thumbnails
 
 
 def read_thumbnails_once(path: Path) -> Thumbnails:
     """Return `read_thumbnails` of a video; consecutive calls for the same unchanged file read it only once."""
-    return _read_version(path, input_fingerprint(path))
-
-
-@lru_cache(maxsize=1)
-def _read_version(path: Path, fingerprint: str) -> Thumbnails:
-    return read_thumbnails(path)
+    version = path, input_fingerprint(path)
+    thumbnails = _last.get(version) or read_thumbnails(path)
+    keep(path, thumbnails)
+    return thumbnails

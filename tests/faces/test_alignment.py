@@ -32,10 +32,10 @@ def pan(moments: list[int]) -> list[np.ndarray]:
 
 def small(frames: list[np.ndarray]) -> Thumbnails:
     """Return frames as `read_thumbnails` reads them."""
-    height, width = frames[0].shape[:2]
-    size = (128, round(128 * height / width))
-    images = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
-    return Thumbnails((height, width), np.stack(images), np.ones(len(frames), bool))
+    thumbnails = Thumbnails(frames[0].shape[:2])
+    for frame_index, frame in enumerate(frames):
+        thumbnails.add(frame_index, cv2.resize(frame, thumbnails.small_size[::-1], interpolation=cv2.INTER_AREA))
+    return thumbnails
 
 
 def forged(frames: list[np.ndarray]) -> list[np.ndarray]:

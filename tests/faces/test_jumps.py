@@ -1,9 +1,11 @@
 """Stages 00 to 03 on fakes that lack frames of their original, that start later, or that show something else."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 from skimage import data
 
 from dfdc_lib import workers
-from dfdc_lib.data.video import video_writer
+from dfdc_lib.data.video import Frame, VideoReader, video_writer
 from dfdc_lib.data.video_stage import find_videos
+from dfdc_lib.faces import detect
 from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.detect_stage import detect_faces
 from dfdc_lib.faces.mask_stage import crop_pair, make_masks
@@ -43,6 +46,14 @@ def write(path: Path, frames: list[np.ndarray]) -> None:
             add(image)
 
 
+def counted(reader: VideoReader, *arguments: Any) -> Iterator[Frame]:
+    READS[reader.path.stem] += 1
+    return read_frames(reader, *arguments)
+
+
+READS, read_frames = Counter[str](), VideoReader.frames  # video -> how many times it was decoded in stage 01
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("jumps")
@@ -56,6 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "worker_pool", ThreadPoolExecutor)  # processes take seconds to start
         find_videos(opened, str(folder), "dfdc")
+        patch.setattr(VideoReader, "frames", counted)
         detect_faces(opened, DetectorSettings(frame_stride=STRIDE), "cpu")
         crop_faces(opened)
         make_masks(opened)
@@ -111,3 +123,33 @@ def test_a_face_outside_its_original_costs_one_mask(run: Run) -> None:
         made = {one.video_id: one for one in make_masks(run)}["whole"]
     assert (made.status, made.count) == ("done", len(record.crops) - 1)
     assert run.read_masks("whole").crops_left_out == 1
+
+
+def test_stage_01_decodes_a_video_once_unless_it_does_not_fit(run: Run) -> None:
+    assert run.boxes_path("original").exists()
+    assert dict(READS) == {"original": 1, "other": 2} | dict.fromkeys(FAKES, 1)
+
+
+def test_if_no_faces_can_be_found_the_fakes_are_aligned_all_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first search, of the original, fails; that of the fake that does not fit succeeds."""
+    alignments = {name: run.read_alignment(name) for name in (*FAKES, "other")}
+    boxes = run.read_faces("other")
+    for name in alignments:
+        run.alignment_path(name).unlink()
+    for name in ("original", "other"):
+        run.boxes_path(name).unlink()
+    find, calls = detect.FaceDetector.find_faces, list[int]()
+
+    def fail_once(detector: detect.FaceDetector, images: list[np.ndarray]) -> list:
+        calls.append(len(images))
+        if len(calls) == 1:
+            raise RuntimeError("no detector")
+        return find(detector, images)
+
+    monkeypatch.setattr(workers, "worker_pool", ThreadPoolExecutor)
+    monkeypatch.setattr(detect.FaceDetector, "find_faces", fail_once)
+    outcomes = {one.video_id: one for one in detect_faces(run, DetectorSettings(frame_stride=STRIDE), "cpu")}
+    assert {name: run.read_alignment(name) for name in alignments} == alignments
+    assert (outcomes["original"].status, outcomes["original"].note) == ("failed", "RuntimeError: no detector")
+    assert (outcomes["other"].status, run.read_faces("other")) == ("done", boxes)
+    assert {outcomes[name].status for name in FAKES} == {"not needed"}
