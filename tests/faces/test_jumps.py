@@ -19,7 +19,7 @@ from dfdc_lib.faces import detect
 from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.detect_stage import detect_faces
 from dfdc_lib.faces.mask_stage import crop_pair, make_masks
-from dfdc_lib.records import DetectorSettings, FaceKey, Outcome
+from dfdc_lib.records import DetectorSettings, FaceKey, Outcome, VideoFaces
 from dfdc_lib.run_folder import Run, open_run
 
 FRAMES, STRIDE = 170, 10
@@ -131,23 +131,22 @@ def test_stage_01_decodes_a_video_once_unless_it_does_not_fit(run: Run) -> None:
 
 
 def test_if_no_faces_can_be_found_the_fakes_are_aligned_all_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first search, of the original, fails; that of the fake that does not fit succeeds."""
+    """The search of the original fails; that of the fake that does not fit succeeds."""
     alignments = {name: run.read_alignment(name) for name in (*FAKES, "other")}
     boxes = run.read_faces("other")
     for name in alignments:
         run.alignment_path(name).unlink()
     for name in ("original", "other"):
         run.boxes_path(name).unlink()
-    find, calls = detect.FaceDetector.find_faces, list[int]()
+    search = detect.detect_frames
 
-    def fail_once(detector: detect.FaceDetector, images: list[np.ndarray]) -> list:
-        calls.append(len(images))
-        if len(calls) == 1:
+    def fail(reader: VideoReader, *arguments: Any) -> VideoFaces:
+        if reader.path.stem == "original":
             raise RuntimeError("no detector")
-        return find(detector, images)
+        return search(reader, *arguments)
 
     monkeypatch.setattr(workers, "worker_pool", ThreadPoolExecutor)
-    monkeypatch.setattr(detect.FaceDetector, "find_faces", fail_once)
+    monkeypatch.setattr(detect, "detect_frames", fail)
     outcomes = {one.video_id: one for one in detect_faces(run, DetectorSettings(frame_stride=STRIDE), "cpu")}
     assert {name: run.read_alignment(name) for name in alignments} == alignments
     assert (outcomes["original"].status, outcomes["original"].note) == ("failed", "RuntimeError: no detector")
