@@ -35,6 +35,8 @@ SHARES = {
     "none": LANDMARK_CHANCE * TOSS**3 + (1 - LANDMARK_CHANCE) * (1 - HULL_CHANCE) * (1 - QUADRANTS_CHANCE),
 }
 
+NEED_MASK = {"quadrants"}  # the other regions do not depend on the mask
+
 EYE_REACH, NOSE_REACH, MOUTH_REACH = 1 / 4, 1 / 4, 1 / 3  # winner: of the eyes' distance, of the mouth's width
 LINE_THICKNESS = 2  # pixels; winner
 FORGED_LEVEL = 102  # of 255; winner's 0.4
@@ -53,8 +55,9 @@ def draw_cutout(rng: np.random.Generator) -> str:
 def apply_cutout(name: str, face: FaceExample, rng: np.random.Generator) -> FaceExample:
     """Return a copy of a face whose crop and mask are 0 in the region that `cutout_region` returns for `name`."""
     region = cutout_region(name, face, rng)
-    crop = np.where(region[..., None], np.uint8(0), face.crop)
-    return face._replace(crop=crop, mask=np.where(region, np.uint8(0), face.mask))
+    crop, mask = face.crop.copy(), face.mask.copy()
+    crop[region], mask[region] = 0, 0
+    return face._replace(crop=crop, mask=mask)
 
 
 def cut_out(face: FaceExample, rng: np.random.Generator) -> FaceExample:

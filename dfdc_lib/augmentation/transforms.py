@@ -82,8 +82,9 @@ class GaussNoise(A.ImageOnlyTransform):
 
         `img`: (H, W, 3) uint8 RGB. `std`: standard deviation of the noise, in levels of 0-255.
         """
-        noise = self.random_generator.normal(0, std, img.shape)
-        return np.clip(np.rint(img + noise), 0, 255).astype(np.uint8)
+        noisy = self.random_generator.normal(0, std, img.shape)
+        noisy += img
+        return np.clip(np.rint(noisy, out=noisy), 0, 255, out=noisy).astype(np.uint8)
 
 
 class FancyPCA(A.ImageOnlyTransform):
@@ -108,9 +109,12 @@ class FancyPCA(A.ImageOnlyTransform):
 
         `img`: (H, W, 3) uint8 RGB. `alpha`: the factor `a` of this image, from `get_params`.
         """
-        variances, axes = np.linalg.eigh(np.cov(img.reshape(-1, 3).T / 255))
+        pixels = img.reshape(-1, 3).astype(np.float32)
+        covariance, _ = cv2.calcCovarMatrix(pixels, np.empty(0), cv2.COVAR_NORMAL | cv2.COVAR_ROWS, ctype=cv2.CV_64F)
+        variances, axes = np.linalg.eigh(covariance / (len(pixels) - 1) / 255**2)
         colour = 255 * alpha * (axes @ variances)
-        return np.clip(np.rint(img + colour), 0, 255).astype(np.uint8)
+        shifted = np.clip(np.rint(np.arange(256)[:, None] + colour), 0, 255).astype(np.uint8)  # of each level
+        return cv2.LUT(img, shifted[None])
 
 
 def create_train_transforms(size: int) -> A.Compose:
@@ -163,6 +167,11 @@ def transform_face(transform: A.Compose, face: FaceExample) -> FaceExample:
     """Return a transformed crop, (size, size, 3) uint8, with its mask, (size, size) uint8, and (5, 2) landmarks."""
     changed = transform(image=face.crop, mask=face.mask, keypoints=face.landmarks)
     return FaceExample(changed["image"], changed["mask"], changed["keypoints"], face.label)
+
+
+def transform_crop(transform: A.Compose, crop: np.ndarray) -> np.ndarray:
+    """Return the crop, (size, size, 3) uint8, that `transform_face` returns; skip the mask and the landmarks."""
+    return transform(image=crop)["image"]
 
 
 def _pad_if_needed(size: int) -> A.PadIfNeeded:

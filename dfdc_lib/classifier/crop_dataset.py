@@ -10,15 +10,17 @@ fake (its mask shows a second, real person) is left out; there it is trained on 
 import math
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from dfdc_lib.augmentation import cutouts, transforms
 from dfdc_lib.classifier.preprocess import fit_to_square
+from dfdc_lib.classifier.training_processes import Process
 from dfdc_lib.records import FAKE, KEY_COLUMNS, REAL, FaceExample, FaceKey, Recipe
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 
@@ -122,23 +124,29 @@ class TrainingCrops(Dataset[Sample]):
     """
 
     def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe, *, hard: bool, seed: int) -> None:
-        self._run, self._index, self._hard, self._seed = run, index, hard, seed
+        self._run, self._hard, self._seed = run, hard, seed
+        self._crops, self._has_mask = _Crops(index), index["has_mask"].to_numpy()
         self._landmarks = index[LANDMARK_COLUMNS].to_numpy(np.float32).reshape(-1, 5, 2)
         self._transform = transforms.create_train_transforms(recipe.size)
 
     def __getitem__(self, key: tuple[int, int, int]) -> Sample:
         epoch, position, row = key
-        crop, read_image = self._index.iloc[row], self._run.read_image
-        face_key = _face_key(crop)
-        image = read_image(self._run.crop_path(face_key))
-        has_mask = crop["has_mask"]
-        mask = read_image(self._run.mask_path(face_key)) if has_mask else np.zeros(image.shape[:2], np.uint8)
-        face = FaceExample(image, mask, self._landmarks[row], int(crop["label"]))
+        face_key, label = self._crops[row]
+        image = self._run.read_image(self._run.crop_path(face_key))
         if self._hard:
-            face = cutouts.cut_out(face, np.random.default_rng([self._seed, epoch, position]))
+            image = self._cut_out(image, row, np.random.default_rng([self._seed, epoch, position]))
         transforms.seed_transform(self._transform, self._seed, epoch, position)
-        augmented = transforms.transform_face(self._transform, face).crop
-        return Sample(torch.from_numpy(augmented).permute(2, 0, 1), float(crop["label"]), row)
+        augmented = transforms.transform_crop(self._transform, image)
+        return Sample(torch.from_numpy(augmented).permute(2, 0, 1), float(label), row)
+
+    def _cut_out(self, image: np.ndarray, row: int, rng: np.random.Generator) -> np.ndarray:
+        """Return the crop with a cut-out; the mask is read only for the one that depends on it."""
+        name, (face_key, label) = cutouts.draw_cutout(rng), self._crops[row]
+        if name == "none":
+            return image
+        is_read = name in cutouts.NEED_MASK and self._has_mask[row]
+        mask = self._run.read_image(self._run.mask_path(face_key)) if is_read else np.zeros(image.shape[:2], np.uint8)
+        return cutouts.apply_cutout(name, FaceExample(image, mask, self._landmarks[row], label), rng).crop
 
 
 class PlainCrops(Dataset[Sample]):
@@ -148,16 +156,51 @@ class PlainCrops(Dataset[Sample]):
     """
 
     def __init__(self, run: Run, index: pd.DataFrame, recipe: Recipe) -> None:
-        self._run, self._index, self._recipe = run, index, recipe
+        self._run, self._crops, self._recipe = run, _Crops(index), recipe
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._crops)
 
     def __getitem__(self, row: int) -> Sample:
-        crop = self._index.iloc[row]
-        square = fit_to_square(self._run.read_image(self._run.crop_path(_face_key(crop))), self._recipe)
-        return Sample(torch.from_numpy(square).permute(2, 0, 1), float(crop["label"]), row)
+        face_key, label = self._crops[row]
+        square = fit_to_square(self._run.read_image(self._run.crop_path(face_key)), self._recipe)
+        return Sample(torch.from_numpy(square).permute(2, 0, 1), float(label), row)
 
 
-def _face_key(crop: pd.Series) -> FaceKey:
-    return FaceKey(str(crop["video_id"]), int(crop["frame_index"]), int(crop["face_index"]))
+def crop_loader(crops: Dataset[Sample], keys: list[Any], batch: int, process: Process) -> DataLoader:
+    """Return the batches of the crops with these keys, in their order, as collated samples.
+
+    The loaders of `process` stay for all passes over the batches, and each uses one thread; between two passes, the
+    content of `keys` may be replaced. The tensors are in pinned memory if the process uses a GPU.
+    """
+    if process.loaders:  # before they are forked: a child that inherits OpenCV's pool of threads waits for them forever
+        cv2.setNumThreads(1)
+    return DataLoader(
+        crops,
+        batch,
+        sampler=keys,
+        num_workers=process.loaders,
+        persistent_workers=process.loaders > 0,
+        pin_memory=process.device.type == "cuda",
+        worker_init_fn=_use_one_thread,
+    )
+
+
+def _use_one_thread(_: int) -> None:
+    cv2.setNumThreads(1)  # torch limits its own threads in a loader
+
+
+class _Crops:
+    """The key and the label of each row of an index, as arrays: a row of a table of pandas takes a millisecond."""
+
+    def __init__(self, index: pd.DataFrame) -> None:
+        video = index["video_id"].array
+        self._names, self._codes = video.categories.to_numpy(object), video.codes
+        self._numbers = index[["frame_index", "face_index", "label"]].to_numpy(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, row: int) -> tuple[FaceKey, int]:
+        frame_index, face_index, label = self._numbers[row].tolist()
+        return FaceKey(self._names[self._codes[row]], frame_index, face_index), label

@@ -8,6 +8,7 @@ Departs from the winner's code: the seed determines everything; a test fold, whi
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -25,25 +26,22 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm.std import tqdm
 
 from dfdc_lib.classifier.checkpoints import TEST_METRICS_FILE, load_model, save_model
-from dfdc_lib.classifier.crop_dataset import TrainingCrops, epoch_keys, read_index, training_rows, validation_rows
+from dfdc_lib.classifier.crop_dataset import (
+    TrainingCrops,
+    crop_loader,
+    epoch_keys,
+    read_index,
+    training_rows,
+    validation_rows,
+)
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.classifier.objective import balanced_loss, sum_over_processes
 from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.classifier.presets import TrainSettings
-from dfdc_lib.classifier.training_plan import (
-    ALONE,
-    TRAINING_CODE,
-    Plan,
-    Process,
-    card_metrics,
-    is_finished,
-    join_processes,
-    make_card,
-    make_plan,
-)
+from dfdc_lib.classifier.training_plan import TRAINING_CODE, Plan, card_metrics, is_finished, make_card, make_plan
+from dfdc_lib.classifier.training_processes import ALONE, Process, by_srun, join_processes, torchrun_command
 from dfdc_lib.classifier.training_state import TrainingState
 from dfdc_lib.classifier.validate import judge
-from dfdc_lib.faces.device import choose_device
 from dfdc_lib.processes import end_after
 from dfdc_lib.records import FaceKey, ModelCard
 from dfdc_lib.run_folder import Run, open_run, project_path
@@ -51,27 +49,31 @@ from dfdc_lib.staleness import code_fingerprint
 
 OWNER = "notebook 06_train"  # of the run folder's lock
 GRADIENT_NORM = 1.0  # winner
+WITH_PARENT = "end with parent"  # argument of a process: its stdin closes when the process of `train` ends
 
 
-def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0) -> Path:
+def train(run: Run, settings: TrainSettings, processes: int = 1, workers: int = 0, nodes: int = 1) -> Path:
     """Train a classifier and return its folder; do nothing if it was already trained with these settings and crops.
 
-    `processes`: 1 = train in this process; more = start that many with torchrun and wait for them. `workers`: number of
-    processes that load crops for each training process; 0 = it loads them itself.
+    `processes`: 1 = train in this process; more = start that many with torchrun and wait for them. `nodes`: number of
+    machines, with `processes` each (see `torchrun_command`). `workers`: number of processes that load crops for each
+    training process; 0 = it loads them itself; -1 = as many as the cores allow.
     The folder, models/<name>/, gets weights.safetensors, model.json, history.csv (one row per epoch) and losses.csv
     (one row per iteration).
     Raise ValueError if that folder was trained with other settings. Raise RuntimeError if another process works in this
     run folder, a process fails, there is too little memory, or the loss becomes NaN.
     """
-    if processes == 1:
+    if processes == nodes == 1:
         return fit(run, settings, workers)
     with run.lock("stage", OWNER):  # an error is clearer here than from torchrun
-        plan = make_plan(run, settings, workers, Process(count=processes))
+        plan = make_plan(run, settings, workers, Process(count=processes * nodes))
         if is_finished(plan):
             return plan.folder
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    arguments = ["-m", TRAINING_CODE, str(run.root), settings.model_dump_json(), str(workers)]
-    with subprocess.Popen([*torchrun, *arguments], stdin=subprocess.PIPE) as launcher:  # the pipe closes with this one
+    arguments = [TRAINING_CODE, str(run.root), settings.model_dump_json(), str(workers)]
+    command = [*torchrun_command(processes, nodes), *arguments]
+    if nodes > 1 and not by_srun(nodes):
+        print(f"run this on each of the {nodes - 1} other machines: {shlex.join(command)}")
+    with subprocess.Popen([*command, WITH_PARENT], stdin=subprocess.PIPE) as launcher:  # the pipe closes with this one
         if code := launcher.wait():
             raise RuntimeError(f"torchrun failed with exit code {code}: see its message above")
     return plan.folder
@@ -83,7 +85,7 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0, process: Process = 
     `process`: `ALONE`, or the result of `join_processes` if torchrun started several processes.
     """
     plan = make_plan(run, settings, workers, process)
-    with run.lock("stage", OWNER) if plan.rank == 0 else nullcontext():
+    with run.lock("stage", OWNER) if plan.process.rank == 0 else nullcontext():
         if not is_finished(plan):
             _fit(plan)
     return plan.folder
@@ -92,12 +94,12 @@ def fit(run: Run, settings: TrainSettings, workers: int = 0, process: Process = 
 def test(run: Run, folder: Path, workers: int = 0) -> dict[str, float]:
     """Measure a trained model on the crops of its test fold; return the metrics, name -> value.
 
-    `folder`: the model folder; test_metrics.json is written into it. `workers`: loading processes, 0 = this process.
+    `folder`: the model folder; test_metrics.json is written into it. `workers`: as in `train`.
     """
     model, card = load_model(folder)
-    device, index = choose_device(), read_index(run)
+    process, index = ALONE.with_loaders(workers), read_index(run)
     crops = index[index["fold"] == card.test_fold]
-    measured = judge(model.to(device), run, crops, card.recipe, workers)
+    measured = judge(model.to(process.device), run, crops, card.recipe, process)
     run.write_json(folder / TEST_METRICS_FILE, card_metrics("test", measured))
     return measured
 
@@ -111,23 +113,25 @@ def code_note(card: ModelCard) -> str:
 
 def _fit(plan: Plan) -> None:
     """Train from the last saved state to the last epoch."""
-    settings, is_first = plan.settings, plan.rank == 0
+    settings, is_first = plan.settings, plan.process.rank == 0
     crops = TrainingCrops(plan.run, plan.index, plan.recipe, hard=settings.hard, seed=settings.seed)
+    keys: list[tuple[int, int, int]] = []  # replaced in each epoch, so that the loaders persist
+    loader = crop_loader(crops, keys, settings.batch // plan.process.count, plan.process)
     state = _create_state(plan)
     if not state.load() and is_first:
         (plan.folder / "history.csv").unlink(missing_ok=True)  # of another training
     while state.epoch < settings.epochs:
         try:
-            _train_epoch(plan, state, crops)
+            keys[:] = _keys(plan, state)
+            _train_epoch(plan, state, loader)
         except torch.OutOfMemoryError as error:
             batch = f"batches of {settings.batch} crops of {settings.size} pixels"
             raise RuntimeError(f"out of memory with {batch}: lower BATCH or SIZE, or use more processes") from error
-        if is_first:
-            _validate(plan, state)
+        _validate(plan, state)
         state.epoch, state.iteration = state.epoch + 1, 0
         if is_first:
             state.save(plan.run)
-        if plan.processes > 1:
+        if plan.process.count > 1:
             dist.barrier()
 
 
@@ -137,24 +141,26 @@ def _create_state(plan: Plan) -> TrainingState:
     options = settings.model_dump(include={"encoder", "pretrained", "drop_path", "noise"})
     weights_file = project_path(settings.weights_file) if settings.weights_file else None
     model = create_model(**options, weights_file=weights_file)
-    if plan.processes > 1 and device.type == "cuda":  # on CPUs, batch statistics are those of each process
+    if plan.process.count > 1 and device.type == "cuda":  # on CPUs, batch statistics are those of each process
         model = convert_sync_batchnorm(model)  # torch's function drops the activation in an EfficientNet's BatchNorm
     model = model.to(device)
-    network = DistributedDataParallel(model) if plan.processes > 1 else model
+    network = DistributedDataParallel(model) if plan.process.count > 1 else model
     return TrainingState(plan, network)
 
 
-def _train_epoch(plan: Plan, state: TrainingState, crops: TrainingCrops) -> None:
+def _train_epoch(plan: Plan, state: TrainingState, loader: DataLoader) -> None:
     """Train until the end of the epoch, from the iteration that the state has reached."""
-    settings, device, is_first = plan.settings, plan.device, plan.rank == 0
+    settings, device, is_first = plan.settings, plan.device, plan.process.rank == 0
     total, start = settings.iterations * settings.batch, state.iteration * settings.batch
     title = f"epoch {state.epoch + 1}/{settings.epochs}"
     state.network.train()
     with tqdm(desc=title, total=total, initial=start, unit="img", mininterval=0.5, disable=not is_first) as progress:
-        for images, labels, rows in _loader(plan, state, crops):
-            seed = np.random.SeedSequence([settings.seed, state.epoch, state.iteration]).generate_state(1)[0]
+        for images, labels, rows in loader:
+            numbers = settings.seed, state.epoch, state.iteration, plan.process.rank
+            seed = np.random.SeedSequence(numbers).generate_state(1)[0]
             torch.manual_seed(int(seed))  # for drop-path: a resumed run draws what an uninterrupted one draws
-            loss, norm = _step(plan, state, normalize(images, plan.recipe, device), labels.to(device, torch.float32))
+            targets = labels.to(device, torch.float32, non_blocking=True)
+            loss, norm = _step(plan, state, normalize(images, plan.recipe, device), targets)
             if not np.isfinite([loss, norm]).all():
                 keys = plan.index.loc[rows.tolist(), list(FaceKey._fields)].itertuples(index=False, name=None)
                 files = ", ".join(f"{key.video_id}/{key.name}.png" for key in map(FaceKey._make, keys))
@@ -177,7 +183,7 @@ def _step(plan: Plan, state: TrainingState, images: torch.Tensor, targets: torch
     """
     with torch.autocast(plan.device.type, plan.dtype, enabled=plan.dtype != torch.float32):
         logits = state.network(images)  # (batch / processes,)
-        loss = balanced_loss(logits.float(), targets, plan.processes)
+        loss = balanced_loss(logits.float(), targets, plan.process.count)
         state.scaler.scale(loss).backward()
     state.scaler.unscale_(state.optimizer)
     norm = float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_NORM))
@@ -185,24 +191,28 @@ def _step(plan: Plan, state: TrainingState, images: torch.Tensor, targets: torch
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
     state.scheduler.step()
-    state.losses.append(sum_over_processes(loss.detach(), plan.processes) / plan.processes)
+    state.losses.append(sum_over_processes(loss.detach(), plan.process.count) / plan.process.count)
     return state.losses[-1], 0.0 if state.scaler.is_enabled() and not np.isfinite(norm) else norm
 
 
-def _loader(plan: Plan, state: TrainingState, crops: TrainingCrops) -> DataLoader:
-    """Return the batches of this process, from the iteration that the state has reached."""
-    settings = plan.settings
+def _keys(plan: Plan, state: TrainingState) -> list[tuple[int, int, int]]:
+    """Return the keys of this process's crops of an epoch, from the iteration that the state has reached."""
+    settings, process = plan.settings, plan.process
     rows = training_rows(plan.index, plan.train_folds)
     labels, count = plan.index["label"].to_numpy()[rows], settings.iterations * settings.batch
     start = state.iteration * settings.batch
-    keys = epoch_keys(rows, labels, count, settings.seed, state.epoch)[start + plan.rank :: plan.processes]
-    return DataLoader(crops, settings.batch // plan.processes, sampler=keys, num_workers=plan.workers)
+    return epoch_keys(rows, labels, count, settings.seed, state.epoch)[start + process.rank :: process.count]
 
 
 def _validate(plan: Plan, state: TrainingState) -> None:
-    """Validate the model, save it if it is the best so far, and write the history."""
+    """Validate the model in all processes; the first saves it if it is the best so far, and writes the history."""
+    if plan.process.count > 1:  # the first process's model is saved; on CPUs, each has its own batch statistics
+        for buffer in state.model.buffers():
+            dist.broadcast(buffer, src=0)
     crops = plan.index.iloc[validation_rows(plan.index, plan.settings.validation_fold)]
-    measured = judge(state.model, plan.run, crops, plan.recipe, plan.workers)
+    measured = judge(state.model, plan.run, crops, plan.recipe, plan.process)
+    if plan.process.rank > 0:
+        return
     if state.end_epoch(measured, float(np.mean(state.losses[-plan.settings.iterations :]))):
         save_model(plan.folder, state.model, make_card(plan, measured))
     _write_history(plan, state)
@@ -221,6 +231,7 @@ def _write_history(plan: Plan, state: TrainingState) -> None:
 
 
 if __name__ == "__main__":  # one of the processes that `train` has started through torchrun
-    end_after(partial(os.read, 0, 1))  # they share a pipe as stdin, which closes when the process of `train` ends
+    if sys.argv[4:] == [WITH_PARENT]:
+        end_after(partial(os.read, 0, 1))
     fit(open_run(sys.argv[1]), TrainSettings.model_validate_json(sys.argv[2]), int(sys.argv[3]), join_processes())
     dist.destroy_process_group()

@@ -5,44 +5,28 @@ in the card, so a finished training is recognised.
 """
 
 import json
-import os
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.distributed as dist
 
 import dfdc_lib
 from dfdc_lib.classifier.checkpoints import CARD_FILE, read_card
 from dfdc_lib.classifier.crop_dataset import read_index
 from dfdc_lib.classifier.inference import autocast_dtype
 from dfdc_lib.classifier.presets import TrainSettings
+from dfdc_lib.classifier.training_processes import ALONE, Process
 from dfdc_lib.data.datasets.files import is_of_sample
 from dfdc_lib.evaluation.unseen import seen
-from dfdc_lib.faces.device import choose_device
 from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Recipe, Seen
 from dfdc_lib.run_folder import Run, project_path
 from dfdc_lib.staleness import code_fingerprint, content_fingerprint, fingerprint
 
 TRAINING_CODE = "dfdc_lib.classifier.train"
 STATE_FILE = "state.pt"
-LONGEST_WAIT = timedelta(hours=2)  # for the first process, which validates alone; NCCL's default is 10 minutes
-
-
-@dataclass(frozen=True)
-class Process:
-    """One of the `count` processes that share a training; `rank` counts from 0."""
-
-    rank: int = 0
-    count: int = 1
-    gpu: int = 0  # of this process, if there are several
-
-
-ALONE = Process()
 
 
 @dataclass(frozen=True)
@@ -60,9 +44,7 @@ class Plan:
     trained_on: Seen
     chosen_by: Seen
     fingerprint: str
-    workers: int  # processes that load crops for this one
-    rank: int  # of this process
-    processes: int
+    process: Process  # this one
     device: torch.device
     dtype: torch.dtype  # of the training steps; scores have the recipe's precision
 
@@ -75,9 +57,11 @@ class Plan:
 def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process = ALONE) -> Plan:
     """Return the plan of one process: crops, folds, recipe, device and number format.
 
-    `workers` is the number of processes that load its crops. Raises ValueError if the batch is not a multiple of the
-    number of processes, or the run does not have the validation fold, the test fold and at least one other fold.
+    `workers` is the number of processes that load its crops, -1 = as many as the cores allow. Raises ValueError if the
+    batch is not a multiple of the number of processes, or the run does not have the validation fold, the test fold and
+    at least one other fold.
     """
+    process = process.with_loaders(workers)
     if settings.batch % process.count:
         raise ValueError(f"the batch must be a multiple of the {process.count} processes, got {settings.batch}")
     index = read_index(run)
@@ -93,7 +77,7 @@ def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process 
     # Without defaults: a field that a later version of the kit adds does not make a trained model out of date.
     records = [record.model_dump_json(exclude_defaults=True) for record in (settings, recipe)]
     inputs = fingerprint(*records, _crops_fingerprint(run, index), weights)
-    train_folds, device = tuple(sorted(folds - held_out)), _device_of(process)
+    train_folds, device = tuple(sorted(folds - held_out)), process.device
     dtype = autocast_dtype(settings.precision, device)
     tested, validated = (index["fold"] == fold for fold in (settings.test_fold, settings.validation_fold))
     trained_on, chosen_by = (
@@ -101,17 +85,7 @@ def make_plan(run: Run, settings: TrainSettings, workers: int, process: Process 
         for rows in (~tested & ~validated, validated)
     )
     about = run, settings, index, recipe, train_folds, trained_on, chosen_by, inputs
-    return Plan(*about, workers, process.rank, process.count, device, dtype)
-
-
-def join_processes() -> Process:
-    """Connect this process to the others that torchrun has started; return its rank, their number and its GPU."""
-    process = Process(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-    device = _device_of(process)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
-    return process
+    return Plan(*about, process, device, dtype)
 
 
 def is_finished(plan: Plan) -> bool:
@@ -168,8 +142,3 @@ def _stored_settings(folder: Path) -> dict[str, Any]:
     if (folder / STATE_FILE).is_file():
         return torch.load(folder / STATE_FILE, mmap=True, weights_only=True).get("settings", {})
     return {}
-
-
-def _device_of(process: Process) -> torch.device:
-    device = choose_device()
-    return torch.device("cuda", process.gpu) if device.type == "cuda" and process.count > 1 else device

@@ -51,7 +51,7 @@ def test_variables_of_another_launcher_do_not_make_one_process_wait(run: Run, mo
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     plan = training_plan.make_plan(run, SETTINGS, 0)
-    assert (plan.rank, plan.processes) == (0, 1)
+    assert (plan.process.rank, plan.process.count) == (0, 1)
 
 
 def test_weights_file_is_used_and_part_of_the_fingerprint(run: Run, tmp_path: Path) -> None:
