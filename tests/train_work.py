@@ -1,18 +1,28 @@
 """For the tests of training: a run folder, settings that train on it in a second, and trainings that are killed."""
 
+import multiprocessing
 import os
 import signal
+import socket
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+import torch.distributed as dist
 
 from dfdc_lib.classifier import train
+from dfdc_lib.classifier.checkpoints import load_model
+from dfdc_lib.classifier.crop_dataset import read_index
 from dfdc_lib.classifier.presets import TrainSettings
+from dfdc_lib.classifier.training_processes import ALONE, Process, join_processes
+from dfdc_lib.classifier.validate import judge
 from dfdc_lib.faces.crop_stage import CROP_COLUMNS
 from dfdc_lib.records import (
     FAKE,
@@ -114,10 +124,47 @@ def _image(rng: np.random.Generator, label: int) -> np.ndarray:
     return np.clip(np.rint(colours + noise), 0, 255).astype(np.uint8)
 
 
-if __name__ == "__main__" and sys.argv[2] == "two processes":  # train until the test kills this process
-    train.train(open_run(sys.argv[1]), SETTINGS.model_copy(update={"iterations": 10**6}), processes=2)
-elif __name__ == "__main__":  # train, and die in the given iteration
-    fatal, iterations, original = int(sys.argv[2]), iter(range(10**6)), train.balanced_loss
+class Rank(NamedTuple):
+    """What one of several training processes has seen: the last seed of its drop-path, and the metrics of `judged`."""
+
+    seed: int
+    measured: dict[str, float]
+
+
+def fit_in_processes(run: Run, settings: TrainSettings) -> list[Rank]:
+    """Train as two machines with one process each do, over the loopback; return what each has seen."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with ProcessPoolExecutor(2, start_context()) as pool:
+        return list(pool.map(partial(_fit_as, port=port, root=run.root, settings=settings), (0, 1)))
+
+
+def start_context() -> BaseContext:
+    """Return how tests start processes: as a fork, which has imported torch, unless CUDA forbids it."""
+    cv2.setNumThreads(1)  # a fork that inherits OpenCV's pool of threads waits for them forever
+    return multiprocessing.get_context("spawn" if torch.cuda.is_available() else "fork")
+
+
+def judged(run: Run, folder: Path, process: Process = ALONE) -> dict[str, float]:
+    """Return a model's metrics on seven crops, which two processes cannot share evenly."""
+    return judge(load_model(folder)[0].to(process.device), run, read_index(run).iloc[8:15], recipe(), process)
+
+
+def _fit_as(rank: int, port: str, root: Path, settings: TrainSettings) -> Rank:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    process, run = join_processes(), open_run(root)
+    folder = train.fit(run, settings, process=process)
+    result = Rank(torch.initial_seed(), judged(run, folder, process))
+    dist.destroy_process_group()
+    return result
+
+
+def die_in_iteration(root: Path, fatal: int) -> None:
+    """Train with `SETTINGS`; kill this process in the given iteration."""
+    iterations, original = iter(range(10**6)), train.balanced_loss
 
     def loss_or_death(logits: torch.Tensor, targets: torch.Tensor, processes: int = 1) -> torch.Tensor:
         if next(iterations) == fatal:
@@ -126,4 +173,8 @@ elif __name__ == "__main__":  # train, and die in the given iteration
 
     torch.set_num_threads(1)  # as in the tests
     train.balanced_loss = loss_or_death
-    train.fit(open_run(sys.argv[1]), SETTINGS)
+    train.fit(open_run(root), SETTINGS)
+
+
+if __name__ == "__main__":  # train with torchrun until the test kills this process
+    train.train(open_run(sys.argv[1]), SETTINGS.model_copy(update={"iterations": 10**6}), processes=2)

@@ -115,6 +115,8 @@ def test_results_are_squares_and_five_points(create: Callable, height: int, widt
         assert [array.shape for array in drawn[:3]] == [(SIZE, SIZE, 3), (SIZE, SIZE), (5, 2)]
         assert [array.dtype for array in drawn[:3]] == [np.uint8, np.uint8, np.float32]
         assert set(np.unique(drawn.mask)) <= {0, 200}  # no interpolated values
+        transforms.seed_transform(transform, number)
+        assert np.array_equal(transforms.transform_crop(transform, face(height, width).crop), drawn.crop)
 
 
 CENTRE = np.array([29.5, 35.5, 1])  # of 60 x 72 pixels

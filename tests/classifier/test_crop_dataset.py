@@ -1,26 +1,30 @@
 """Training samples: the index, the draws, and their independence from the number of workers and processes."""
 
+import multiprocessing
 import shutil
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.utils.data import DataLoader
 from train_work import FRAMES, LANDMARKS, PAIRS, SIDE, make_run, recipe
 
+from dfdc_lib.augmentation import cutouts
 from dfdc_lib.classifier.crop_dataset import (
     KEY_COLUMNS,
     PlainCrops,
     TrainingCrops,
+    crop_loader,
     draw_rows,
     epoch_keys,
     read_index,
     training_rows,
     validation_rows,
 )
+from dfdc_lib.classifier.training_processes import Process
 from dfdc_lib.records import FAKE, REAL, FaceKey
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run, open_run
 
@@ -138,7 +142,7 @@ def drawn_images(
     rows = training_rows(index, TRAIN_FOLDS)
     crops = TrainingCrops(run, index, recipe(), hard=hard, seed=seed)
     keys = epoch_keys(rows, index["label"].to_numpy()[rows], 16, seed=7, epoch=epoch)  # independent of `seed`
-    return torch.cat([images for images, _, _ in DataLoader(crops, 4, sampler=keys, num_workers=workers)])
+    return torch.cat([images for images, _, _ in crop_loader(crops, keys, 4, Process(loaders=workers))])
 
 
 def test_training_crops_are_equal_for_any_number_of_workers(run: Run, index: pd.DataFrame) -> None:
@@ -146,6 +150,29 @@ def test_training_crops_are_equal_for_any_number_of_workers(run: Run, index: pd.
     assert expected.shape == (16, 3, SIDE, SIDE) and expected.dtype == torch.uint8
     for workers in (1, 2):
         assert torch.equal(drawn_images(run, index, workers=workers), expected)
+
+
+def test_loaders_stay_and_read_replaced_keys(run: Run, index: pd.DataFrame) -> None:
+    crops, keys = PlainCrops(run, index, recipe()), [0, 1, 2]
+    loader = crop_loader(crops, keys, 2, Process(loaders=1))
+    assert [rows.tolist() for _, _, rows in loader] == [[0, 1], [2]]
+    before = {process.pid for process in multiprocessing.active_children()}
+    keys[:] = [5, 4]
+    assert [rows.tolist() for _, _, rows in loader] == [[5, 4]]
+    assert {process.pid for process in multiprocessing.active_children()} == before
+
+
+def test_a_cut_out_reads_the_mask_only_if_it_depends_on_it(
+    run: Run, index: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops, row = TrainingCrops(run, index, recipe(), hard=True, seed=0), int(index["has_mask"].idxmax())
+    read: list[Path] = []
+    monkeypatch.setattr(Run, "mask_path", lambda self, key: (read.append(key), self.root / "no.png")[1])
+    for name in cutouts.SHARES:
+        monkeypatch.setattr(cutouts, "draw_cutout", lambda _, name=name: name)
+        with pytest.raises(FileNotFoundError) if name in cutouts.NEED_MASK else nullcontext():
+            crops[0, 0, row]
+    assert len(read) == 1
 
 
 def test_training_crops_differ_by_seed_epoch_and_position(run: Run, index: pd.DataFrame) -> None:

@@ -18,7 +18,17 @@ import psutil
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from train_work import SETTINGS, SIDE, changed, make_run, recipe
+from train_work import (
+    SETTINGS,
+    SIDE,
+    changed,
+    die_in_iteration,
+    fit_in_processes,
+    judged,
+    make_run,
+    recipe,
+    start_context,
+)
 
 from dfdc_lib.classifier import train, training_plan, validate
 from dfdc_lib.classifier.checkpoints import load_model
@@ -288,7 +298,7 @@ def test_a_run_folder_in_use_is_refused(run: Run) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 @pytest.mark.slow
 def test_torchrun_and_its_processes_end_with_the_killed_parent(run: Run) -> None:
-    command = [sys.executable, str(SCRIPT), str(run.root), "two processes"]
+    command = [sys.executable, str(SCRIPT), str(run.root)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
         wait_until((run.root / "models" / "tiny" / "state.pt").exists)
         children = psutil.Process(parent.pid).children(recursive=True)
@@ -320,10 +330,11 @@ def test_a_new_training_is_not_finished_by_the_history_of_another(run: Run, monk
     assert len(table(folder, "history.csv")) == SETTINGS.epochs
 
 
-@pytest.mark.slow
 def test_a_killed_process_ends_as_an_uninterrupted_one(run: Run, uninterrupted: Path) -> None:
-    result = subprocess.run([sys.executable, str(SCRIPT), str(run.root), "7"], capture_output=True, check=False)
-    assert result.returncode == -signal.SIGKILL
+    process = start_context().Process(target=die_in_iteration, args=(run.root, 7))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert_equal_models(train.fit(run, SETTINGS), uninterrupted)
 
 
@@ -371,23 +382,29 @@ def test_out_of_memory_names_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatc
         train.fit(run, SETTINGS)
 
 
-@pytest.mark.slow
-def test_two_processes_train_what_one_does(run: Run) -> None:
+def test_two_processes_train_and_judge_what_one_does(run: Run) -> None:
     # Without BatchNorm and drop-path, whose statistics and draws differ between processes on a CPU.
-    same = {"encoder": "convnext_atto", "noise": False, "drop_path": 0.0, "epochs": 1, "iterations": 20}
-    one = train.train(run, changed(**same, name="one"))
-    two = train.train(run, changed(**same, name="two"), processes=2)
-    losses = [table(folder, "losses.csv")["loss"].to_numpy() for folder in (one, two)]
-    assert len(losses[0]) == 20
+    same = {"encoder": "convnext_atto", "noise": False, "drop_path": 0.0, "epochs": 1, "iterations": 8}
+    one, two, again = (changed(**same, name=name) for name in ("one", "two", "again"))
+    alone, seed = train.train(run, one), torch.initial_seed()
+    ranks = fit_in_processes(run, two)
+    folder = run.model_folder("two")
+    losses = [table(path, "losses.csv")["loss"].to_numpy() for path in (alone, folder)]
+    assert len(losses[0]) == 8
     assert losses[0].std() > 1e-3
     np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-4)
-    assert table(two, "history.csv")["log loss"][0] == pytest.approx(table(one, "history.csv")["log loss"][0], abs=1e-4)
+    histories = [table(path, "history.csv")["log loss"][0] for path in (alone, folder)]
+    assert histories[1] == pytest.approx(histories[0], abs=1e-4)
+    expected = judged(run, folder)
+    for rank in ranks:
+        assert rank.measured == pytest.approx(expected, abs=1e-6)
+    assert ranks[0].seed == seed != ranks[1].seed  # each process draws its own drop-path
+    assert [rank.seed for rank in fit_in_processes(run, again)] == [rank.seed for rank in ranks]
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_is_an_error(run: Run) -> None:
-    for path in (run.root / "crops").rglob("*.png"):
-        path.unlink()
+def test_a_process_that_fails_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "TRAINING_CODE", "no_such_module")  # fails sooner than training would
     with pytest.raises(RuntimeError, match="torchrun"):
         train.train(run, SETTINGS, processes=2)
 

@@ -197,7 +197,7 @@ def test_changed_parameters_and_data(pipeline: Pipeline, tmp_path: Path) -> None
     reasons = pipeline.plan(parameters=pipeline.request.parameters | {"MARGIN": 0.3})
     assert reasons["02"] == "MARGIN changed from 0.2 to 0.3"
     assert "02_crop_faces" in reasons["03"] and "01" not in reasons
-    others = {"WORKERS": 7, "EXECUTOR": "inline", "DEVICE": "cpu", "LOADERS": 2, "PROCESSES": 2}
+    others = {"WORKERS": 7, "EXECUTOR": "inline", "DEVICE": "cpu", "LOADERS": 2, "PROCESSES": 2, "NODES": 2}
     assert pipeline.plan(parameters=pipeline.request.parameters | others) == {}
     (tmp_path / "videos" / "b.mp4").write_text("another video")
     assert pipeline.plan()["00"] == "input changed (data)"
