@@ -7,10 +7,12 @@ run folder's JSON files hold the same records. Coordinates are pixels of the ful
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1; x1 and y1 exclusive
 Point = tuple[float, float]  # x, y
@@ -59,9 +61,9 @@ class FaceExample(NamedTuple):
     pixels; `label`: 0 or 1.
     """
 
-    crop: np.ndarray  # (H, W, 3) uint8 RGB
-    mask: np.ndarray  # (H, W) uint8 SSIM mask; all 0 for a real face, and for a fake whose mask is unknown
-    landmarks: np.ndarray  # (5, 2) float32 x, y in pixels of the crop
+    crop: "np.ndarray"  # (H, W, 3) uint8 RGB
+    mask: "np.ndarray"  # (H, W) uint8 SSIM mask; all 0 for a real face, and for a fake whose mask is unknown
+    landmarks: "np.ndarray"  # (5, 2) float32 x, y in pixels of the crop
     label: int  # REAL or FAKE
 
 

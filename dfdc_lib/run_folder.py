@@ -4,6 +4,7 @@ Stages meet only as files in one run folder. A file is written under a temporary
 so an existing file is always complete. Source videos are never written to.
 """
 
+import csv
 import io
 import json
 import shutil
@@ -12,11 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import cv2
-import numpy as np
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from dfdc_lib.records import (
@@ -31,6 +29,10 @@ from dfdc_lib.records import (
     VideoMasks,
     require_file_name,
 )
+
+if TYPE_CHECKING:  # imported where used: the command line reads run folders, but neither tables nor images
+    import numpy as np
+    import pandas as pd
 
 PROJECT = Path(__file__).resolve().parents[1]  # the checkout; holds notebooks/ and outputs/
 INFO_COLUMNS = tuple(name for name in VideoInfo.model_fields if name != "fingerprint")  # in videos.csv
@@ -143,7 +145,7 @@ class Run:
     def write_json(self, path: Path, content: dict) -> None:
         self.write_bytes(path, json.dumps(content, indent=1).encode())
 
-    def write_table(self, name: str, table: pd.DataFrame) -> None:
+    def write_table(self, name: str, table: "pd.DataFrame") -> None:
         """Write a table into the run folder as CSV or Parquet, depending on the suffix of `name`."""
         if name.endswith(".parquet"):
             buffer = io.BytesIO()
@@ -152,8 +154,10 @@ class Run:
         else:
             self.write_bytes(self.root / name, table.to_csv(index=False).encode())
 
-    def write_image(self, path: Path, image: np.ndarray) -> None:
+    def write_image(self, path: Path, image: "np.ndarray") -> None:
         """Write an (H, W, 3) RGB or (H, W) gray uint8 image as PNG or JPEG, depending on the suffix."""
+        import cv2
+
         stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
         encoded, content = cv2.imencode(path.suffix, stored)
         if not encoded:
@@ -165,6 +169,8 @@ class Run:
 
         `infos`: video_id -> header, of the readable videos.
         """
+        import pandas as pd
+
         rows = []
         for video in videos:
             info = infos[video.video_id].model_dump(exclude={"fingerprint"}) if video.video_id in infos else {}
@@ -177,7 +183,9 @@ class Run:
         self.write_json(self.metrics_path(stage), metrics)
 
     # Reads
-    def read_table(self, name: str) -> pd.DataFrame:
+    def read_table(self, name: str) -> "pd.DataFrame":
+        import pandas as pd
+
         path = self._existing(self.root / name)
         if name.endswith(".parquet"):
             return pd.read_parquet(path)
@@ -187,26 +195,23 @@ class Run:
     def read_record(self, path: Path, kind: type[RecordType]) -> RecordType:
         return kind.model_validate_json(self._existing(path).read_bytes())
 
-    def read_image(self, path: Path) -> np.ndarray:
+    def read_image(self, path: Path) -> "np.ndarray":
         """Return a PNG or JPEG as (H, W, 3) RGB uint8, or (H, W) uint8 if it is gray; ValueError if it is no image."""
+        import cv2
+
         image = cv2.imread(str(self._existing(path)), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise ValueError(f"{path} is not an image: delete it and {_remedy(self._maker(path))}")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
 
     def read_videos(self) -> list[Video]:
-        table = self._read_text_table("videos.csv").filter(list(Video.model_fields))  # older kits wrote fewer columns
-        parsed = [_given(row) | {"identities": json.loads(row["identities"])} for row in _rows(table)]
-        return [Video.model_validate(row) for row in parsed]
+        rows = [_given(row, Video.model_fields) for row in self._read_rows("videos.csv")]
+        return [Video.model_validate(row | {"identities": json.loads(row["identities"])}) for row in rows]
 
     def read_infos(self) -> dict[str, VideoInfo]:
         """Return the headers of all readable videos, by video_id."""
-        table = self._read_text_table("videos.csv").set_index("video_id").filter(list(INFO_COLUMNS))
-        return {
-            str(video_id): VideoInfo.model_validate(_given(row))
-            for video_id, row in zip(table.index, _rows(table), strict=True)
-            if row["height"]
-        }
+        rows = [row for row in self._read_rows("videos.csv") if row["height"]]
+        return {row["video_id"]: VideoInfo.model_validate(_given(row, INFO_COLUMNS)) for row in rows}
 
     def read_alignment(self, video_id: str) -> VideoAlignment:
         return self.read_record(self.alignment_path(video_id), VideoAlignment)
@@ -225,7 +230,7 @@ class Run:
         """Return what a stage did with each video; [] if it has not run yet."""
         if not self.status_path(stage).exists():
             return []
-        return [Outcome.model_validate(row) for row in _rows(self._read_text_table(f"status/{stage}.csv"))]
+        return [Outcome.model_validate(row) for row in self._read_rows(f"status/{stage}.csv")]
 
     def read_outcomes(self, stage: str) -> dict[str, Outcome]:
         """Return a stage's outcome for each video, by video_id; FileNotFoundError if any video of the run has none."""
@@ -236,9 +241,10 @@ class Run:
             raise FileNotFoundError(f"{videos} have not been through {stage}: {_remedy(stage[:2])}")
         return outcomes
 
-    def _read_text_table(self, name: str) -> pd.DataFrame:
-        """Return a CSV with every cell as text: a video may be called 007 or NA."""
-        return pd.read_csv(self._existing(self.root / name), dtype=str, keep_default_na=False)
+    def _read_rows(self, name: str) -> list[dict[str, str]]:
+        """Return the rows of a CSV with every cell as text: a video may be called 007 or NA."""
+        with self._existing(self.root / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file, restval=""))
 
     def _existing(self, path: Path) -> Path:
         if not path.exists():
@@ -277,13 +283,9 @@ def open_run(path: str | Path) -> Run:
     return Run(root)
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _given(row: dict[str, str]) -> dict[str, object]:
-    """Return a row without its empty cells, so that the fields' defaults apply."""
-    return {name: value for name, value in row.items() if value != ""}
+def _given(row: Mapping[str, str], columns: Iterable[str]) -> dict[str, str]:
+    """Return the named cells of a row that are not empty: for the others, fields have defaults."""
+    return {name: row[name] for name in columns if row.get(name)}
 
 
 def _remedy(number: str) -> str:

@@ -1,10 +1,12 @@
 """The form of the notebooks: DESIGN, "Notebooks"."""
 
+import ast
 import json
 import statistics
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from dfdc_lib.pipeline.parameters import read_parameters
@@ -40,7 +42,12 @@ def test_every_parameter_has_a_type_a_default_and_help(path: Path) -> None:
     parameters = read_parameters(path)
     cells = nbformat.read(path, as_version=4).cells
     [source] = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    # papermill drops a parameter with a second "=" in its line, for example in its help, and only warns.
     assert list(parameters) == [line.partition(":")[0] for line in source.splitlines()]
+    # papermill drops a parameter with a second "=" in its line, for example in its help, and only warns.
+    expected = papermill.inspect_notebook(str(path))
+    assert {name: (each.type_name, each.help) for name, each in parameters.items()} == {
+        name: (each["inferred_type_name"], each["help"]) for name, each in expected.items()
+    }
+    assert all(each.default == ast.literal_eval(expected[name]["default"]) for name, each in parameters.items())
     assert "RUN" in parameters
     assert all(parameter.help for parameter in parameters.values())

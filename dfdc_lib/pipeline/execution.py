@@ -61,6 +61,8 @@ def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]
     Raises:
         NotebookError: if a cell failed, or the kernel did not start or died.
     """
+    # jsonschema imports it if it can, and a second passes for a grammar of web addresses that no notebook needs.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill  # here: a run with nothing to do should not wait for the imports
 
     from dfdc_lib.pipeline.kernel import ThisPython

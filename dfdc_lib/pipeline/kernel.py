@@ -15,7 +15,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
-from unittest.mock import patch
 
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
@@ -56,12 +55,14 @@ class ForkedKernel(LocalProvisioner):
         arguments = cmd[cmd.index("-f") :]
         folder, server = options.get("cwd") or Path.cwd(), cast(Any, kernel_server())
         self.process = server.Process(target=run_kernel, args=(arguments, folder, options["env"]))
-        no_program = ModuleType("__main__")  # or the kernel would run this process's program up to its main guard
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")  # or the kernel would run the program up to its main guard
         try:
-            with patch.dict(sys.modules, {"__main__": no_program}):
-                self.process.start()
+            self.process.start()
         except (EOFError, OSError) as error:
             raise RuntimeError(f"the server that forks kernels has died ({type(error).__name__})") from error
+        finally:
+            sys.modules["__main__"] = program
         atexit.register(self.process.kill)  # or this process would wait for a kernel that has not been shut down
         self.pid = self.pgid = self.process.pid
         return self.connection_info

@@ -46,6 +46,11 @@ def notebook_with(folder: Path, source: str, tags: list[str]) -> Path:
         ("", ["parameters"], {}),
         (CELL, [], {}),  # no cell is tagged
         (CELL, ["parameters"], KNOWN),
+        (
+            'A: str = "é # 1"  # has a # = sign\nprint(1)',
+            ["parameters"],
+            {"A": Parameter("A", "str", "é # 1", "has a # = sign")},
+        ),
     ],
 )
 def test_parameters_are_read_from_the_tagged_cell(
