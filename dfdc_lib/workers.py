@@ -13,9 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import pandas as pd
 from pydantic import ValidationError
 from tqdm.std import tqdm
 
@@ -23,6 +22,9 @@ from dfdc_lib.processes import core_count, worker_pool
 from dfdc_lib.records import Outcome, Record
 from dfdc_lib.run_folder import VIDEO_FOLDERS, Run
 from dfdc_lib.staleness import fingerprint, is_current
+
+if TYPE_CHECKING:  # imported where used: the command line checks the name of an executor alone
+    import pandas as pd
 
 Result = TypeVar("Result")
 WORKER_DIED = "the worker process died: out of memory, or a crash inside a library"
@@ -148,6 +150,8 @@ def write_status(run: Run, stage: str, outcomes: Sequence[Outcome]) -> None:
 
     `stage`: name of the notebook; `outcomes`: one for every video of the run.
     """
+    import pandas as pd
+
     table = pd.DataFrame([outcome.model_dump() for outcome in outcomes], columns=list(Outcome.model_fields))
     run.write_table(f"status/{stage}.csv", table)
     stages = sorted(path.stem for path in (run.root / "status").glob("*.csv"))
@@ -155,12 +159,14 @@ def write_status(run: Run, stage: str, outcomes: Sequence[Outcome]) -> None:
     run.write_table("failures.csv", pd.DataFrame(rows, columns=["stage", "video_id", "reason"]))
 
 
-def count_outcomes(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+def count_outcomes(outcomes: Sequence[Outcome]) -> "pd.DataFrame":
     """Count videos and results by status.
 
     Returns:
         Index: status, with a last row "all"; columns: videos (their number), made (the number of their results).
     """
+    import pandas as pd
+
     table = pd.DataFrame([(o.status, 1, o.count) for o in outcomes], columns=["status", "videos", "made"])
     counts = table.groupby("status").sum()
     counts.loc["all"] = counts.sum()

@@ -5,16 +5,18 @@ models, when they scored it), then scores/scoring.json. Tables that the record d
 scored the run earlier; they are ignored.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from dfdc_lib.data.datasets.files import is_of_sample
-from dfdc_lib.evaluation.unseen import strongest_in_group
 from dfdc_lib.records import BUILT_IN_SAMPLE, ModelCard, Scoring
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import content_fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROLES_TABLE = "scores/roles.csv"
 SAMPLE_WARNING = (
@@ -54,6 +56,8 @@ def read_run_scores(run: Run) -> RunScores:
 
     Raises FileNotFoundError if notebook 07 has not finished, and ValueError if a table is not the one that it wrote.
     """
+    from dfdc_lib.evaluation.unseen import strongest_in_group  # here: the command line reads warnings alone
+
     scoring = run.read_record(run.scoring_path, Scoring)
     paths = {name: run.root / "scores" / f"{name}.parquet" for name in scoring.models}
     for name, path in paths.items():
@@ -61,7 +65,7 @@ def read_run_scores(run: Run) -> RunScores:
             raise ValueError(f"{path} is not the table that notebook 07 wrote: run it again")
     role = run.read_table(ROLES_TABLE).set_index("video_id")["role"]
     present = {path.stem for path in (run.root / "scores").glob("*.parquet")}
-    tables = {name: pd.read_parquet(path) for name, path in paths.items()}
+    tables = {name: run.read_table(f"scores/{name}.parquet") for name in paths}
     return RunScores(scoring, tables, strongest_in_group(role, run), sorted(present - set(paths)))
 
 

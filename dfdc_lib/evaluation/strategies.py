@@ -4,13 +4,18 @@ Every strategy in `STRATEGIES` is a function `(scores, confidences) -> video sco
 Source: the slides, "Averaging Predictions", for the confident strategy; the others are common means.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from scipy.special import expit, logit
+import scipy  # imports scipy.special when it is first used
 
-from dfdc_lib.evaluation.score_table import ScoreTable
+if TYPE_CHECKING:  # pandas is imported where used: the command line needs the strategies' names alone
+    import pandas as pd
+
+    from dfdc_lib.evaluation.score_table import ScoreTable
 
 FAKE_THRESHOLD, REAL_THRESHOLD = 0.8, 0.2  # slides, confident_strategy: frames above are surely fake, below surely real
 FAKE_DIVISOR, FAKE_COUNT = 2.5, 11  # slides: more than n // 2.5 frames must be surely fake, and more than 11
@@ -27,7 +32,7 @@ def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:
 
     `scores` are 0-1, of any shape.
     """
-    return logit(np.clip(scores, clip, 1 - clip))
+    return scipy.special.logit(np.clip(scores, clip, 1 - clip))
 
 
 def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: float = FAKE_DIVISOR) -> float:
@@ -78,7 +83,7 @@ BASELINE, WEIGHTED, CONFIDENT = "mean", "confidence-weighted", "confident"
 _STRATEGIES: dict[str, Strategy] = {
     BASELINE: lambda scores, confidences: scores.mean(),
     # Scores near 0 and 1 weigh more than in the mean.
-    "mean of logits": lambda scores, confidences: expit(clipped_logit(scores, LOGIT_CLIP).mean()),
+    "mean of logits": lambda scores, confidences: scipy.special.expit(clipped_logit(scores, LOGIT_CLIP).mean()),
     "median": lambda scores, confidences: float(np.median(scores)),
     "trimmed mean": lambda scores, confidences: trimmed_mean(scores, TRIMMED_SHARE),
     f"mean of the top {TOP_COUNT}": lambda scores, confidences: np.sort(scores)[-TOP_COUNT:].mean(),
@@ -114,6 +119,8 @@ def strategy_scores(table: ScoreTable) -> pd.DataFrame:
     `PER_PERSON` have a second column, "<strategy>, per person". If no video has more than one score, there is nothing
     to average over frames, and the columns are the models instead. Source: the winner also averages models last.
     """
+    import pandas as pd
+
     if not table.averages:
         return model_scores(table)
     has_confidence = all("confidence" in frames for frames in table.frames.values())
@@ -126,12 +133,16 @@ def strategy_scores(table: ScoreTable) -> pd.DataFrame:
 
 def model_scores(table: ScoreTable) -> pd.DataFrame:
     """Return the mean score of each video (rows) by each model (columns)."""
+    import pandas as pd
+
     means = {name: frames.groupby("video_id")["score"].mean() for name, frames in table.frames.items()}
     return pd.DataFrame(means, index=table.videos.index)
 
 
 def over_models(table: ScoreTable, strategy: Strategy, apply: Callable = video_scores) -> pd.Series:
     """Apply a strategy to each model's frames with `apply`, `video_scores` or `person_scores`; average the models."""
+    import pandas as pd
+
     scores = pd.concat([apply(frames, strategy) for frames in table.frames.values()], axis=1)
     return scores.mean(axis=1).reindex(table.videos.index)
 
@@ -165,6 +176,8 @@ def _check(scores: np.ndarray) -> np.ndarray:
 
 def _grouped(frames: pd.DataFrame, keys: list[str], strategy: Strategy) -> pd.Series:
     """Sort once and pass slices to the strategy, which is twenty times as fast as `groupby.apply`."""
+    import pandas as pd
+
     ordered = frames.sort_values(keys, kind="stable")
     scores = ordered["score"].to_numpy(float)
     confidences = ordered["confidence"].to_numpy(float) if "confidence" in ordered else np.ones(len(ordered))

@@ -4,8 +4,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from dfdc_lib.processes import server_context
@@ -69,6 +71,8 @@ def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]
 
     output.parent.mkdir(parents=True, exist_ok=True)
     kernel_server()
+    # The report will need it; this process has nothing to do while the kernel works.
+    Thread(target=import_module, args=("dfdc_lib.pipeline.notebook_html",), daemon=True).start()
     try:
         papermill.execute_notebook(
             str(notebook),

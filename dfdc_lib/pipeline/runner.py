@@ -20,7 +20,7 @@ from typing import Any
 
 import dfdc_lib
 from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
-from dfdc_lib.pipeline.execution import NotebookError, code_cells, execute_notebook
+from dfdc_lib.pipeline.execution import NotebookError, code_cells, execute_notebook, kernel_server
 from dfdc_lib.pipeline.parameters import read_parameters
 from dfdc_lib.pipeline.report import write_page, write_report
 from dfdc_lib.pipeline.stage_table import INSPECT, STAGES, Stage, files_of
@@ -113,7 +113,10 @@ def run_stages(request: Request) -> Path:
     run = open_run(request.run_folder)
     with run.lock("run", "dfdc run"):
         run.remove_partial()
-        for stale in plan(request):
+        stale_stages = plan(request)
+        if stale_stages:
+            kernel_server()  # imports what notebooks need, while this process imports papermill
+        for stale in stale_stages:
             if stale.reasons != [NOT_RUN]:
                 print(f"out of date: {stale}", file=sys.stderr)
         manifest = _read_manifest(run, request) | _environment(request)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
-from dfdc_lib.evaluation.load_scores import are_of_run, scores_folder
 from dfdc_lib.pipeline.stage_table import STAGES, Stage
 from dfdc_lib.records import BUILT_IN_SAMPLE
 from dfdc_lib.run_folder import PROJECT, Run, project_path
@@ -73,6 +72,8 @@ def choose_scores_source(scores: str, asked: Source, *, named: bool) -> Source:
         ValueError: if the file's videos are not videos of that run, and either `asked` has stages other than 08 or the
             run folder that the user named belongs to other videos.
     """
+    from dfdc_lib.evaluation.load_scores import are_of_run, scores_folder  # here: it imports pandas
+
     file = project_path(scores)
     if are_of_run(file, Run(asked.run_folder)):
         return asked
