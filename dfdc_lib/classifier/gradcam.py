@@ -7,11 +7,11 @@ Source: Grad-CAM, Selvaraju et al. 2017, equations 1 and 2, arXiv:1610.02391, im
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from captum.attr import LayerGradCam
 
+from dfdc_lib.classifier.heat import heat_of_evidence
+from dfdc_lib.classifier.inference import normalize
 from dfdc_lib.classifier.model import Classifier
-from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.records import Recipe
 
 CROPS_PER_BATCH = 8
@@ -40,6 +40,4 @@ def _heat_of_batch(model: Classifier, images: torch.Tensor, recipe: Recipe) -> n
     # The input of the pooling is the feature map, in every encoder.
     grad_cam = LayerGradCam(model.head, model.encoder.global_pool)
     coarse = grad_cam.attribute(features.requires_grad_(), attribute_to_layer_input=True, relu_attributions=True)
-    fine = F.interpolate(coarse.detach(), (recipe.size, recipe.size), mode="bilinear", align_corners=False)[:, 0]
-    tiny = torch.finfo(fine.dtype).tiny  # instead of 0, so an all-zero map stays zero
-    return (fine / fine.amax(dim=(1, 2), keepdim=True).clamp(min=tiny)).cpu().numpy()
+    return heat_of_evidence(coarse.detach()[:, 0].float().cpu().numpy(), recipe.size)

@@ -1,32 +1,20 @@
-"""Run a model on batches of crops: squares of `preprocess.fit_to_square` in, logits out.
+"""Run a model on batches of crops with PyTorch: squares of `preprocess.fit_to_square` in, logits out.
 
-Validation, test and prediction share this code, so all scores of a model have the number format in its recipe.
-Source: the winner's inference. Departs from the winner's code: float32 unless the recipe says otherwise; he halved the
-weights' precision. bfloat16 moved single scores by up to 0.31 (a network with random weights, 313 faces).
+Validation and test during training use it, and prediction on a GPU (see `networks`). All scores of a model have the
+number format in its recipe.
+Source: the winner's inference (mean and standard deviation of ImageNet).
+Departs from the winner's code: float32 unless the recipe says otherwise; he halved the weights' precision. bfloat16
+moved single scores by up to 0.31 (a network with random weights, 313 faces).
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 from torch.backends import cudnn
 
 from dfdc_lib.classifier.model import Classifier
-from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.records import Precision, Recipe
-from dfdc_lib.staleness import fingerprint
-
-
-class Computation(NamedTuple):
-    """The device, the worker processes and the precision with which faces are found and scored.
-
-    `device`: auto, cpu or cuda; `workers`: processes that find faces, 0 = one per core; `precision`: "" = the recipe's.
-    """
-
-    device: str = "auto"  # auto, cpu or cuda
-    workers: int = 0  # processes that find faces; 0 = one per core
-    precision: Precision | Literal[""] = ""  # of the scores; "" = that of each model's recipe
-
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -43,17 +31,11 @@ def autocast_dtype(precision: Precision | Literal["auto"], device: torch.device)
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
-def scoring_recipe(recipe: Recipe, computation: Computation) -> Recipe:
-    """Return a copy of a recipe with `computation.precision`; "" keeps the recipe's, an unknown one is a ValueError."""
-    if computation.precision not in ("", *DTYPES):
-        raise ValueError(f"PRECISION must be one of {', '.join(DTYPES)}, or empty, got {computation.precision!r}")
-    return recipe.model_copy(update={"precision": computation.precision or recipe.precision})
-
-
-def weights_fingerprint(model: Classifier) -> str:
-    """Return a hash of the names and sums of a model's weights, equal for equal weights."""
-    sums = [f"{name} {tensor.double().sum().item():.12g}" for name, tensor in sorted(model.state_dict().items())]
-    return fingerprint(*sums)
+def normalize(images: torch.Tensor, recipe: Recipe, device: torch.device) -> torch.Tensor:
+    """Move (n, 3, H, W) uint8 RGB to the device and normalise it; return float32 in channels_last format."""
+    moved = images.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last) / 255
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (recipe.mean, recipe.std))
+    return (moved - mean) / std
 
 
 def logits_of(model: Classifier, images: torch.Tensor, recipe: Recipe) -> np.ndarray:

@@ -11,28 +11,27 @@ scored 0.5; detector, margin and size come from the model's recipe; faces are li
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.special import expit
 
-from dfdc_lib.classifier.checkpoints import load_any
-from dfdc_lib.classifier.inference import Computation, logits_of, scoring_recipe, weights_fingerprint
-from dfdc_lib.classifier.model import Classifier
+from dfdc_lib.backends.choice import Engine
+from dfdc_lib.classifier.computation import Computation, scoring_recipe
+from dfdc_lib.classifier.model_files import ModelFiles, find_model
+from dfdc_lib.classifier.networks import load_network
 from dfdc_lib.classifier.preprocess import fit_to_square
 from dfdc_lib.evaluation.scoring import write_tables
 from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, roles
-from dfdc_lib.faces.device import choose_device
 from dfdc_lib.faces.extract import FoundFace, View, find_faces, view_of
 from dfdc_lib.records import (
     BOX_COLUMNS,
     FaceScore,
-    ModelCard,
     Outcome,
     ScoredModel,
     Scoring,
@@ -45,7 +44,6 @@ from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
 from dfdc_lib.workers import Failure, Job, done_videos, each_result, result_outcome, results_here, run_jobs
 
 STAGE = "07_predict"
-CROPS_PER_BATCH = {"cpu": 8, "cuda": 64}
 NO_FACE_SCORE = 0.5  # winner
 FEW_FRAMES = 8  # a score that rests on faces in fewer frames is flagged; the minimum of an examination, too
 FACE_COLUMNS = ["frame_index", "time_seconds", "face_index", "track"]
@@ -60,19 +58,19 @@ def predict(
     strategy: str,
     computation: Computation = Computation(),  # noqa: B008 - a tuple
 ) -> list[Outcome]:
-    """Score a run's videos with the models in `names` (see `load_any`); write their score tables and the submission.
+    """Score a run's videos with the models in `names` (see `find_model`); write their score tables and the submission.
 
     `which`: "all", or "held-out" to skip videos that any of the models was trained on or chosen by, and videos of their
     identity groups (see `unseen.roles`); videos of unknown role are scored.
     `most_frames`: number of evenly spaced frames per video. `strategy`: a key of `STRATEGIES`; the video scores of
-    several models are averaged. `computation`: the device, the worker processes, and the precision of the scores.
+    several models are averaged. `computation`: the engine, the worker processes, and the precision of the scores.
     Return one outcome per video; skipped videos have the status "not needed". Raise RuntimeError if every video failed.
     """
     _check_arguments(run, names, which, strategy)
-    scorers = [_Scorer(model_name(name), *load_any(name, run), computation) for name in names]
+    scorers = [_Scorer(model_name(name), find_model(name, run), computation) for name in names]
     role = roles(run, [scorer.card for scorer in scorers])
     videos, left_out = _choose_videos(run, which, role)
-    jobs = _jobs(run, videos, scorers, most_frames)
+    jobs = _jobs(run, videos, scorers, most_frames, computation.engine)
     score = partial(_score, run=run, scorers=scorers, workers=computation.workers)
     outcomes = run_jobs(run, STAGE, jobs, left_out, score)
     tables = {scorer.name: _score_table(run, scorer.name, done_videos(outcomes)) for scorer in scorers}
@@ -119,12 +117,12 @@ def _choose_videos(run: Run, which: str, role: pd.Series) -> tuple[list[Video], 
 class _Scorer:
     """A model and the crops that wait for it; they are scored in order and in full batches, across videos."""
 
-    def __init__(self, name: str, model: Classifier, card: ModelCard, computation: Computation) -> None:
-        device = choose_device(computation.device)
-        card = card.model_copy(update={"recipe": scoring_recipe(card.recipe, computation)})
-        self.fingerprint = fingerprint(card.encoder, card.noise, card.recipe, weights_fingerprint(model))
-        self.name, self.model, self.card, self.device = name, model.to(device), card, device
-        self.view = view_of(card.recipe)
+    def __init__(self, name: str, files: ModelFiles, computation: Computation) -> None:
+        recipe = scoring_recipe(files.card.recipe, computation)
+        card = files.card.model_copy(update={"recipe": recipe})
+        self.fingerprint = fingerprint(card.encoder, card.noise, recipe, files.fingerprint)
+        self.name, self.card, self.view = name, card, view_of(recipe)
+        self._files, self._engine = files, computation.engine
         self.waiting: list[tuple[str, np.ndarray]] = []  # video_id and square
         self.faces: dict[str, list[FoundFace]] = {}
         self.logits: dict[str, list[float]] = {}
@@ -140,12 +138,16 @@ class _Scorer:
         self.faces[video_id], self.logits[video_id] = faces, []
         self.waiting += [(video_id, fit_to_square(face.crop, self.card.recipe)) for face in faces]
 
+    def start_loading(self) -> None:
+        """Load the model in a thread, while the first faces are found."""
+        self._loading = ThreadPoolExecutor(1).submit(load_network, self._files, self.card.recipe, self._engine)
+
     def score(self, *, partial_batch: bool) -> None:
-        size = CROPS_PER_BATCH[self.device.type]
-        while len(self.waiting) >= (1 if partial_batch else size):
+        network = self._loading.result()
+        while len(self.waiting) >= (1 if partial_batch else network.batch_size):
+            size = network.batch_size
             batch, self.waiting = self.waiting[:size], self.waiting[size:]
-            images = torch.from_numpy(np.stack([square for _, square in batch])).permute(0, 3, 1, 2)
-            logits = logits_of(self.model, images, self.card.recipe)
+            logits = network.logits(np.stack([square for _, square in batch]))
             for (video_id, _), logit in zip(batch, logits, strict=True):
                 self.logits[video_id].append(float(logit))
 
@@ -167,15 +169,15 @@ class _Scorer:
         del self.faces[video_id], self.logits[video_id]
 
 
-def _jobs(run: Run, videos: Sequence[Video], scorers: Sequence[_Scorer], most_frames: int) -> list[Job]:
+def _jobs(run: Run, videos: Sequence[Video], scorers: Sequence[_Scorer], most_frames: int, engine: Engine) -> list[Job]:
     """Return one job per video; its `make` only finds the faces, see `_score`."""
-    code = code_fingerprint("dfdc_lib.faces.extract", "dfdc_lib.classifier.inference")
+    code = code_fingerprint("dfdc_lib.faces.extract", "dfdc_lib.classifier.networks")
     jobs = []
     for video in videos:
         parts = code, most_frames, input_fingerprint(video.path)
         expected = {scorer.name: fingerprint(*parts, scorer.fingerprint) for scorer in scorers}
         records = {run.scores_record_path(name, video.video_id): value for name, value in expected.items()}
-        find = partial(find_faces, video.path, _views(scorers), most_frames, scorers[0].device.type)
+        find = partial(find_faces, video.path, _views(scorers), most_frames, engine)
         outcome = partial(_outcome, min(FEW_FRAMES, most_frames))
         jobs.append(Job(video.video_id, records, VideoScores, find, outcome))
     return jobs
@@ -186,6 +188,8 @@ def _score(
 ) -> Iterator[tuple[str, Outcome | Failure]]:
     """Find the faces of videos in worker processes, score them in this process, and write each complete video."""
     views, pending = _views(scorers), {job.video_id: job for job in jobs}
+    for scorer in scorers if jobs else ():
+        scorer.start_loading()
     tasks = {job.video_id: job.make for job in jobs}
     for video_id, faces in each_result(tasks, workers) if len(tasks) > 1 else results_here(tasks):
         if isinstance(faces, Failure):
@@ -195,7 +199,8 @@ def _score(
         for scorer in scorers:
             scorer.add(video_id, faces[views.index(scorer.view)])
         yield from _write_complete(run, pending, scorers, partial_batch=False)
-    yield from _write_complete(run, pending, scorers, partial_batch=True)
+    if jobs:
+        yield from _write_complete(run, pending, scorers, partial_batch=True)
 
 
 def _write_complete(

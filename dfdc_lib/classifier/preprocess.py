@@ -1,13 +1,12 @@
-"""Convert crops to the model's input: a padded square of uint8 pixels, then normalised floats.
+"""Convert crops to the model's input: a padded square of uint8 pixels, which `inference.normalize` normalises.
 
-Input: crops of any size and the model's recipe. Output: (size, size, 3) uint8 squares, or a normalised batch.
+Input: crops of any size and the model's recipe. Output: (size, size, 3) uint8 squares.
 `augmentation.transforms.create_val_transforms` returns the same squares, pixel for pixel.
-Source: the winner's inference (centred on black; mean and standard deviation of ImageNet).
+Source: the winner's inference (centred on black).
 """
 
 import cv2
 import numpy as np
-import torch
 
 from dfdc_lib.faces.resize import fitted_shape, resize_longer_side
 from dfdc_lib.records import Recipe
@@ -34,10 +33,3 @@ def from_square(square: np.ndarray, height: int, width: int) -> np.ndarray:
     top, left = (size - inner_height) // 2, (size - inner_width) // 2
     inner = square[top : top + inner_height, left : left + inner_width]
     return cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def normalize(images: torch.Tensor, recipe: Recipe, device: torch.device) -> torch.Tensor:
-    """Move (n, 3, H, W) uint8 RGB to the device and normalise it; return float32 in channels_last format."""
-    moved = images.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last) / 255
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (recipe.mean, recipe.std))
-    return (moved - mean) / std

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.std import tqdm
 
-from dfdc_lib.classifier.checkpoints import TEST_METRICS_FILE, load_model, save_model
+from dfdc_lib.classifier.checkpoints import load_model, save_model
 from dfdc_lib.classifier.crop_dataset import (
     TrainingCrops,
     crop_loader,
@@ -34,9 +34,10 @@ from dfdc_lib.classifier.crop_dataset import (
     training_rows,
     validation_rows,
 )
+from dfdc_lib.classifier.inference import normalize
 from dfdc_lib.classifier.model import create_model
+from dfdc_lib.classifier.model_files import TEST_METRICS_FILE
 from dfdc_lib.classifier.objective import balanced_loss, sum_over_processes
-from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.classifier.presets import TrainSettings
 from dfdc_lib.classifier.training_plan import TRAINING_CODE, Plan, card_metrics, is_finished, make_card, make_plan
 from dfdc_lib.classifier.training_processes import ALONE, Process, by_srun, join_processes, torchrun_command

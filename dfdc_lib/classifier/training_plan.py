@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 
 import dfdc_lib
-from dfdc_lib.classifier.checkpoints import CARD_FILE, read_card
 from dfdc_lib.classifier.crop_dataset import read_index
 from dfdc_lib.classifier.inference import autocast_dtype
+from dfdc_lib.classifier.model_files import CARD_FILE, read_card
 from dfdc_lib.classifier.presets import TrainSettings
 from dfdc_lib.classifier.training_processes import ALONE, Process
 from dfdc_lib.data.datasets.files import is_of_sample

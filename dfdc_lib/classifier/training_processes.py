@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from dfdc_lib.faces.device import choose_device
+from dfdc_lib.backends.choice import choose_engine
 from dfdc_lib.processes import core_count
 
 LONGEST_WAIT = timedelta(minutes=30)  # for the slowest process; NCCL's default is 10 minutes
@@ -39,7 +39,7 @@ class Process:
     @property
     def device(self) -> torch.device:
         """Return the device of this process: its GPU if there are GPUs, else the CPU."""
-        device = choose_device()
+        device = torch.device(choose_engine("torch").device)
         return torch.device("cuda", self.gpu) if device.type == "cuda" and self.count > 1 else device
 
     def with_loaders(self, loaders: int) -> "Process":

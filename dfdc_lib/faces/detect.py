@@ -1,4 +1,4 @@
-"""Find the faces in frames with facenet-pytorch's MTCNN.
+"""Find the faces in frames with MTCNN.
 
 Input: frames, or a video file. Output: boxes, landmarks and confidences in pixels of the full-resolution frame.
 Frames are resized before detection, by the slides' rule or as the winner's inference does, and searched in batches.
@@ -15,18 +15,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from facenet_pytorch import MTCNN
 from PIL import Image
 
+from dfdc_lib.backends.choice import Engine
 from dfdc_lib.data.video import VideoReader
-from dfdc_lib.faces.device import choose_device
+from dfdc_lib.faces import mtcnn
+from dfdc_lib.faces.mtcnn_networks import load_networks
 from dfdc_lib.records import DetectorSettings, Face, FrameFaces, VideoFaces
 
 # Slides, "MT-CNN Resizing": (the wider side is greater than this, scale), widest first.
 SCALE_RULE = ((1900, 0.33), (1000, 0.5), (299, 1.0), (0, 2.0))
 DIGITS = 2  # of boxes and landmarks, in pixels
 WINNER_DIGITS = 8  # he truncates boxes, which must not be rounded up to a whole pixel before
-FRAMES_PER_BATCH = {"cpu": 8, "cuda": 32}  # by device type; on a CPU a larger batch only costs memory
+FRAMES_PER_BATCH, GPU_FRAMES_PER_BATCH = 8, 32  # on a CPU a larger batch only costs memory
 
 
 def detector_scale(height: int, width: int, resize: str = "slides") -> float:
@@ -55,16 +56,16 @@ def halve(image: np.ndarray) -> np.ndarray:
 
 
 class FaceDetector:
-    """The MTCNN face detector. Its weights ship with facenet-pytorch and are loaded when it is created.
+    """The MTCNN face detector. Its weights ship with facenet-pytorch and are loaded when it is created."""
 
-    `device` is "auto" (a GPU if there is one), "cpu" or "cuda".
-    """
+    def __init__(self, settings: DetectorSettings, engine: Engine) -> None:
+        self.settings, self.engine = settings, engine
+        self._networks = load_networks(engine)
 
-    def __init__(self, settings: DetectorSettings, device: str = "auto") -> None:
-        self.settings = settings
-        self.device = choose_device(device)
-        thresholds, smallest = list(settings.thresholds), settings.min_face_pixels
-        self._mtcnn = MTCNN(keep_all=True, thresholds=thresholds, min_face_size=smallest, device=self.device).eval()
+    @property
+    def frames_per_batch(self) -> int:
+        """Number of frames to search at once."""
+        return GPU_FRAMES_PER_BATCH if self.engine.on_gpu else FRAMES_PER_BATCH
 
     def find_faces(self, images: Sequence[np.ndarray]) -> list[tuple[Face, ...]]:
         """Return the faces of each image, largest first; () for an image without a face.
@@ -74,21 +75,13 @@ class FaceDetector:
         """
         if not images:
             return []
-        if self.settings.resize == "winner" and len(images) > 1:
-            # In a batch, NMS shifts boxes by float32 offsets, which can choose another one of two that nearly tie.
-            return [self.find_faces([image])[0] for image in images]
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
             raise ValueError(f"frames of one batch must have one shape, got {sorted(shapes)}")
-        resized = np.stack([self._resize(image) for image in images])
-        if min(resized.shape[1:3]) < self.settings.min_face_pixels:  # MTCNN fails on frames smaller than a face
-            return [() for _ in images]
-        boxes, confidences, landmarks = self._mtcnn.detect(resized, landmarks=True)
+        resized, smallest = [self._resize(image) for image in images], self.settings.min_face_pixels
         back, digits = self._way_back(images[0], resized[0])
-        return [
-            () if arrays[0] is None else tuple(_face(*values, back, digits) for values in zip(*arrays, strict=True))
-            for arrays in zip(boxes, landmarks, confidences, strict=True)
-        ]
+        detections = mtcnn.detect(resized, self._networks, self.settings.thresholds, smallest)
+        return [tuple(_face(*each, back, digits) for each in zip(*found, strict=True)) for found in detections]
 
     def _resize(self, image: np.ndarray) -> np.ndarray:
         if self.settings.resize == "winner":
@@ -105,9 +98,9 @@ class FaceDetector:
 
 
 @lru_cache(maxsize=4)
-def load_detector(settings: DetectorSettings, device: str = "auto") -> FaceDetector:
+def load_detector(settings: DetectorSettings, engine: Engine) -> FaceDetector:
     """Return a detector; calls with equal arguments in one process return the same one, so weights are loaded once."""
-    return FaceDetector(settings, device)
+    return FaceDetector(settings, engine)
 
 
 def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint: str, threads: int = 0) -> VideoFaces:
@@ -122,11 +115,11 @@ def detect_video(path: Path, video_id: str, detector: FaceDetector, fingerprint:
 
 def detect_frames(reader: VideoReader, video_id: str, detector: FaceDetector, fingerprint: str) -> VideoFaces:
     """Do what `detect_video` does, with an open video: read it to its end."""
-    settings, batch_size = detector.settings, FRAMES_PER_BATCH[detector.device.type]
+    settings = detector.settings
     frames: list[FrameFaces] = []
     info = reader.info
     examined = reader.frames(lambda frame_index: frame_index % settings.frame_stride == 0)
-    while batch := list(islice(examined, batch_size)):
+    while batch := list(islice(examined, detector.frames_per_batch)):
         faces_of_batch = detector.find_faces([frame.image for frame in batch])
         for frame, faces in zip(batch, faces_of_batch, strict=True):
             frames.append(FrameFaces(frame_index=frame.frame_index, time_seconds=frame.time_seconds, faces=faces))
@@ -143,8 +136,8 @@ def detect_frames(reader: VideoReader, video_id: str, detector: FaceDetector, fi
     )
 
 
-def _face(box: np.ndarray, landmarks: np.ndarray, confidence: float, back: np.ndarray, digits: int) -> Face:
-    """Scale MTCNN's arrays back; they may have dtype object, which NumPy does not round."""
+def _face(box: np.ndarray, confidence: float, landmarks: np.ndarray, back: np.ndarray, digits: int) -> Face:
+    """Scale MTCNN's arrays back."""
     full_box = (box.astype(float) * np.tile(back, 2)).round(digits)
     points = tuple(map(tuple, (landmarks.astype(float) * back).round(digits)))
     return Face(box=tuple(full_box), landmarks=points, confidence=round(float(confidence), 6))

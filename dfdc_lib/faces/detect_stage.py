@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from dfdc_lib.backends.choice import ON_CPU, Engine
 from dfdc_lib.data.video import VideoReader
 from dfdc_lib.executors import choose_executor
 from dfdc_lib.faces import thumbnails
 from dfdc_lib.faces.align_stage import align_fakes
 from dfdc_lib.faces.box_source import boxes_source, compared_fakes, header_source
+from dfdc_lib.faces.detect import detect_frames, load_detector
 from dfdc_lib.records import DetectorSettings, Outcome, Video, VideoFaces
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
@@ -15,18 +17,18 @@ from dfdc_lib.workers import Failure, Job, result_outcome, run_jobs
 
 
 def detect_faces(
-    run: Run, settings: DetectorSettings, device: str = "auto", workers: int = 0, executor: str = "processes"
+    run: Run, settings: DetectorSettings, engine: Engine = ON_CPU, workers: int = 0, executor: str = "processes"
 ) -> list[Outcome]:
     """Find the faces of every video, except fakes that can use their original's boxes; write boxes/.
 
     Fakes are first aligned with their originals. A fake that fits its original uses the original's boxes and has the
-    status "not needed". `device` is "auto", "cpu" or "cuda"; `workers` the number of processes, 0 = one per core;
-    `executor`: see `executors.choose_task_runner`. Returns one outcome per video.
+    status "not needed". `engine` runs the detector; `workers` is the number of processes, 0 = one per core; `executor`:
+    see `executors.choose_task_runner`. Returns one outcome per video.
     """
     videos, infos = run.read_videos(), run.read_infos()
     original_of = {fake.video_id: str(fake.original_id) for fake in compared_fakes(videos, infos)}
-    execute = choose_executor(run, executor, workers, device, lambda name: original_of.get(name, name))
-    make_job = partial(_search_job, run, settings, device, code_fingerprint("dfdc_lib.faces.detect"))
+    execute = choose_executor(run, executor, workers, engine.device, lambda name: original_of.get(name, name))
+    make_job = partial(_search_job, run, settings, engine, code_fingerprint("dfdc_lib.faces.detect"))
     originals = [video for video in videos if video.video_id in set(original_of.values()) - original_of.keys()]
     searches = {video.video_id: make_job(video, header_source(video, infos).reason, keep=True) for video in originals}
     searched: dict[str, Outcome | Failure] = {}
@@ -66,20 +68,18 @@ def detect_faces(
 
 
 def _search_job(
-    run: Run, settings: DetectorSettings, device: str, code: str, video: Video, reason: str, keep: bool = False
+    run: Run, settings: DetectorSettings, engine: Engine, code: str, video: Video, reason: str, keep: bool = False
 ) -> Job:
     """Return the job that finds a video's faces and, with `keep`, keeps its thumbnails for its fakes."""
     path, expected = run.boxes_path(video.video_id), fingerprint(code, input_fingerprint(video.path), settings)
-    make, outcome = partial(_find_faces, run, video, settings, device, expected, keep), partial(_boxes_outcome, reason)
+    make, outcome = partial(_find_faces, run, video, settings, engine, expected, keep), partial(_boxes_outcome, reason)
     return Job(video.video_id, {path: expected}, VideoFaces, make, outcome)
 
 
 def _find_faces(
-    run: Run, video: Video, settings: DetectorSettings, device: str, expected: str, keep: bool
+    run: Run, video: Video, settings: DetectorSettings, engine: Engine, expected: str, keep: bool
 ) -> VideoFaces:
-    from dfdc_lib.faces.detect import detect_frames, load_detector  # here: only these workers should import torch
-
-    detector = load_detector(settings, device)
+    detector = load_detector(settings, engine)
     with VideoReader(video.path, threads=1) as reader:
         small = thumbnails.watch(reader) if keep else None
         faces = detect_frames(reader, video.video_id, detector, expected)

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from dfdc_lib.backends.choice import Engine
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.faces import quality, tracks
@@ -63,11 +64,11 @@ def view_of(recipe: Recipe) -> View:
     return View(detector, recipe.margin, recipe.edges, recipe.frames)
 
 
-def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str) -> list[list[FoundFace]]:
+def find_faces(path: Path, views: Sequence[View], most_frames: int, engine: Engine) -> list[list[FoundFace]]:
     """Find the faces in evenly spaced frames of a video, cut as each view (part of a recipe) describes.
 
-    At most `most_frames` frames are examined for each view; missing or damaged ones are skipped. `device` is "auto",
-    "cpu" or "cuda". Returns a list for each view: all its faces, in order of time. Raises FileNotFoundError if the file
+    At most `most_frames` frames are examined for each view; missing or damaged ones are skipped. `engine` runs
+    the detector. Returns a list for each view: all its faces, in order of time. Raises FileNotFoundError if the file
     is missing, ValueError if it is not readable as a video.
     """
     counts = {rule: _frame_count(path, rule) for rule in {view.frames for view in views}}
@@ -79,7 +80,7 @@ def find_faces(path: Path, views: Sequence[View], most_frames: int, device: str)
             for view, indices, faces_of_view in zip(views, examined, faces, strict=True):
                 chosen = [frame for frame in batch if frame.frame_index in indices]
                 images = [frame.stored if view.frames == "opencv" else frame.image for frame in chosen]
-                detected = load_detector(view.detector, device).find_faces(images)
+                detected = load_detector(view.detector, engine).find_faces(images)
                 faces_of_view += [_cut_faces(*each, view) for each in zip(chosen, images, detected, strict=True)]
     return [_with_tracks(faces_of_view) for faces_of_view in faces]
 

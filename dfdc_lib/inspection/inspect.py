@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from dfdc_lib.classifier import predict
-from dfdc_lib.classifier.checkpoints import load_any
-from dfdc_lib.classifier.inference import Computation
+from dfdc_lib.classifier.computation import Computation
+from dfdc_lib.classifier.model_files import find_model
+from dfdc_lib.classifier.networks import load_network
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.evaluation.calibration import temper
 from dfdc_lib.evaluation.scoring import read_run_scores
 from dfdc_lib.evaluation.unseen import UNSEEN
-from dfdc_lib.faces.device import choose_device
 from dfdc_lib.faces.extract import FRAMES_PER_VIDEO
 from dfdc_lib.inspection import perturbations, pictures, verdict
 from dfdc_lib.inspection.pictures import VIDEO_ID
@@ -56,10 +56,10 @@ def inspect_video(
 ) -> Inspection:
     """Examine one video and store the results in `run`, a run folder without other videos.
 
-    Faces and scores that are up to date are not computed again. `names`: models, see `load_any`; the scores of several
-    are averaged for each face. `original`: the video from which `path` may have been forged; if given, the faces are
-    compared with it. Raises FileNotFoundError if a file or a model does not exist. Raises ValueError if a file is not
-    a readable video, `path` shows no face, `original` does not fit it, or `run` has other videos.
+    Faces and scores that are up to date are not computed again. `names`: models, see `find_model`; the scores of
+    several are averaged for each face. `original`: the video from which `path` may have been forged; if given, the
+    faces are compared with it. Raises FileNotFoundError if a file or a model does not exist. Raises ValueError if a
+    file is not a readable video, `path` shows no face, `original` does not fit it, or `run` has other videos.
     """
     for file in filter(None, (path, original)):
         if not file.is_file():
@@ -74,16 +74,16 @@ def inspect_video(
         raise ValueError(f"no face was found in the examined frames of {path.name}")
     people = verdict.describe_people(faces)
     faces["person"] = faces["track"].map({person.track: person.number for person in people})
-    loaded = [load_any(name, run) for name in models]
+    found = [find_model(name, run) for name in models]
     tables = [run.read_table(f"scores/{predict.model_name(name)}.parquet") for name in models]
-    model, card = loaded[verdict.most_faces(tables)]  # its boxes are those in `faces`
+    model = found[verdict.most_faces(tables)]  # its boxes are those in `faces`
+    recipe = model.card.recipe
     run.write_table("faces.csv", faces)
-    pictures.write_crops(run, path, faces, card.recipe)
-    pictures.write_heat_maps(
-        run, pictures.evidence_rows(faces, people[0]), model.to(choose_device(computation.device)), card
-    )
+    pictures.write_crops(run, path, faces, recipe)
+    network = load_network(model, recipe, computation.engine)
+    pictures.write_heat_maps(run, pictures.evidence_rows(faces, people[0]), network, recipe)
     if original:
-        run.write_table("masks.csv", pictures.write_masks(run, path, original, faces, card.recipe))
+        run.write_table("masks.csv", pictures.write_masks(run, path, original, faces, recipe))
     excerpt = _make_excerpt(run, path, faces, people[0])
     versions = score(open_run(run.root / "stability"), excerpt.files, FRAMES_PER_VIDEO)
     trials = (*_try_fewer_frames(faces, people[0]), *_try_variants(versions, excerpt, faces, people[0]))
@@ -98,7 +98,7 @@ def inspect_video(
         doubts=doubts,
         score=people[0].mean,
         judged_track=people[0].track,
-        probability=calibrated_probability([card for _, card in loaded], people, answer),
+        probability=calibrated_probability([files.card for files in found], people, answer),
         role=read_run_scores(run).role[VIDEO_ID],
         fingerprint=file_fingerprint(path),
     )

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm.std import tqdm
 
-from dfdc_lib.classifier import gradcam
-from dfdc_lib.classifier.model import Classifier
+from dfdc_lib.classifier.networks import Network
 from dfdc_lib.classifier.preprocess import fit_to_square, from_square
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
@@ -21,7 +20,7 @@ from dfdc_lib.faces.alignment import align_videos, matching_patch
 from dfdc_lib.faces.crops import crop_area, cut_face
 from dfdc_lib.faces.masks import WINDOW, compare_crops
 from dfdc_lib.inspection.verdict import looks_forged
-from dfdc_lib.records import Box, FaceKey, ModelCard, Person, Recipe, box_of
+from dfdc_lib.records import Box, FaceKey, Person, Recipe, box_of
 from dfdc_lib.run_folder import Run
 
 VIDEO_ID = "video"  # of the only video in the run folder of an examination
@@ -62,14 +61,14 @@ def write_crops(run: Run, path: Path, faces: pd.DataFrame, recipe: Recipe) -> No
         run.write_image(frame_path(run, frame.frame_index), frame.image)
 
 
-def write_heat_maps(run: Run, rows: pd.DataFrame, model: Classifier, card: ModelCard) -> None:
+def write_heat_maps(run: Run, rows: pd.DataFrame, network: Network, recipe: Recipe) -> None:
     """Write a heat map for each face in `rows`: which pixels of its crop raised its score. The crops must exist.
 
     `rows`: those of faces.csv from `evidence_rows`.
     """
     crops = {key: run.read_image(run.crop_path(key)) for key, _ in _keyed(rows)}
-    squares = np.stack([fit_to_square(crop, card.recipe) for crop in crops.values()])
-    for (key, crop), heat in zip(crops.items(), gradcam.heat_maps(model, squares, card.recipe), strict=True):
+    squares = np.stack([fit_to_square(crop, recipe) for crop in crops.values()])
+    for (key, crop), heat in zip(crops.items(), network.heat_maps(squares), strict=True):
         gray = np.rint(255 * from_square(heat, *crop.shape[:2])).astype(np.uint8)
         run.write_image(image_path(run, "heat", key), gray)
 

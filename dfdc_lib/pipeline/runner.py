@@ -29,7 +29,7 @@ from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 from dfdc_lib.staleness import Dependencies, changes, code_of, content_fingerprint, fingerprint, source_fingerprint
 
 # They say where and how fast a result is computed, and do not change it.
-OTHER_PARAMETERS = {"RUN", "WORKERS", "EXECUTOR", "DEVICE", "LOADERS", "PROCESSES", "NODES"}
+OTHER_PARAMETERS = {"RUN", "WORKERS", "EXECUTOR", "BACKEND", "DEVICE", "LOADERS", "PROCESSES", "NODES"}
 TRAINING = "06_train"
 NOT_RUN = "not run yet"
 REPORTED_PACKAGES = "torch torchvision facenet-pytorch albumentations av opencv-python scikit-image numpy papermill"

@@ -105,7 +105,7 @@ STAGES = (
         "00",
         "scores/*/*.json",
         uses="04",
-        job="faces.extract classifier.inference",
+        job="faces.extract classifier.networks",
         model_files=MODEL_FILES,
     ),
     _stage(

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from dfdc_lib.classifier import released
-from dfdc_lib.classifier.checkpoints import RELEASED_NAME, load_any, load_model, load_released, save_model
+from dfdc_lib.classifier.checkpoints import load_classifier, load_model, save_model
 from dfdc_lib.classifier.model import Classifier, create_model
+from dfdc_lib.classifier.model_files import RELEASED_NAME, find_model, read_model_folder, released_files
 from dfdc_lib.records import Calibration, DetectorSettings, ModelCard, Recipe, Seen
 from dfdc_lib.run_folder import Run, open_run
 
@@ -138,7 +139,7 @@ def test_weights_that_do_not_fit(
         load_model(folder)
     path = write_released(tmp_path / NAME, {f"module.{key}": tensor for key, tensor in state.items()})
     with pytest.raises(ValueError, match=rf"{NAME}.* {count} .*{keyword}"):
-        load_released(path)
+        load_classifier(released_files(path))
 
 
 def test_noise_weights_with_a_card_without_noise(tmp_path: Path) -> None:
@@ -178,8 +179,8 @@ def test_calibration_and_test_metrics_belong_to_their_weights(run: Run, folder: 
     run.write_record(run.calibration_path("m"), CALIBRATION)
     run.write_json(folder / "test_metrics.json", {"test AUC": 0.75})
     expected = {"calibration": CALIBRATION, "metrics": {"log_loss": 0.25, "test AUC": 0.75}}
-    for _, card in (load_model(folder), load_any("m", run), load_any(str(folder), run)):
-        assert card == CARD.model_copy(update=expected)
+    for files in (read_model_folder(folder), find_model("m", run), find_model(str(folder), run)):
+        assert files.card == CARD.model_copy(update=expected)
     save_model(folder, model, CARD.model_copy(update={"calibration": CALIBRATION}))
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "seen.csv", "weights.safetensors"]
     assert "calibration" not in json.loads((folder / "model.json").read_text())
@@ -204,7 +205,8 @@ def test_released_form(zipped: bool, best: object, prefix: str, tmp_path: Path, 
     state = {f"{prefix}{key}": tensor for key, tensor in model.state_dict().items()}
     content = {"epoch": 8, "state_dict": state, "bce_best": best}
     torch.save(content, tmp_path / NAME, _use_new_zipfile_serialization=zipped)
-    loaded, card = load_released(tmp_path / NAME)
+    files = released_files(tmp_path / NAME)
+    loaded, card = load_classifier(files), files.card
     assert torch.equal(logits(loaded), logits(model)) and not loaded.training
     assert (card.name, card.encoder, card.noise) == (NAME, SMALL, False)
     assert (card.validation_fold, card.training) == (3, {"epoch": 7})
@@ -222,7 +224,7 @@ def test_released_numpy_number_of_numpy_1(tmp_path: Path, model: Classifier) -> 
     written = path.read_bytes()
     assert b"numpy._core.multiarray" in written
     path.write_bytes(written.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
-    assert torch.equal(logits(load_released(path)[0]), logits(model))
+    assert torch.equal(logits(load_classifier(released_files(path))), logits(model))
 
 
 class Bomb:
@@ -238,10 +240,10 @@ class Bomb:
 def test_released_with_other_objects_runs_nothing(tmp_path: Path, model: Classifier) -> None:
     path = write_released(tmp_path / NAME, released_state(model), recipe=Fraction(1, 3))
     with pytest.raises(ValueError, match=r"fractions\.Fraction"):
-        load_released(path)
+        load_classifier(released_files(path))
     path = write_released(tmp_path / NAME, released_state(model), extra=Bomb(tmp_path / "it ran"))
     with pytest.raises(ValueError, match=r"posix\.mkdir"):
-        load_released(path)
+        load_classifier(released_files(path))
     assert not (tmp_path / "it ran").exists()
     torch.load(path, weights_only=False)
     assert (tmp_path / "it ran").exists()  # the test can fail
@@ -254,14 +256,14 @@ def test_truncated_release(zipped: bool, size: int, tmp_path: Path, model: Class
     torch.save({"state_dict": released_state(model)}, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ValueError, match="damaged"):
-        load_released(path)
+        load_classifier(released_files(path))
 
 
 def test_released_with_other_content(tmp_path: Path) -> None:
     for content in ([], {}, {"state_dict": 3}, {"state_dict": {"module.fc.bias": "text"}}, torch.zeros(3)):
         torch.save(content, tmp_path / NAME)
         with pytest.raises(ValueError, match="state_dict"):
-            load_released(tmp_path / NAME)
+            load_classifier(released_files(tmp_path / NAME))
 
 
 def test_released_names(tmp_path: Path) -> None:
@@ -270,7 +272,7 @@ def test_released_names(tmp_path: Path) -> None:
     assert [int(match["epoch"]) for match in matches if match] == [36, 19, 29, 31, 37, 40, 23]
     for name in ("model.pth", "final_1_DeepFakeClassifierSRM_resnet18_0_1", "DeepFakeClassifier_resnet18_best"):
         with pytest.raises(ValueError, match=name):
-            load_released(tmp_path / name)
+            released_files(tmp_path / name)
 
 
 @pytest.fixture
@@ -287,13 +289,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Classifier) ->
 
 def test_unknown_name_lists_the_models_that_exist(run: Run, cache: Path) -> None:
     with pytest.raises(FileNotFoundError, match=rf"{run.root}: none; .*{cache}: {NAME}"):
-        load_any("b7", run)
+        find_model("b7", run)
     (cache / NAME).unlink()
     for name in ("m", "n"):
         (run.root / "models" / name).mkdir(parents=True)
         (run.root / "models" / name / "model.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=rf"{run.root}: m, n; .*{cache}: none.*dfdc weights download"):
-        load_any("b7", run)
+        find_model("b7", run)
 
 
 def test_every_way_to_name_a_model(run: Run, folder: Path, cache: Path, model: Classifier) -> None:
@@ -301,7 +303,8 @@ def test_every_way_to_name_a_model(run: Run, folder: Path, cache: Path, model: C
     (cache / NAME).write_bytes(elsewhere.read_bytes())
     winner = [f"dfdc/part {part}" for part in range(50)]
     for name, expected in (("m", "m"), (str(folder), "m"), (NAME, NAME), (str(elsewhere), NAME)):
-        loaded, card = load_any(name, run)
+        files = find_model(name, run)
+        loaded, card = load_classifier(files), files.card
         assert card.name == expected
         trained_on, chosen_by = (list(card.trained_on.names), list(card.chosen_by.names))
         assert expected == "m" or (trained_on, chosen_by) == (winner[3:], winner[:3])
@@ -310,8 +313,18 @@ def test_every_way_to_name_a_model(run: Run, folder: Path, cache: Path, model: C
 
 def test_released_file_is_verified_before_it_is_read(run: Run, cache: Path) -> None:
     with pytest.raises(FileNotFoundError, match="dfdc weights download final_2"):
-        load_any("final_2", run)
+        find_model("final_2", run)
     content = (cache / NAME).read_bytes()
     (cache / NAME).write_bytes(content[:-1] + b"x")
     with pytest.raises(ValueError, match="SHA-256"):
-        load_any(NAME, run)
+        find_model(NAME, run)
+
+
+def test_the_fingerprint_is_that_of_the_weights(folder: Path, model: Classifier) -> None:
+    before = read_model_folder(folder).fingerprint
+    save_model(folder, model, CARD.model_copy(update={"data": "other"}))
+    assert read_model_folder(folder).fingerprint == before
+    with torch.no_grad():
+        model.fc.bias += 1e-3
+    save_model(folder, model, CARD)
+    assert read_model_folder(folder).fingerprint != before

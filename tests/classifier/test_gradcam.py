@@ -6,8 +6,8 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from dfdc_lib.classifier import gradcam
+from dfdc_lib.classifier.inference import normalize
 from dfdc_lib.classifier.model import Classifier, create_model
-from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.records import Recipe
 
 SIDE = 64  # pixels

@@ -3,9 +3,8 @@ import pytest
 import torch
 from torch.backends import cudnn
 
-from dfdc_lib.classifier.inference import autocast_dtype, logits_of, weights_fingerprint
+from dfdc_lib.classifier.inference import autocast_dtype, logits_of, normalize
 from dfdc_lib.classifier.model import Classifier, create_model
-from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.records import Recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -57,10 +56,17 @@ def test_float32_is_not_tf32(model: Classifier, monkeypatch: pytest.MonkeyPatch)
     assert (allowed, before) == ([False], (cudnn.enabled, cudnn.allow_tf32))
 
 
-def test_weights_fingerprint_depends_on_the_weights(model: Classifier) -> None:
-    torch.manual_seed(0)
-    same = create_model("test_efficientnet", pretrained=False)
-    assert weights_fingerprint(same) == weights_fingerprint(model)
-    with torch.no_grad():
-        same.fc.bias += 1e-3
-    assert weights_fingerprint(same) != weights_fingerprint(model)
+def test_normalize_with_the_numbers_of_the_recipe() -> None:
+    pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4)
+    images = normalize(pixels, RECIPE, CPU)
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    expected = [[-2.117904, -2.035714, -1.804444], [2.248908, 2.428571, 2.640000]]  # (0 - mean) / std, (1 - mean) / std
+    torch.testing.assert_close(images[:, :, 2, 3], torch.tensor(expected), rtol=0, atol=1e-5)
+    recipe = RECIPE.model_copy(update={"mean": (0.0, 0.5, 1.0), "std": (1.0, 0.5, 2.0)})
+    images = normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8), recipe, CPU)
+    assert images.flatten().tolist() == [1.0, 1.0, 0.0]
+
+
+def test_no_images() -> None:
+    assert normalize(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), RECIPE, CPU).shape == (0, 3, 64, 64)

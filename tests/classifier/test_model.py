@@ -5,8 +5,8 @@ import torch
 from scipy.ndimage import correlate
 from torch import nn
 
+from dfdc_lib.classifier.inference import normalize
 from dfdc_lib.classifier.model import PIXEL_STD, SRM_KERNELS, Classifier, NoiseResidual, create_model
-from dfdc_lib.classifier.preprocess import normalize
 from dfdc_lib.records import Recipe
 
 SMALL = "resnet18"

@@ -14,9 +14,10 @@ import torch
 from scipy.special import expit
 
 from dfdc_lib import workers
-from dfdc_lib.classifier import predict
+from dfdc_lib.backends.choice import Engine
+from dfdc_lib.classifier import networks, predict
 from dfdc_lib.classifier.checkpoints import load_model, save_model
-from dfdc_lib.classifier.inference import Computation
+from dfdc_lib.classifier.computation import Computation
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.data.video_stage import find_videos
@@ -41,6 +42,7 @@ FRAMES = 3  # per video
 INFO = VideoInfo(height=8, width=8, fps=25, frame_count=9, duration_seconds=1, rotation_degrees=0)
 FACES = {"small_256x192": 3, "small_256x192_fake": 3, "two_faces": 6}
 SIDE = 64  # pixels
+TORCH = Engine("torch")  # a model for OpenVINO takes seconds to convert
 PARTS = {"small_256x192": 0, "small_256x192_fake": 0, "two_faces": 0, "no_face": 2}
 
 Scored = tuple[Run, dict[str, Outcome]]
@@ -55,7 +57,7 @@ def add_model(folder: Run, name: str, seed: int, margin: float = 0.2, **facts: A
 
 
 def score(run: Run, *names: str, which: str = "all", strategy: str = "mean", precision: Any = "") -> dict[str, Outcome]:
-    outcomes = predict.predict(run, names, which, FRAMES, strategy, Computation("cpu", 1, precision))
+    outcomes = predict.predict(run, names, which, FRAMES, strategy, Computation(TORCH, 1, precision))
     return {outcome.video_id: outcome for outcome in outcomes}
 
 
@@ -101,13 +103,13 @@ def copy(scored: Scored, tmp_path: Path) -> Run:
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of crops in each call of a model."""
     sizes: list[int] = []
-    original = predict.logits_of
+    original = networks.TorchNetwork.logits
 
-    def counted(model: Any, images: torch.Tensor, *rest: Any) -> np.ndarray:
-        sizes.append(len(images))
-        return original(model, images, *rest)
+    def counted(network: networks.TorchNetwork, squares: np.ndarray) -> np.ndarray:
+        sizes.append(len(squares))
+        return original(network, squares)
 
-    monkeypatch.setattr(predict, "logits_of", counted)
+    monkeypatch.setattr(networks.TorchNetwork, "logits", counted)
     return sizes
 
 
@@ -199,7 +201,7 @@ def test_one_model_gives_the_same_scores_in_batches_that_span_videos(
     shutil.copytree(scored[0].root / "models" / name, run.root / "models" / name)
     shutil.copy(scored[0].root / "videos.csv", run.root)
     score(run, name)
-    assert batches == [8, 4] == [predict.CROPS_PER_BATCH["cpu"], sum(FACES.values()) - predict.CROPS_PER_BATCH["cpu"]]
+    assert batches == [8, 4] == [networks.CROPS_PER_BATCH, sum(FACES.values()) - networks.CROPS_PER_BATCH]
     tables = [each.read_table(f"scores/{name}.parquet") for each in (run, scored[0])]
     pd.testing.assert_frame_equal(*tables, atol=1e-4)
 
@@ -250,14 +252,14 @@ def test_a_logit_that_is_no_number_fails_its_video_only(
     logit: float, copy: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(copy.root / "scores")
-    logits_of, broken = predict.logits_of, iter([True])
+    logits_of, broken = networks.TorchNetwork.logits, iter([True])
 
     def damaged(*args: Any) -> np.ndarray:
         logits = logits_of(*args)
         logits[0] = logit if next(broken, False) else logits[0]  # the first face of the first video
         return logits
 
-    monkeypatch.setattr(predict, "logits_of", damaged)
+    monkeypatch.setattr(networks.TorchNetwork, "logits", damaged)
     outcomes = score(copy, "a", "b")
     [failed] = [outcome for outcome in outcomes.values() if outcome.status == "failed" and "model a" in outcome.note]
     done = set(FACES) - {failed.video_id}

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-import torch
 
-from dfdc_lib.classifier.preprocess import fit_to_square, from_square, normalize
+from dfdc_lib.classifier.preprocess import fit_to_square, from_square
 from dfdc_lib.records import Recipe
 
-CPU = torch.device("cpu")
 RECIPE = Recipe(size=64)
 
 
@@ -15,10 +13,9 @@ def smooth(height: int, width: int) -> np.ndarray:
     return np.stack([250 * rows, 250 * columns, 125 * (rows + columns)], axis=2).astype(np.uint8)
 
 
-def test_no_pixels_and_no_images() -> None:
+def test_no_pixels() -> None:
     with pytest.raises(ValueError, match="empty"):
         fit_to_square(np.zeros((0, 5, 3), np.uint8), RECIPE)
-    assert normalize(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), RECIPE, CPU).shape == (0, 3, 64, 64)
 
 
 @pytest.mark.parametrize(
@@ -62,15 +59,3 @@ def test_from_square_of_a_map_without_resizing() -> None:
     assert np.array_equal(from_square(heat, 64, 64), heat)
     assert np.array_equal(from_square(heat, 64, 40), heat[:, 12:52])
     assert np.array_equal(from_square(heat, 31, 64), heat[16:47])
-
-
-def test_normalize_with_the_numbers_of_the_recipe() -> None:
-    pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4)
-    images = normalize(pixels, RECIPE, CPU)
-    assert images.dtype == torch.float32
-    assert images.is_contiguous(memory_format=torch.channels_last)
-    expected = [[-2.117904, -2.035714, -1.804444], [2.248908, 2.428571, 2.640000]]  # (0 - mean) / std, (1 - mean) / std
-    torch.testing.assert_close(images[:, :, 2, 3], torch.tensor(expected), rtol=0, atol=1e-5)
-    recipe = RECIPE.model_copy(update={"mean": (0.0, 0.5, 1.0), "std": (1.0, 0.5, 2.0)})
-    images = normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8), recipe, CPU)
-    assert images.flatten().tolist() == [1.0, 1.0, 0.0]

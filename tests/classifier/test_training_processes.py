@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dfdc_lib.backends.choice import Engine
 from dfdc_lib.classifier import training_processes
 from dfdc_lib.classifier.training_processes import ALONE, Process, gather, torchrun_command
 
@@ -25,7 +26,7 @@ MEETING = ["--nnodes=2", "--rdzv_backend=c10d", "--rdzv_id=dfdc"]
 )
 def test_loaders(device: str, here: int, asked: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_processes, "core_count", lambda: 16)
-    monkeypatch.setattr(training_processes, "choose_device", lambda: torch.device(device))
+    monkeypatch.setattr(training_processes, "choose_engine", lambda backend: Engine("torch", device))
     assert Process(here=here).with_loaders(asked) == Process(here=here, loaders=expected)
 
 

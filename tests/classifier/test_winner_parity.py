@@ -10,7 +10,7 @@ import torch
 
 from dfdc_lib import workers
 from dfdc_lib.classifier import predict
-from dfdc_lib.classifier.inference import Computation
+from dfdc_lib.classifier.computation import Computation
 from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
 from dfdc_lib.records import BOX_COLUMNS, Video
 from dfdc_lib.run_folder import open_run
@@ -37,7 +37,7 @@ def test_every_face_has_the_winners_score(parity: Path, tmp_path: Path, monkeypa
     run = open_run(tmp_path / "run")
     names = {path: path.replace("/", "_") for path in by_video.index}
     run.write_videos([Video(video_id=name, path=parity.parent / path) for path, name in names.items()], {})
-    predict.predict(run, [str(tmp_path / CHECKPOINT)], "all", 32, "confident", Computation("cpu", 1))
+    predict.predict(run, [str(tmp_path / CHECKPOINT)], "all", 32, "confident", Computation(workers=1))
     scores = run.read_table(f"scores/{CHECKPOINT}.parquet")
     means = {name: video_scores(scores, STRATEGIES[name]) for name in ("confident", "mean")}
     for path, theirs in expected.groupby("path"):

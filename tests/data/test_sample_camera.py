@@ -92,10 +92,11 @@ def test_before_encoding_only_the_selected_faces_are_changed() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_mtcnn_detects_all_faces_and_nothing_else(sample_root: Path, scene: Scene) -> None:
+    from dfdc_lib.backends.choice import Engine
     from dfdc_lib.faces.detect import detector_scale, load_detector
 
     frames = list(upright_frames(sample_root / f"dfdc_train_part_{scene.part}" / f"{scene.name}.mp4"))[::7]
-    faces = load_detector(DetectorSettings(), "cpu").find_faces(frames)
+    faces = load_detector(DetectorSettings(), Engine()).find_faces(frames)
     expected = {"coffee": 0, "portrait": 1, "pair": 2}[scene.world]
     assert [len(faces_of_frame) for faces_of_frame in faces] == 4 * [expected]
     boxes = detector_scale(*scene.size) * np.array([face.box for row in faces for face in row]).reshape(4, -1, 4)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dfdc_lib.classifier.checkpoints import WINNER_SEEN
+from dfdc_lib.classifier.model_files import WINNER_SEEN
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, UNKNOWN, UNSEEN, identity_names, role_notes, roles, seen
 from dfdc_lib.records import ModelCard, Recipe, Seen, Video, VideoInfo
 from dfdc_lib.run_folder import Run, open_run

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from dfdc_lib import workers
+from dfdc_lib.backends.choice import Engine
 from dfdc_lib.data import video
 from dfdc_lib.data.video_stage import find_videos
 from dfdc_lib.faces import examples
@@ -35,7 +36,7 @@ def run(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "worker_pool", ThreadPoolExecutor)  # processes take seconds to start
         find_videos(opened, str(copy))
-        detect_faces(opened, DetectorSettings(frame_stride=20), "cpu")
+        detect_faces(opened, DetectorSettings(frame_stride=20), Engine())
         crop_faces(opened)
         make_masks(opened)
         yield opened

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dfdc_lib.backends.choice import Engine
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.faces import extract, quality
@@ -35,7 +36,7 @@ def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypa
 
     monkeypatch.setattr(video.VideoReader, "frames", frames)
     monkeypatch.setattr(extract, "FRAMES_AT_ONCE", 2)
-    tight, wide = find_faces(one_face, [View(DetectorSettings(), 0), View(DetectorSettings(), 0.5)], 3, "cpu")
+    tight, wide = find_faces(one_face, [View(DetectorSettings(), 0), View(DetectorSettings(), 0.5)], 3, Engine())
     assert decoded == evenly_spaced(22, 3)  # more than FRAMES_AT_ONCE
     assert [face.frame_index for face in tight] == decoded
     assert [face[:-1] for face in tight] == [face[:-1] for face in wide]
@@ -51,7 +52,7 @@ def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypa
 def test_the_winners_frames_are_spaced_over_those_that_the_header_declares(test_videos: Path) -> None:
     """book.mkv has 109 frames and no number in its header; duration times frame rate is 110."""
     views = [View(DetectorSettings(), 0.2), View(DetectorSettings(), 0.2, frames="opencv")]
-    counted, declared = find_faces(test_videos / "clips" / "book.mkv", views, 3, "cpu")
+    counted, declared = find_faces(test_videos / "clips" / "book.mkv", views, 3, Engine())
     assert [face.frame_index for face in counted] == evenly_spaced(109, 3) == [0, 54, 108]
     assert [face.frame_index for face in declared] == [0, 54]  # and 109, which is not there
 
@@ -60,7 +61,7 @@ def test_the_winners_pixels_are_those_of_the_file(test_videos: Path) -> None:
     """A player shows this video at 193 x 144; boxes are in its pixels, crops have those of the file."""
     path, rules = test_videos / "odd" / "small_176x144.mp4", ("shown", "opencv")
     views = [View(DetectorSettings(), 0, frames=rule) for rule in rules]
-    [shown], [stored] = find_faces(path, views, 1, "cpu")
+    [shown], [stored] = find_faces(path, views, 1, Engine())
     (x0, y0, x1, y1), ratio = stored.box, 193 / 176
     assert stored.box == pytest.approx(shown.box, abs=4)
     assert stored.crop.shape[:2] == pytest.approx((y1 - y0, (x1 - x0) / ratio), abs=1)
@@ -71,15 +72,15 @@ def test_a_header_that_is_far_off_is_not_used(one_face: Path, monkeypatch: pytes
     for declared, last in ((22, 21), (21, 20), (60, 21)):
         wrong = info.model_copy(update={"frame_count": declared})
         monkeypatch.setattr(video, "read_info", lambda path, wrong=wrong: wrong)
-        [faces] = find_faces(one_face, [view], 2, "cpu")
+        [faces] = find_faces(one_face, [view], 2, Engine())
         assert [face.frame_index for face in faces] == [0, last]
 
 
 def test_no_view_no_face_one_face_and_no_video(one_face: Path, sample_root: Path, tmp_path: Path) -> None:
     no_face, view = sample_root / "dfdc_train_part_2" / "no_face.mp4", View(DetectorSettings(), 0.2)
-    assert (find_faces(no_face, [], 2, "cpu"), find_faces(no_face, [view], 1, "cpu")) == ([], [[]])
-    [[face]] = find_faces(one_face, [view], 1, "cpu")
+    assert (find_faces(no_face, [], 2, Engine()), find_faces(no_face, [view], 1, Engine())) == ([], [[]])
+    [[face]] = find_faces(one_face, [view], 1, Engine())
     assert (face.frame_index, face.face_index, face.track) == (0, 0, 0)
     (tmp_path / "broken.mp4").write_bytes(b"no video\n" * 100)
     with pytest.raises(ValueError, match=r"broken\.mp4"):
-        find_faces(tmp_path / "broken.mp4", [view], 2, "cpu")
+        find_faces(tmp_path / "broken.mp4", [view], 2, Engine())

@@ -13,9 +13,10 @@ import pytest
 from skimage import data
 
 from dfdc_lib import workers
+from dfdc_lib.backends.choice import Engine
 from dfdc_lib.data.video import Frame, VideoReader, video_writer
 from dfdc_lib.data.video_stage import find_videos
-from dfdc_lib.faces import detect
+from dfdc_lib.faces import detect_stage
 from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.detect_stage import detect_faces
 from dfdc_lib.faces.mask_stage import crop_pair, make_masks
@@ -68,7 +69,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         patch.setattr(workers, "worker_pool", ThreadPoolExecutor)  # processes take seconds to start
         find_videos(opened, str(folder), "dfdc")
         patch.setattr(VideoReader, "frames", counted)
-        detect_faces(opened, DetectorSettings(frame_stride=STRIDE), "cpu")
+        detect_faces(opened, DetectorSettings(frame_stride=STRIDE), Engine())
         crop_faces(opened)
         make_masks(opened)
     yield opened
@@ -138,7 +139,7 @@ def test_if_no_faces_can_be_found_the_fakes_are_aligned_all_the_same(run: Run, m
         run.alignment_path(name).unlink()
     for name in ("original", "other"):
         run.boxes_path(name).unlink()
-    search = detect.detect_frames
+    search = detect_stage.detect_frames
 
     def fail(reader: VideoReader, *arguments: Any) -> VideoFaces:
         if reader.path.stem == "original":
@@ -146,8 +147,8 @@ def test_if_no_faces_can_be_found_the_fakes_are_aligned_all_the_same(run: Run, m
         return search(reader, *arguments)
 
     monkeypatch.setattr(workers, "worker_pool", ThreadPoolExecutor)
-    monkeypatch.setattr(detect, "detect_frames", fail)
-    outcomes = {one.video_id: one for one in detect_faces(run, DetectorSettings(frame_stride=STRIDE), "cpu")}
+    monkeypatch.setattr(detect_stage, "detect_frames", fail)
+    outcomes = {one.video_id: one for one in detect_faces(run, DetectorSettings(frame_stride=STRIDE), Engine())}
     assert {name: run.read_alignment(name) for name in alignments} == alignments
     assert (outcomes["original"].status, outcomes["original"].note) == ("failed", "RuntimeError: no detector")
     assert (outcomes["other"].status, run.read_faces("other")) == ("done", boxes)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from dfdc_lib import workers
+from dfdc_lib.backends.choice import Engine
 from dfdc_lib.data.fold_stage import make_folds
 from dfdc_lib.data.sample import SCENES
 from dfdc_lib.data.video_stage import find_videos
@@ -38,7 +39,7 @@ def run_all(run: Run, data: Path, settings: DetectorSettings = STRIDE) -> dict[s
     """Run 00 to 03 and return each stage's outcomes."""
     return {
         "00_videos": find_videos(run, str(data), workers=WORKERS),
-        "01_detect_faces": detect_faces(run, settings, "cpu", WORKERS),
+        "01_detect_faces": detect_faces(run, settings, Engine(), WORKERS),
         "01_align_fakes": run.read_status("01_align_fakes"),
         "02_crop_faces": crop_faces(run, workers=WORKERS),
         "03_ssim_masks": make_masks(run, WORKERS),
@@ -261,7 +262,7 @@ def test_a_file_that_goes_between_two_stages_fails_with_its_name(copy: Run, samp
     shutil.copytree(sample_root, data)
     find_videos(copy, str(data), workers=WORKERS)
     (data / "dfdc_train_part_2" / "zoom.mp4").unlink()
-    outcomes = by_id(detect_faces(copy, STRIDE, "cpu", WORKERS))
+    outcomes = by_id(detect_faces(copy, STRIDE, Engine(), WORKERS))
     counts = {"done": 14, "nothing": 1, "not needed": 18, "failed": 1, "failed before": 1}
     assert status_counts(list(outcomes.values())) == counts
     assert by_id(copy.read_status("01_align_fakes"))["zoom_fake"].status == "failed"

@@ -15,7 +15,7 @@ import torch
 from dfdc_lib import workers
 from dfdc_lib.classifier import predict
 from dfdc_lib.classifier.checkpoints import save_model
-from dfdc_lib.classifier.inference import Computation
+from dfdc_lib.classifier.computation import Computation
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.data.video import read_frames
 from dfdc_lib.faces import crops
@@ -46,7 +46,7 @@ def add_model(run: Run, name: str, bias: float = 4.0, size: int = 64, **recipe: 
 
 
 def examine(run: Run, path: Path, original: Path | None = None, models: tuple[str, ...] = ("m",)) -> Inspection:
-    return inspect.inspect_video(run, path, models, original, Computation("cpu", 1))
+    return inspect.inspect_video(run, path, models, original, Computation(workers=1))
 
 
 @pytest.fixture(scope="module", autouse=True)

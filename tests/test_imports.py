@@ -1,0 +1,43 @@
+"""On the CPU, nothing but training and conversion imports PyTorch and its friends."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from dfdc_lib.pipeline.execution import code_cells
+from dfdc_lib.pipeline.stage_table import INSPECT, STAGES
+
+HEAVY = {"torch", "torchvision", "timm", "albumentations", "facenet_pytorch", "captum", "nncf", "distributed"}
+TRAINING = {"05_augmentation_preview", "06_train"}
+
+
+def imported_by(code: str) -> set[str]:
+    """Return the packages that a new Python process has imported after running this code."""
+    report = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("stage", [stage for stage in (*STAGES, INSPECT) if stage.name not in TRAINING], ids=str)
+def test_the_imports_of_a_notebook(stage) -> None:
+    imports = next(source for source in code_cells(stage.notebook) if "from dfdc_lib" in source)
+    assert not imported_by(imports) & HEAVY
+
+
+def test_the_imports_of_the_command_line() -> None:
+    assert not imported_by("import dfdc_lib.cli, dfdc_lib.pipeline.runner, dfdc_lib.pipeline.source") & HEAVY
+
+
+def test_finding_faces_and_scoring_import_no_pytorch() -> None:
+    code = """
+import numpy as np
+from dfdc_lib.backends.choice import choose_engine
+from dfdc_lib.classifier import networks, predict
+from dfdc_lib.faces.detect import load_detector
+from dfdc_lib.records import DetectorSettings
+load_detector(DetectorSettings(), choose_engine("auto", "cpu")).find_faces([np.zeros((100, 100, 3), np.uint8)])
+"""
+    imported_by(code)  # converts the networks, if that has not been done
+    assert not imported_by(code) & HEAVY
