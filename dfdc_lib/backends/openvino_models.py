@@ -22,6 +22,9 @@ from filelock import FileLock
 from dfdc_lib.processes import core_count
 from dfdc_lib.staleness import fingerprint
 
+# OpenVINO sends statistics of its use, from a thread that starts when it is imported, unless it cannot import this.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
 # OpenVINO would choose bfloat16 by itself where the CPU has it.
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # precision of a recipe -> what is not quantised
 
@@ -99,7 +102,6 @@ def to_openvino(network: Any, example: Any, shape: list[int]) -> Any:
     """
     import warnings
 
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # importing it fails: nothing is sent
     import openvino
 
     with warnings.catch_warnings():

@@ -26,7 +26,11 @@ PRELOADED = (
     "dfdc_lib.faces.examples",
     "dfdc_lib.evaluation.score_examples",
     "dfdc_lib.evaluation.strategy_study",
-    "dfdc_lib.inspection.verdict",
+    "dfdc_lib.classifier.predict",
+    "dfdc_lib.inspection.inspect",
+    "dfdc_lib.inspection.pictures",
+    "dfdc_lib.backends.openvino_models",  # before openvino: it turns telemetry off
+    "openvino",
 )
 
 

@@ -88,6 +88,10 @@ def test_a_kernel_starts_with_what_notebooks_need_and_ends_with_the_command(
         time.sleep(0.02)
     kernel_id, *modules = json.loads((tmp_path / "state").read_text())
     assert set(execution.PRELOADED) <= set(modules) and not HEAVY & set(modules)
+    if Path("/proc/self/task").exists():  # only a thread of PyArrow's allocator, which allows for forks
+        status = Path(f"/proc/{kernel_id}/stat").read_text().rpartition(")")[2].split()
+        threads = [path.read_text().strip() for path in Path(f"/proc/{status[1]}/task").glob("*/comm")]
+        assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1
     (os.killpg if number == signal.SIGINT else os.kill)(command.pid, number)
     _, errors = command.communicate(timeout=PATIENCE_SECONDS)
     assert command.returncode != 0
