@@ -197,6 +197,28 @@ def sample(
     typer.echo(f"sample: {make_sample(folder.resolve(), seed=seed)}")
 
 
+@app.command()
+@_one_line_errors
+def export(
+    model: Annotated[str, typer.Argument(help="Model folder or released checkpoint.")],
+    format_name: Annotated[str, typer.Option("--format", help="onnx, or openvino (a pair of .xml and .bin).")] = "onnx",
+    output: Annotated[Path | None, typer.Option(help="File; default: <name of MODEL>.onnx or .xml.")] = None,
+) -> None:
+    """Export a model for other programs, with its recipe; print how far its scores are from PyTorch's."""
+    from dfdc_lib.classifier import checkpoints, export, model_files
+    from dfdc_lib.run_folder import Run
+
+    here, suffix = Run(Path.cwd()), export.suffix_of(format_name)
+    files = model_files.find_model(_model_path(model, here.root), here)
+    classifier, card = checkpoints.load_classifier(files), files.card
+    path = output or Path(f"{card.name}{suffix}")
+    export.export(classifier, card, path)
+    squares, source = export.comparison_squares(Path(model), card.recipe)
+    difference = export.largest_difference(path, classifier, squares, card.recipe)
+    typer.echo(f"largest difference of scores on {len(squares)} crops of {source}: {difference:.1e}")
+    typer.echo(f"model: {path.resolve()}")
+
+
 @weights_app.command("list")
 def list_weights() -> None:
     """List the released checkpoints and their state in the cache folder: present, incomplete, missing or wrong size."""

@@ -44,7 +44,7 @@ def test_a_negative_number_of_loaders_is_refused() -> None:
     ],
 )
 def test_device(gpus: bool, process: Process, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    monkeypatch.setattr(training_processes, "choose_engine", lambda _: Engine("torch", "cuda" if gpus else "cpu"))
     assert process.device == torch.device(expected)
 
 
