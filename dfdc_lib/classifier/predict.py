@@ -28,7 +28,7 @@ from dfdc_lib.classifier.preprocess import fit_to_square
 from dfdc_lib.evaluation.scoring import write_tables
 from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, roles
-from dfdc_lib.faces.extract import FoundFace, View, find_faces, view_of
+from dfdc_lib.faces.extract import FoundFace, View, cut_known_faces, find_faces, view_of
 from dfdc_lib.records import (
     BOX_COLUMNS,
     FaceScore,
@@ -57,6 +57,7 @@ def predict(
     most_frames: int,
     strategy: str,
     computation: Computation = Computation(),  # noqa: B008 - a tuple
+    known: Mapping[str, Sequence[FoundFace]] | None = None,
 ) -> list[Outcome]:
     """Score a run's videos with the models in `names` (see `find_model`); write their score tables and the submission.
 
@@ -64,13 +65,14 @@ def predict(
     identity groups (see `unseen.roles`); videos of unknown role are scored.
     `most_frames`: number of evenly spaced frames per video. `strategy`: a key of `STRATEGIES`; the video scores of
     several models are averaged. `computation`: the engine, the worker processes, and the precision of the scores.
+    `known`: video_id -> faces whose places are known, see `cut_known_faces`; None = faces are searched for.
     Return one outcome per video; skipped videos have the status "not needed". Raise RuntimeError if every video failed.
     """
     _check_arguments(run, names, which, strategy)
     scorers = [_Scorer(model_name(name), find_model(name, run), computation) for name in names]
     role = roles(run, [scorer.card for scorer in scorers])
     videos, left_out = _choose_videos(run, which, role)
-    jobs = _jobs(run, videos, scorers, most_frames, computation.engine)
+    jobs = _jobs(run, videos, scorers, most_frames, computation.engine, known or {})
     score = partial(_score, run=run, scorers=scorers, workers=computation.workers)
     outcomes = run_jobs(run, STAGE, jobs, left_out, score)
     tables = {scorer.name: _score_table(run, scorer.name, done_videos(outcomes)) for scorer in scorers}
@@ -169,15 +171,25 @@ class _Scorer:
         del self.faces[video_id], self.logits[video_id]
 
 
-def _jobs(run: Run, videos: Sequence[Video], scorers: Sequence[_Scorer], most_frames: int, engine: Engine) -> list[Job]:
+def _jobs(
+    run: Run,
+    videos: Sequence[Video],
+    scorers: Sequence[_Scorer],
+    most_frames: int,
+    engine: Engine,
+    known: Mapping[str, Sequence[FoundFace]],
+) -> list[Job]:
     """Return one job per video; its `make` only finds the faces, see `_score`."""
     code = code_fingerprint("dfdc_lib.faces.extract", "dfdc_lib.classifier.networks")
     jobs = []
     for video in videos:
-        parts = code, most_frames, input_fingerprint(video.path)
+        places = [face[:-1] for face in known[video.video_id]] if known else []  # all but the crops
+        parts = code, most_frames, input_fingerprint(video.path), places
         expected = {scorer.name: fingerprint(*parts, scorer.fingerprint) for scorer in scorers}
         records = {run.scores_record_path(name, video.video_id): value for name, value in expected.items()}
         find = partial(find_faces, video.path, _views(scorers), most_frames, engine)
+        if known:
+            find = partial(cut_known_faces, video.path, _views(scorers), known[video.video_id])
         outcome = partial(_outcome, min(FEW_FRAMES, most_frames))
         jobs.append(Job(video.video_id, records, VideoScores, find, outcome))
     return jobs

@@ -9,6 +9,7 @@ the kit's own way, frames are those that a player shows (there those that OpenCV
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -64,18 +65,21 @@ def view_of(recipe: Recipe) -> View:
     return View(detector, recipe.margin, recipe.edges, recipe.frames)
 
 
-def find_faces(path: Path, views: Sequence[View], most_frames: int, engine: Engine) -> list[list[FoundFace]]:
+def find_faces(
+    path: Path, views: Sequence[View], most_frames: int, engine: Engine, span: range = range(sys.maxsize)
+) -> list[list[FoundFace]]:
     """Find the faces in evenly spaced frames of a video, cut as each view (part of a recipe) describes.
 
-    At most `most_frames` frames are examined for each view; missing or damaged ones are skipped. `engine` runs
-    the detector. Returns a list for each view: all its faces, in order of time. Raises FileNotFoundError if the file
-    is missing, ValueError if it is not readable as a video.
+    At most `most_frames` frames of `span` are examined for each view; missing or damaged ones are skipped. `engine`
+    runs the detector. Returns a list for each view: all its faces, in order of time. Raises FileNotFoundError if the
+    file is missing, ValueError if it is not readable as a video.
     """
     counts = {rule: _frame_count(path, rule) for rule in {view.frames for view in views}}
-    examined = [set(evenly_spaced(counts[view.frames], most_frames)) for view in views]
+    lengths = [len(span[: max(0, counts[view.frames] - span.start)]) for view in views]
+    examined = [{span[place] for place in evenly_spaced(length, most_frames)} for length in lengths]
     faces: list[list[list[FoundFace]]] = [[] for _ in views]  # view, frame, face
     with video.VideoReader(path, threads=1) as reader:
-        frames = reader.frames(set[int]().union(*examined).__contains__)
+        frames = reader.frames_at(set[int]().union(*examined))
         while batch := list(islice(frames, FRAMES_AT_ONCE)):
             for view, indices, faces_of_view in zip(views, examined, faces, strict=True):
                 chosen = [frame for frame in batch if frame.frame_index in indices]
@@ -83,6 +87,25 @@ def find_faces(path: Path, views: Sequence[View], most_frames: int, engine: Engi
                 detected = load_detector(view.detector, engine).find_faces(images)
                 faces_of_view += [_cut_faces(*each, view) for each in zip(chosen, images, detected, strict=True)]
     return [_with_tracks(faces_of_view) for faces_of_view in faces]
+
+
+def cut_known_faces(path: Path, views: Sequence[View], known: Sequence[FoundFace]) -> list[list[FoundFace]]:
+    """Cut faces at known places of a video as each view describes; nothing is searched for.
+
+    `known`: faces in pixels and frames of this video; their crops are not used. Returns what `find_faces` returns.
+    Raises FileNotFoundError if the file is missing, ValueError if it is not readable as a video.
+    """
+    faces: list[list[FoundFace]] = [[] for _ in views]
+    with video.VideoReader(path, threads=1) as reader:
+        for frame in reader.frames_at({face.frame_index for face in known}):
+            for face in known:
+                if face.frame_index != frame.frame_index:
+                    continue
+                sharpness = round(quality.sharpness(cut_face(frame.image, face.box, 0)), 2)
+                for view, faces_of_view in zip(views, faces, strict=True):
+                    crop = cut_face(frame.image, face.box, view.margin, view.edges).copy()
+                    faces_of_view.append(face._replace(time_seconds=frame.time_seconds, sharpness=sharpness, crop=crop))
+    return faces
 
 
 def _frame_count(path: Path, rule: Literal["shown", "opencv"]) -> int:

@@ -106,8 +106,9 @@ def _stability(inspection: Inspection) -> str:
     if not any(trial.changed for trial in inspection.trials):
         return stability(inspection.trials)
     start, end = inspection.excerpt_seconds
-    excerpt = f"an excerpt ({start:.1f} s to {end:.1f} s) that was re-encoded, shrunk, blurred, or made noisy"
-    return f"{stability(inspection.trials)} A changed version has fewer frames, or is {excerpt}."
+    excerpt = f"the part around the face in an excerpt ({start:.1f} s to {end:.1f} s)"
+    change = "that was re-encoded, shrunk, blurred, or made noisy"
+    return f"{stability(inspection.trials)} A changed version has fewer frames, or is {excerpt} {change}."
 
 
 def people(inspection: Inspection, thumbnails: Thumbnails) -> str:

@@ -1,15 +1,16 @@
 """Faces of a video, found and cut out: which frames, how cut, and decoded once for all views."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dfdc_lib.backends.choice import Engine
 from dfdc_lib.data import video
 from dfdc_lib.data.spacing import evenly_spaced
 from dfdc_lib.faces import extract, quality
-from dfdc_lib.faces.extract import View, find_faces, view_of
+from dfdc_lib.faces.extract import View, cut_known_faces, find_faces, view_of
 from dfdc_lib.records import DetectorSettings, Recipe
 
 
@@ -29,12 +30,12 @@ def test_recipes_share_a_view_if_their_crops_are_equal() -> None:
 def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
 
-    def frames(reader: video.VideoReader, wanted: Callable[[int], bool], read=video.VideoReader.frames) -> Iterator:
+    def frames(reader: video.VideoReader, wanted: set[int], read=video.VideoReader.frames_at) -> Iterator:
         for frame in read(reader, wanted):
             decoded.append(frame.frame_index)
             yield frame
 
-    monkeypatch.setattr(video.VideoReader, "frames", frames)
+    monkeypatch.setattr(video.VideoReader, "frames_at", frames)
     monkeypatch.setattr(extract, "FRAMES_AT_ONCE", 2)
     tight, wide = find_faces(one_face, [View(DetectorSettings(), 0), View(DetectorSettings(), 0.5)], 3, Engine())
     assert decoded == evenly_spaced(22, 3)  # more than FRAMES_AT_ONCE
@@ -47,6 +48,22 @@ def test_two_views_share_one_decode_and_cut_differently(one_face: Path, monkeypa
         assert narrow.time_seconds == pytest.approx(narrow.frame_index / 25, abs=0.001)
         assert narrow.sharpness == broad.sharpness == pytest.approx(quality.sharpness(narrow.crop), abs=0.01)
         assert 0 <= narrow.turn < 0.2  # a frontal face
+
+
+def test_known_faces_are_cut_as_if_they_had_been_found(one_face: Path) -> None:
+    views = [View(DetectorSettings(), 0.1), View(DetectorSettings(), 0.4, "winner")]
+    found = find_faces(one_face, views, 4, Engine(), range(5, 15))
+    assert [face.frame_index for face in found[0]] == [5 + place for place in evenly_spaced(10, 4)]
+    known = [face._replace(crop=face.crop[:0], sharpness=0.0, time_seconds=0.0) for face in found[0]]
+    for cut, expected in zip(cut_known_faces(one_face, views, known), found, strict=True):
+        assert [face[:-1] for face in cut] == [face[:-1] for face in expected]
+        assert all(np.array_equal(one.crop, other.crop) for one, other in zip(cut, expected, strict=True))
+
+
+@pytest.mark.parametrize("span", [range(20, 999), range(21, 22), range(30, 40)])
+def test_frames_are_spaced_over_a_span(one_face: Path, span: range) -> None:
+    [faces] = find_faces(one_face, [View(DetectorSettings(), 0.1)], 32, Engine(), span)
+    assert [face.frame_index for face in faces] == [frame_index for frame_index in span if frame_index < 22]
 
 
 def test_the_winners_frames_are_spaced_over_those_that_the_header_declares(test_videos: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dfdc_lib import workers
-from dfdc_lib.classifier import predict
+from dfdc_lib.classifier import networks, predict
 from dfdc_lib.classifier.checkpoints import save_model
 from dfdc_lib.classifier.computation import Computation
 from dfdc_lib.classifier.model import create_model
@@ -140,7 +140,7 @@ def test_trials(examined: tuple[Run, Inspection]) -> None:
     assert {trial.answer for trial in inspection.trials[1:]} == {"fake"}
     assert everything.score == inspection.score
     [folder] = (run.root / "variants").iterdir()
-    assert names(folder) == sorted(f"{variant.name}.mkv" for variant in VARIANTS)
+    assert names(folder) == sorted(["faces.parquet", *(f"{variant.name}.mkv" for variant in VARIANTS)])
     scores = pd.read_parquet(run.root / "stability" / "scores" / "m.parquet").groupby("video_id")["score"]
     assert scores.size().to_dict() == {variant.name: OF_EXCERPT for variant in VARIANTS}
     expected = [scores.mean()[variant.name] for variant in VARIANTS]
@@ -153,7 +153,9 @@ def test_second_call_computes_nothing_again(
     def fail(*arguments: object) -> None:
         raise AssertionError("computed again")
 
-    for module, name in ((predict, "logits_of"), (predict, "find_faces"), (perturbations, "write_variants")):
+    monkeypatch.setattr(networks.OpenVinoNetwork, "logits", fail)
+    monkeypatch.setattr(perturbations, "write_variants", fail)
+    for module, name in ((predict, "find_faces"), (predict, "cut_known_faces"), (inspect, "find_faces")):
         monkeypatch.setattr(module, name, fail)
     assert examine(copy, fake) == examined[1]
     copy.write_record(copy.calibration_path("m"), CALIBRATION)  # a later calibration needs no new scores
