@@ -50,17 +50,34 @@ def ssim_map(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
     if min(original.shape[:2]) < WINDOW:
         raise ValueError(f"crops must be at least {WINDOW} pixels high and wide, got {original.shape[:2]}")
     # Centring on zero reduces the rounding error of E[x^2] - E[x]^2; only the means have to be shifted back.
-    x, y = original.astype(np.float32) - 128, fake.astype(np.float32) - 128
+    x, y = (np.subtract(crop, np.float32(128), dtype=np.float32) for crop in (original, fake))
     mean_x, mean_y = _window_mean(x), _window_mean(y)
-    sample = WINDOW**2 / (WINDOW**2 - 1)  # sample instead of population covariance
-    variance_x = sample * (_window_mean(x * x) - mean_x * mean_x)
-    variance_y = sample * (_window_mean(y * y) - mean_y * mean_y)
-    covariance = sample * (_window_mean(x * y) - mean_x * mean_y)
-    mean_x, mean_y = mean_x + 128, mean_y + 128
+    covariance = _covariance(x * y, mean_x, mean_y)
+    variance_x = _covariance(np.multiply(x, x, out=x), mean_x, mean_x)
+    variance_y = _covariance(np.multiply(y, y, out=y), mean_y, mean_y)
+    mean_x += 128
+    mean_y += 128
     c1, c2 = (K1 * DATA_RANGE) ** 2, (K2 * DATA_RANGE) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
-    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return np.clip((luminance * structure).mean(axis=2), -1, 1)
+    # In place, because new arrays take as long as the arithmetic:
+    # (2 mean_x mean_y + c1) / (mean_x^2 + mean_y^2 + c1) * (2 covariance + c2) / (variance_x + variance_y + c2)
+    similarity = np.multiply(2, mean_x, out=x)
+    similarity *= mean_y
+    similarity += c1
+    mean_x *= mean_x
+    mean_y *= mean_y
+    mean_x += mean_y
+    mean_x += c1
+    similarity /= mean_x
+    covariance *= 2
+    covariance += c2
+    variance_x += variance_y
+    variance_x += c2
+    covariance /= variance_x
+    similarity *= covariance
+    mean = similarity[..., 0] + similarity[..., 1]  # a fifth of the time of np.mean
+    mean += similarity[..., 2]
+    mean /= 3
+    return np.clip(mean, -1, 1, out=mean)
 
 
 def difference_mask(original: np.ndarray, fake: np.ndarray) -> np.ndarray:
@@ -88,6 +105,14 @@ def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
     changed, truly_changed = mask >= CHANGED_LEVEL, truth >= CHANGED_LEVEL
     union = np.count_nonzero(changed | truly_changed)
     return np.count_nonzero(changed & truly_changed) / union if union else 1.0
+
+
+def _covariance(product: np.ndarray, mean_x: np.ndarray, mean_y: np.ndarray) -> np.ndarray:
+    """Return the sample covariance in every window; `product`, that of both images, is overwritten."""
+    covariance = _window_mean(product)
+    covariance -= np.multiply(mean_x, mean_y, out=product)
+    covariance *= WINDOW**2 / (WINDOW**2 - 1)  # sample instead of population covariance
+    return covariance
 
 
 def _window_mean(image: np.ndarray) -> np.ndarray:
