@@ -66,10 +66,10 @@ def match_frames(originals: Frames, fakes: Frames, weights: np.ndarray, added: n
     scale = np.sqrt(weights / max(1, np.count_nonzero(weights))).astype(np.float32)
 
     def one(frames: np.ndarray) -> np.ndarray:
-        return (originals.pixels(frames) * scale).reshape(len(frames), -1)
+        return (originals.pixels(frames) * scale).reshape(len(frames), scale.size)
 
     def other(frames: np.ndarray) -> np.ndarray:
-        return ((fakes.pixels(frames) - added) * scale).reshape(len(frames), -1)
+        return ((fakes.pixels(frames) - added) * scale).reshape(len(frames), scale.size)
 
     offsets = _candidates(one, other, originals.intact, fakes.intact)
     costs = _costs(one, other, originals.intact, fakes.intact, offsets)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from dfdc_lib.faces import frame_matching
 from dfdc_lib.faces.frame_matching import Frames, match_frames, pixel_weights, segments_of
 from dfdc_lib.records import Segment
 
@@ -78,3 +79,15 @@ def test_pixels_that_differ_count_less():
     face[5:15, 10:20] = True
     assert weights[face].max() < 0.01 * weights[~face].min()
     assert added[~face] == pytest.approx(12, abs=0.01)
+
+
+def test_long_videos_are_compared_in_parts(monkeypatch):
+    """A part may have no counterpart at an offset, or no intact frame."""
+    originals, fakes = frames(list(range(200))), frames([*range(60), *range(160, 200), *[BLACK] * 100])
+    originals.images[60:160], fakes.images[100:] = 0, 0
+    originals.intact[60:160], fakes.intact[100:] = False, False
+    split = frame_matching.chunks
+    monkeypatch.setattr(frame_matching, "chunks", lambda indices, size=0: split(indices, 20))
+    segments = segments_of(match_frames(originals, fakes, np.ones((27, 48))))
+    assert {segment.offset for segment in segments} == {0, 100}
+    assert sum(segment.stop - segment.start for segment in segments) >= 92
