@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing.context import BaseContext
@@ -176,5 +175,6 @@ def die_in_iteration(root: Path, fatal: int) -> None:
     train.fit(open_run(root), SETTINGS)
 
 
-if __name__ == "__main__":  # train with torchrun until the test kills this process
-    train.train(open_run(sys.argv[1]), SETTINGS.model_copy(update={"iterations": 10**6}), processes=2)
+def train_for_ever(root: Path) -> None:
+    """Train in two processes that torchrun starts, until the test kills this process."""
+    train.train(open_run(root), SETTINGS.model_copy(update={"iterations": 10**6}), processes=2)

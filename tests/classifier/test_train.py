@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +26,7 @@ from train_work import (
     make_run,
     recipe,
     start_context,
+    train_for_ever,
 )
 
 from dfdc_lib.classifier import train, training_plan, validate
@@ -40,7 +39,6 @@ from dfdc_lib.records import BUILT_IN_SAMPLE, Outcome, Recipe, Seen
 from dfdc_lib.run_folder import Run
 
 HISTORY_COLUMNS = ["epoch", "train loss", "learning rate", "log loss", "AUC", "frame log loss", "frame AUC", "videos"]
-SCRIPT = Path(__file__).parents[1] / "train_work.py"
 
 
 class StopHereError(Exception):
@@ -298,14 +296,16 @@ def test_a_run_folder_in_use_is_refused(run: Run) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 @pytest.mark.slow
 def test_torchrun_and_its_processes_end_with_the_killed_parent(run: Run) -> None:
-    command = [sys.executable, str(SCRIPT), str(run.root)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
-        wait_until((run.root / "models" / "tiny" / "state.pt").exists)
-        children = psutil.Process(parent.pid).children(recursive=True)
-        assert len(children) >= 3  # torchrun and its two
-        with pytest.raises(RuntimeError, match="06_train"):
-            train.fit(run, SETTINGS)
-        os.kill(parent.pid, signal.SIGKILL)
+    parent = start_context().Process(target=train_for_ever, args=(run.root,))
+    parent.start()
+    assert parent.pid
+    wait_until((run.root / "models" / "tiny" / "state.pt").exists)
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert len(children) >= 3  # torchrun and its two
+    with pytest.raises(RuntimeError, match="06_train"):
+        train.fit(run, SETTINGS)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.join()
     wait_until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), seconds=10)
     with run.lock("stage", "the next"):
         pass
