@@ -25,6 +25,7 @@ app.add_typer(weights_app, name="weights")
 
 Models = Annotated[list[str], typer.Option("--model", help=MODELS_HELP)]
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 = one per core.")]
+BackendName = Annotated[str, typer.Option("--backend", help="auto, openvino (CPU) or torch (CPU or GPU).")]
 ExecutorName = Annotated[str, typer.Option("--executor", help=EXECUTOR_HELP)]
 Assignments = Annotated[
     list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a notebook parameter.")
@@ -57,11 +58,13 @@ def run(
     last: Annotated[str, typer.Option("--to", help="Last stage, e.g. 04.")] = "",
     assignments: Assignments = None,
     workers: Workers = 0,
+    backend: BackendName = "auto",
     executor: ExecutorName = "processes",
     force: Annotated[bool, typer.Option("--force", help="Redo the chosen stages from scratch.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is out of date and why, then stop.")] = False,
 ) -> None:
     """Run the numbered notebooks that are out of date, and write a report."""
+    from dfdc_lib.backends.choice import require_backend
     from dfdc_lib.data.datasets import require_kind
     from dfdc_lib.executors import require_executor
     from dfdc_lib.pipeline import parameters, runner, stage_table
@@ -69,12 +72,13 @@ def run(
 
     stages = stage_table.choose_stages(first, last)
     require_kind(kind)
+    require_backend(backend)
     require_executor(executor)
     chosen = parameters.parse_assignments(assignments or [], stage_table.all_parameters())
     if data and not data.is_dir():
         raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which {_what_is_there(data)}")
     folder = run_folder or stage_table.PROJECT / "outputs" / (data.resolve().name if data else "sample")
-    values = {"KIND": kind, "WORKERS": workers, "EXECUTOR": executor} | chosen
+    values = {"KIND": kind, "WORKERS": workers, "EXECUTOR": executor, "BACKEND": backend} | chosen
     source = Source(folder.resolve(), data.resolve() if data else None, kind, tuple(stages))
     if chosen.get("SCORES"):
         source = choose_scores_source(chosen["SCORES"], source, named=run_folder is not None)
@@ -95,21 +99,28 @@ def predict(
     strategy: Annotated[str, typer.Option(help="How the frame scores of a video become one.")] = "confident",
     assignments: Assignments = None,
     workers: Workers = 0,
+    backend: BackendName = "auto",
+    executor: ExecutorName = "processes",
 ) -> None:
     """Score videos and write a submission file: run notebooks 00 and 07, or only 07 if VIDEOS is a run folder."""
+    from dfdc_lib.backends.choice import require_backend
     from dfdc_lib.evaluation.scoring import run_warnings
     from dfdc_lib.evaluation.strategies import STRATEGIES
+    from dfdc_lib.executors import require_executor
     from dfdc_lib.pipeline import runner
     from dfdc_lib.pipeline.source import choose_source
     from dfdc_lib.run_folder import Run
 
     if output.is_dir():
         raise IsADirectoryError(f"--output must be a file, but {output} is a folder: try {output / 'submission.csv'}")
+    require_backend(backend)
+    require_executor(executor)
     source = choose_source(videos, run_folder)
     places = [_model_path(name, source.run_folder) for name in models]
     if strategy not in STRATEGIES:
         raise ValueError(f"--strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
     values = {"KIND": source.kind, "WORKERS": workers, "MODELS": places, "VIDEOS": "all", "STRATEGY": strategy}
+    values |= {"BACKEND": backend, "EXECUTOR": executor}
     values |= _assigned(assignments, source.stages, values)
     request = runner.Request(source.run_folder, source.data, source.stages, values, command=_command_line())
     index = runner.run_stages(request)
@@ -137,12 +148,15 @@ def inspect(
     ] = None,
     assignments: Assignments = None,
     workers: Workers = 0,
+    backend: BackendName = "auto",
 ) -> None:
     """Examine one video with notebook 11; write one page with the answer and its evidence."""
+    from dfdc_lib.backends.choice import require_backend
     from dfdc_lib.data.video import read_info
     from dfdc_lib.pipeline import runner, stage_table
     from dfdc_lib.run_folder import Run
 
+    require_backend(backend)
     for file in filter(None, (video, original)):
         if not file.is_file():
             raise FileNotFoundError(f"expected a video file, got {file}, which {_what_is_there(file)}")
@@ -153,6 +167,7 @@ def inspect(
         "ORIGINAL": str(original.resolve()) if original else "",
         "MODELS": [_model_path(name, target) for name in models],
         "WORKERS": workers,
+        "BACKEND": backend,
     }
     values |= _assigned(assignments, [stage_table.INSPECT], values)
     request = runner.Request(target, video.resolve(), [stage_table.INSPECT], values, command=_command_line())

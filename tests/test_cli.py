@@ -160,10 +160,11 @@ def test_an_error_of_the_runner_is_one_line(
 
 
 ALL_STAGES = [stage.number for stage in stage_table.STAGES]
-DEFAULTS = {"KIND": "auto", "WORKERS": 0, "EXECUTOR": "processes"}
-CLUSTER = {"KIND": "dfdc", "WORKERS": 2, "EXECUTOR": "tcp://node1:8786"}
+DEFAULTS = {"KIND": "auto", "WORKERS": 0, "EXECUTOR": "processes", "BACKEND": "auto"}
+CLUSTER = {"KIND": "dfdc", "WORKERS": 2, "EXECUTOR": "tcp://node1:8786", "BACKEND": "torch"}
 PARAMETERS = {"MARGIN": 0.3, "THRESHOLDS": [0.7, 0.8]}
-OPTIONS = "--data videos --kind dfdc --run r --from 01 --to 03 --workers 2 --executor tcp://node1:8786 --force"
+OPTIONS = "--data videos --kind dfdc --run r --from 01 --to 03 --workers 2 --executor tcp://node1:8786"
+OPTIONS += " --backend torch --force"
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,7 @@ def test_the_installed_command_refuses_in_one_line() -> None:
 def test_predict_runs_00_and_07_and_copies_the_submission(requests: list[Request], tmp_path: Path) -> None:
     models = [word for name in ("trained/models/small", RELEASED, "own") for word in ("--model", name)]
     arguments = ["predict", "videos", *models, "--run", "r", "--workers", "2", "--output", "new/my.csv"]
+    arguments += ["--backend", "openvino", "--executor", "inline"]
     submission = tmp_path / "new" / "my.csv"
     warning, *lines = invoke(*arguments).splitlines()
     details = tmp_path / "new" / "my_details.csv"
@@ -261,6 +263,7 @@ def test_predict_runs_00_and_07_and_copies_the_submission(requests: list[Request
     # A path starts at the working directory; released checkpoints and the run's models go by name.
     names = [str(tmp_path / "trained/models/small"), RELEASED, "own"]
     values = {"KIND": "auto", "WORKERS": 2, "VIDEOS": "all", "MODELS": names, "STRATEGY": "confident"}
+    values |= {"BACKEND": "openvino", "EXECUTOR": "inline"}
     assert request.parameters == values
     assert submission.read_text() == "filename,label\nx.mp4,0.5\n"
 
@@ -336,6 +339,7 @@ def test_inspect_runs_11_with_absolute_paths(requests: list[Request], tmp_path: 
         "ORIGINAL": str(tmp_path / "original.mp4"),
         "MODELS": [str(tmp_path / "trained/models/small"), "own"],
         "WORKERS": 2,
+        "BACKEND": "auto",
     }
     assert set(request.parameters) <= set(parameters.read_parameters(stage_table.INSPECT.notebook))
 

@@ -28,6 +28,12 @@ class Engine(NamedTuple):
 ON_CPU = Engine()
 
 
+def require_backend(backend: str) -> None:
+    """Raise ValueError unless `backend` is "auto", "openvino" or "torch"."""
+    if backend not in get_args(Backend):
+        raise ValueError(f"the backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+
+
 def choose_engine(backend: str = "auto", device: str = "auto") -> Engine:
     """Return the engine to use.
 
@@ -37,8 +43,7 @@ def choose_engine(backend: str = "auto", device: str = "auto") -> Engine:
     Raises:
         ValueError: for another word, or OpenVINO on a GPU.
     """
-    if backend not in get_args(Backend):
-        raise ValueError(f"BACKEND must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    require_backend(backend)
     if device != "auto" and device.partition(":")[0] not in ("cpu", "cuda"):
         raise ValueError(f"DEVICE must be auto, cpu, cuda or cuda:<number>, got {device!r}")
     if device == "auto":

@@ -1,4 +1,4 @@
-"""How scores are computed: the engine, the worker processes, and the precision, which is part of a model's recipe."""
+"""How scores are computed: the engine, where faces are found, and the precision, which is part of a model's recipe."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -7,14 +7,16 @@ from dfdc_lib.records import Precision, Recipe
 
 
 class Computation(NamedTuple):
-    """The engine, the worker processes and the precision with which faces are found and scored.
+    """The engine, the processes and the precision with which faces are found and scored.
 
-    `engine`: runs the networks; `workers`: processes that find faces, 0 = one per core; `precision`: "" = the recipe's.
+    `engine`: runs the networks; `workers`: processes that find faces, 0 = one per core; `precision`: "" = the recipe's;
+    `executor`: where faces are found, see `executors.choose_task_runner`.
     """
 
     engine: Engine = Engine()
     workers: int = 0  # processes that find faces; 0 = one per core
     precision: Precision | Literal[""] = ""  # of the scores; "" = that of each model's recipe
+    executor: str = "processes"  # inline, processes, or tcp://<scheduler>:<port>
 
 
 def scoring_recipe(recipe: Recipe, computation: Computation) -> Recipe:

@@ -4,7 +4,7 @@ Input: videos.csv and models. Output: scores/<model>.parquet (one row per face),
 video in the training of the models), scores/scoring.json (which models), submission.csv (one row per video) and
 submission_details.csv (what each of its scores rests on).
 Each video is decoded once, and its faces are detected once for all models with the same detector settings and margin.
-Worker processes find the faces; this process runs the models, in batches that span videos.
+Worker processes, or a cluster, find the faces; this process runs the models, in batches that span videos.
 Source: the slides (32 evenly spaced frames); the winner's inference (0.5 if there is no face, models averaged).
 Departs from the winner's code: one face in a video is enough; an unreadable video is listed with its reason, not only
 scored 0.5; detector, margin and size come from the model's recipe; faces are linked to people.
@@ -28,6 +28,7 @@ from dfdc_lib.classifier.preprocess import fit_to_square
 from dfdc_lib.evaluation.scoring import write_tables
 from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, roles
+from dfdc_lib.executors import choose_task_runner
 from dfdc_lib.faces.extract import FoundFace, View, cut_known_faces, find_faces, view_of
 from dfdc_lib.records import (
     BOX_COLUMNS,
@@ -41,7 +42,7 @@ from dfdc_lib.records import (
 )
 from dfdc_lib.run_folder import Run, project_path
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
-from dfdc_lib.workers import Failure, Job, done_videos, each_result, result_outcome, results_here, run_jobs
+from dfdc_lib.workers import Failure, Job, TaskRunner, done_videos, result_outcome, run_jobs
 
 STAGE = "07_predict"
 NO_FACE_SCORE = 0.5  # winner
@@ -73,7 +74,7 @@ def predict(
     role = roles(run, [scorer.card for scorer in scorers])
     videos, left_out = _choose_videos(run, which, role)
     jobs = _jobs(run, videos, scorers, most_frames, computation.engine, known or {})
-    score = partial(_score, run=run, scorers=scorers, workers=computation.workers)
+    score = partial(_score, run=run, scorers=scorers, call=_caller(run, computation, len(jobs)))
     outcomes = run_jobs(run, STAGE, jobs, left_out, score)
     tables = {scorer.name: _score_table(run, scorer.name, done_videos(outcomes)) for scorer in scorers}
     submission = _submission(videos, tables, strategy)
@@ -195,15 +196,21 @@ def _jobs(
     return jobs
 
 
+def _caller(run: Run, computation: Computation, videos: int) -> TaskRunner:
+    """Return the function that finds faces: for a single video in this process, as a worker takes time to start."""
+    executor = "inline" if computation.executor == "processes" and videos == 1 else computation.executor
+    return choose_task_runner(run, executor, computation.workers, computation.engine.device)
+
+
 def _score(
-    jobs: Sequence[Job], run: Run, scorers: Sequence[_Scorer], workers: int
+    jobs: Sequence[Job], run: Run, scorers: Sequence[_Scorer], call: TaskRunner
 ) -> Iterator[tuple[str, Outcome | Failure]]:
-    """Find the faces of videos in worker processes, score them in this process, and write each complete video."""
+    """Find the faces of videos with `call`, score them in this process, and write each complete video."""
     views, pending = _views(scorers), {job.video_id: job for job in jobs}
     for scorer in scorers if jobs else ():
         scorer.start_loading()
     tasks = {job.video_id: job.make for job in jobs}
-    for video_id, faces in each_result(tasks, workers) if len(tasks) > 1 else results_here(tasks):
+    for video_id, faces in call(tasks):
         if isinstance(faces, Failure):
             del pending[video_id]
             yield video_id, faces

@@ -10,7 +10,8 @@ the kit's own way, frames are those that a player shows (there those that OpenCV
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -26,7 +27,7 @@ from dfdc_lib.faces.detect import load_detector
 from dfdc_lib.records import Box, DetectorSettings, Face, Recipe
 
 FRAMES_PER_VIDEO = 32  # slides
-FRAMES_AT_ONCE = 8  # in memory at full resolution, per worker
+FRAMES_AT_ONCE = 8  # searched for faces; as many are decoded meanwhile
 
 
 class FoundFace(NamedTuple):
@@ -79,8 +80,7 @@ def find_faces(
     examined = [{span[place] for place in evenly_spaced(length, most_frames)} for length in lengths]
     faces: list[list[list[FoundFace]]] = [[] for _ in views]  # view, frame, face
     with video.VideoReader(path, threads=1) as reader:
-        frames = reader.frames_at(set[int]().union(*examined))
-        while batch := list(islice(frames, FRAMES_AT_ONCE)):
+        for batch in _batches(reader.frames_at(set[int]().union(*examined))):
             for view, indices, faces_of_view in zip(views, examined, faces, strict=True):
                 chosen = [frame for frame in batch if frame.frame_index in indices]
                 images = [frame.stored if view.frames == "opencv" else frame.image for frame in chosen]
@@ -106,6 +106,15 @@ def cut_known_faces(path: Path, views: Sequence[View], known: Sequence[FoundFace
                     crop = cut_face(frame.image, face.box, view.margin, view.edges).copy()
                     faces_of_view.append(face._replace(time_seconds=frame.time_seconds, sharpness=sharpness, crop=crop))
     return faces
+
+
+def _batches(frames: Iterator[video.Frame]) -> Iterator[list[video.Frame]]:
+    """Yield `FRAMES_AT_ONCE` frames at a time, and decode the next ones while the caller works on these."""
+    with ThreadPoolExecutor(1) as decoder:
+        coming = decoder.submit(list, islice(frames, FRAMES_AT_ONCE))
+        while batch := coming.result():
+            coming = decoder.submit(list, islice(frames, FRAMES_AT_ONCE))
+            yield batch
 
 
 def _frame_count(path: Path, rule: Literal["shown", "opencv"]) -> int:

@@ -13,7 +13,8 @@ from dfdc_lib.pipeline.parameters import Parameter, read_parameters
 from dfdc_lib.run_folder import PROJECT
 
 NOTEBOOKS = PROJECT / "notebooks"
-OPTIONS = {"RUN", "DATA", "KIND", "WORKERS", "EXECUTOR"}  # parameters with options of their own on the command line
+# Parameters that have options of their own on the command line.
+OPTIONS = {"RUN", "DATA", "KIND", "WORKERS", "EXECUTOR", "BACKEND"}
 
 
 @dataclass(frozen=True)
