@@ -5,12 +5,11 @@ so an existing file is always complete. Source videos are never written to.
 """
 
 import csv
-import io
 import json
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -147,12 +146,24 @@ class Run:
 
     def write_table(self, name: str, table: "pd.DataFrame") -> None:
         """Write a table into the run folder as CSV or Parquet, depending on the suffix of `name`."""
-        if name.endswith(".parquet"):
-            buffer = io.BytesIO()
-            table.to_parquet(buffer, index=False)
-            self.write_bytes(self.root / name, buffer.getvalue())
-        else:
-            self.write_bytes(self.root / name, table.to_csv(index=False).encode())
+        self.write_table_in_parts(name, [table])
+
+    def write_table_in_parts(self, name: str, parts: "Iterable[pd.DataFrame]") -> None:
+        """Write a table that need not fit into memory; `parts` are its rows, in order, each with the same columns."""
+        with atomic_path(self.root / name, self.root / ".partial") as partial, ExitStack() as stack:
+            if name.endswith(".parquet"):
+                import pyarrow as pa
+                from pyarrow.parquet import ParquetWriter
+
+                writer = None
+                for part in parts:
+                    rows = pa.Table.from_pandas(part, preserve_index=False)
+                    writer = writer or stack.enter_context(ParquetWriter(partial, rows.schema))
+                    writer.write_table(rows)
+            else:
+                file = stack.enter_context(partial.open("w", encoding="utf-8", newline=""))
+                for number, part in enumerate(parts):
+                    part.to_csv(file, index=False, header=number == 0)
 
     def write_image(self, path: Path, image: "np.ndarray") -> None:
         """Write an (H, W, 3) RGB or (H, W) gray uint8 image as PNG or JPEG, depending on the suffix."""

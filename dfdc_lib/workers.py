@@ -5,6 +5,7 @@ is finished, and running the same jobs again after any interruption produces the
 its reason, and the other jobs go on.
 """
 
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # imported where used: the command line checks the name of an
     import pandas as pd
 
 Result = TypeVar("Result")
+VIDEOS_AT_ONCE = 500  # whose results are in memory when a table of all results is written
 WORKER_DIED = "the worker process died: out of memory, or a crash inside a library"
 
 
@@ -155,7 +157,7 @@ def write_status(run: Run, stage: str, outcomes: Sequence[Outcome]) -> None:
     table = pd.DataFrame([outcome.model_dump() for outcome in outcomes], columns=list(Outcome.model_fields))
     run.write_table(f"status/{stage}.csv", table)
     stages = sorted(path.stem for path in (run.root / "status").glob("*.csv"))
-    rows = [(name, o.video_id, o.note) for name in stages for o in run.read_status(name) if o.status == "failed"]
+    rows = [(name, *row) for name in stages for row in _failures(run.read_table(f"status/{name}.csv"))]
     run.write_table("failures.csv", pd.DataFrame(rows, columns=["stage", "video_id", "reason"]))
 
 
@@ -176,6 +178,16 @@ def count_outcomes(outcomes: Sequence[Outcome]) -> "pd.DataFrame":
 def done_videos(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the video_ids whose status is "done"."""
     return [outcome.video_id for outcome in outcomes if outcome.status == "done"]
+
+
+def done_batches(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
+    """Yield the video_ids whose status is "done", a few hundred at a time; one empty list if there are none.
+
+    A table that is written in such parts needs little memory, however many rows it has.
+    """
+    names = done_videos(outcomes)
+    for start in range(0, max(1, len(names)), VIDEOS_AT_ONCE):
+        yield names[start : start + VIDEOS_AT_ONCE]
 
 
 def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> Iterator[tuple[str, Result | Failure]]:
@@ -235,10 +247,17 @@ def _run_job(job: Job) -> Outcome:
     return job.outcome(job.make())
 
 
+def _failures(statuses: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    """Return the video_id and the reason of each failure in a status file."""
+    return statuses.loc[statuses["status"] == "failed", ["video_id", "note"]].itertuples(index=False, name=None)
+
+
 def _remove_leftovers(run: Run, jobs: Sequence[Job], outcomes: Mapping[str, Outcome]) -> None:
     """Delete files of videos that have no job any more, or whose job fails now."""
     kept = {video_id for video_id, outcome in outcomes.items() if outcome.status != "failed"}
     folders = {path.relative_to(run.root).parts[0] for job in jobs for path in job.fingerprints}
-    for entry in (entry for name in folders & VIDEO_FOLDERS for entry in (run.root / name).glob("*")):
-        if entry.name.removesuffix(".json") not in kept:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for place in (run.root / name for name in folders & VIDEO_FOLDERS if (run.root / name).is_dir()):
+        with os.scandir(place) as entries:
+            left = [entry.path for entry in entries if entry.name.removesuffix(".json") not in kept]
+        for path in map(Path, left):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -2,11 +2,13 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import pandas as pd
+from pydantic_core import from_json
 
 from dfdc_lib.data.video import Frame, VideoReader
 from dfdc_lib.executors import choose_executor
@@ -17,12 +19,15 @@ from dfdc_lib.faces.box_source import BoxSource, boxes_source
 from dfdc_lib.records import BOX_COLUMNS, KEY_COLUMNS, Crop, FaceKey, FrameFaces, Outcome, Transform, Video, VideoCrops
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
-from dfdc_lib.workers import Job, done_videos, result_outcome, run_jobs
+from dfdc_lib.workers import Job, done_batches, result_outcome, run_jobs
 
 FAILED = ("failed", "failed before")
 AREA_COLUMNS = ["area_x0", "area_y0", "area_x1", "area_y1"]  # of the crop, like the box in pixels of the frame
 MEASURES = ["boxes_frame_index", "time_seconds", "confidence"]
-CROP_COLUMNS = [*KEY_COLUMNS, *MEASURES, *BOX_COLUMNS, *AREA_COLUMNS, *LANDMARK_COLUMNS]
+PLAIN = [*KEY_COLUMNS[1:], *MEASURES]  # columns that are a field of `Crop`, besides video_id
+NUMBERS = [*PLAIN, *BOX_COLUMNS, *AREA_COLUMNS, *LANDMARK_COLUMNS]
+WHOLE_NUMBERS = [*KEY_COLUMNS[1:], "boxes_frame_index", *AREA_COLUMNS]
+CROP_COLUMNS = ["video_id", *NUMBERS]
 
 
 def crop_faces(
@@ -49,10 +54,24 @@ def crop_faces(
         make = partial(_make_crops, run, video, source, margin, expected)
         jobs.append(Job(name, {run.crops_record_path(name): expected}, VideoCrops, make, _crops_outcome))
     outcomes = run_jobs(run, "02_crop_faces", jobs, decided, choose_executor(run, executor, workers))
-    made = [crop for name in done_videos(outcomes) for crop in run.read_crops(name).crops]
-    rows = [(*crops.key_of(c), *_measures(c), *c.box, *c.area, *np.ravel(c.landmarks)) for c in made]
-    run.write_table("crops.parquet", pd.DataFrame(rows, columns=CROP_COLUMNS))
+    write_crop_table(run, outcomes)
     return outcomes
+
+
+def write_crop_table(run: Run, outcomes: Sequence[Outcome]) -> None:
+    """Write crops.parquet: a row for every crop of the videos that have crops."""
+    run.write_table_in_parts("crops.parquet", (_crop_rows(run, names) for names in done_batches(outcomes)))
+
+
+def _crop_rows(run: Run, video_ids: Sequence[str]) -> pd.DataFrame:
+    parts = [np.empty((0, len(NUMBERS)))]
+    for name in video_ids:
+        made = from_json(run.crops_record_path(name).read_bytes())["crops"]  # `run_jobs` has validated it
+        rows = [(*(c[n] for n in PLAIN), *c["box"], *c["area"], *chain(*c["landmarks"])) for c in made]
+        parts.append(np.array(rows, float).reshape(-1, len(NUMBERS)))
+    table = pd.DataFrame(np.concatenate(parts), columns=NUMBERS).astype(dict.fromkeys(WHOLE_NUMBERS, int))
+    table.insert(0, "video_id", np.repeat(np.array(video_ids, object), [len(part) for part in parts[1:]]))
+    return table
 
 
 def _make_crops(run: Run, video: Video, source: BoxSource, margin: float, expected: str) -> VideoCrops:
@@ -101,10 +120,6 @@ def _cut_frame(
         landmarks = crops.landmarks_in_crop(align_landmarks(face.landmarks, transform), area)
         measured = dict(zip(MEASURES, (found.frame_index, frame.time_seconds, face.confidence), strict=True))
         yield Crop(**key._asdict(), **measured, box=box, area=area, landmarks=landmarks), crops.cut(frame.image, area)
-
-
-def _measures(crop: Crop) -> list[float]:
-    return [getattr(crop, name) for name in MEASURES]
 
 
 def _crops_outcome(record: VideoCrops) -> Outcome:

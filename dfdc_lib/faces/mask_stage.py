@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ from dfdc_lib.faces.masks import WINDOW, compare_crops
 from dfdc_lib.records import FAKE, Crop, FaceKey, Mask, Outcome, Transform, Video, VideoCrops, VideoMasks
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint
-from dfdc_lib.workers import Job, done_videos, result_outcome, run_jobs
+from dfdc_lib.workers import Job, done_batches, result_outcome, run_jobs
 
 
 def make_masks(run: Run, workers: int = 0, executor: str = "processes") -> list[Outcome]:
@@ -39,10 +39,18 @@ def make_masks(run: Run, workers: int = 0, executor: str = "processes") -> list[
         make = partial(_make_masks, run, name, video.original_id, expected)
         jobs.append(Job(name, {run.masks_record_path(name): expected}, VideoMasks, make, _masks_outcome))
     outcomes = run_jobs(run, "03_ssim_masks", jobs, decided, choose_executor(run, executor, workers))
-    made = {name: run.read_masks(name).masks for name in done_videos(outcomes)}
-    rows = [{"video_id": name} | mask.model_dump() for name, masks in made.items() for mask in masks]
-    run.write_table("masks.csv", pd.DataFrame(rows, columns=["video_id", *Mask.model_fields]))
+    write_mask_table(run, outcomes)
     return outcomes
+
+
+def write_mask_table(run: Run, outcomes: Sequence[Outcome]) -> None:
+    """Write masks.csv: a row for every mask of the videos that have masks."""
+    run.write_table_in_parts("masks.csv", (_mask_rows(run, names) for names in done_batches(outcomes)))
+
+
+def _mask_rows(run: Run, video_ids: Sequence[str]) -> pd.DataFrame:
+    rows = [(name, *mask.model_dump().values()) for name in video_ids for mask in run.read_masks(name).masks]
+    return pd.DataFrame(rows, columns=["video_id", *Mask.model_fields])
 
 
 def crop_pair(run: Run, key: FaceKey) -> tuple[np.ndarray, np.ndarray]:
