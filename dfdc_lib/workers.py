@@ -247,7 +247,7 @@ def _run_job(job: Job) -> Outcome:
     return job.outcome(job.make())
 
 
-def _failures(statuses: pd.DataFrame) -> Iterable[tuple[str, str]]:
+def _failures(statuses: "pd.DataFrame") -> Iterable[tuple[str, str]]:
     """Return the video_id and the reason of each failure in a status file."""
     return statuses.loc[statuses["status"] == "failed", ["video_id", "note"]].itertuples(index=False, name=None)
 
