@@ -10,6 +10,7 @@ help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## install everything into .venv, as locked
+	@$(BIN)/python -c 'from dfdc_lib.faces.mtcnn_networks import convert_networks; convert_networks()'
 	@$(BIN)/dfdc doctor
 
 demo: $(READY)  ## everything on the built-in sample, from videos to averaged scores; ends with the path of the report

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from dfdc_lib.backends.choice import Engine
+from dfdc_lib.backends.choice import Engine, choose_engine
 from dfdc_lib.backends.openvino_models import CompiledNetwork, convert_once
 from dfdc_lib.classifier.heat import heat_of_evidence
-from dfdc_lib.classifier.model_files import ModelFiles
+from dfdc_lib.classifier.model_files import ModelFiles, read_model_folder
 from dfdc_lib.records import Recipe
 from dfdc_lib.staleness import code_fingerprint, fingerprint
 
@@ -42,6 +42,14 @@ def load_network(files: ModelFiles, recipe: Recipe, engine: Engine) -> Network:
     return OpenVinoNetwork(files, recipe) if engine.backend == "openvino" else TorchNetwork(files, recipe, engine)
 
 
+def prepare(folder: Path) -> ModelFiles:
+    """Return the model in a folder; convert it first if OpenVINO runs it here, so that its first use need not wait."""
+    files = read_model_folder(folder)
+    if choose_engine().backend == "openvino":
+        _converted(files, files.card.recipe)
+    return files
+
+
 class OpenVinoNetwork:
     """A model run by OpenVINO on the CPU; it is converted the first time."""
 
@@ -50,10 +58,7 @@ class OpenVinoNetwork:
             raise ValueError("OpenVINO has no float16 on a CPU: set PRECISION to float32, or BACKEND to torch")
         self.batch_size = CROPS_PER_BATCH
         self._files, self._recipe = files, recipe
-        code = code_fingerprint("dfdc_lib.classifier.convert")
-        key = fingerprint(files.fingerprint, files.card.encoder, files.card.noise, _input_of(recipe), code)
-        path = convert_once(files.card.encoder, key, partial(_convert, files, recipe))
-        self._network = CompiledNetwork(path, recipe.precision)
+        self._network = CompiledNetwork(_converted(files, recipe), recipe.precision)
 
     def logits(self, squares: np.ndarray) -> np.ndarray:
         """Return the logits of squares, (n,) float32."""
@@ -101,8 +106,11 @@ class TorchNetwork:
         return heat_maps(self._model, squares, self._recipe)
 
 
-def _input_of(recipe: Recipe) -> tuple[object, ...]:
-    return recipe.size, recipe.mean, recipe.std
+def _converted(files: ModelFiles, recipe: Recipe) -> Path:
+    """Return the file of a model converted for OpenVINO, from the cache if it is there."""
+    network = files.fingerprint, files.card.encoder, files.card.noise, recipe.size, recipe.mean, recipe.std
+    key = fingerprint(*network, code_fingerprint("dfdc_lib.classifier.convert"))
+    return convert_once(files.card.encoder, key, partial(_convert, files, recipe))
 
 
 def _convert(files: ModelFiles, recipe: Recipe, path: Path) -> None:

@@ -11,7 +11,7 @@ from dfdc_lib.classifier import networks
 from dfdc_lib.classifier.checkpoints import save_model
 from dfdc_lib.classifier.model import create_model
 from dfdc_lib.classifier.model_files import ModelFiles, read_model_folder
-from dfdc_lib.classifier.networks import OpenVinoNetwork, TorchNetwork, load_network
+from dfdc_lib.classifier.networks import OpenVinoNetwork, TorchNetwork, load_network, prepare
 from dfdc_lib.records import ModelCard, Recipe
 
 RECIPE = Recipe(size=64)
@@ -67,3 +67,18 @@ def test_a_model_with_other_normalisation_is_another_network(tmp_path: Path) -> 
     logits = [load_network(files, recipe, Engine()).logits(SQUARES) for recipe in (RECIPE, other)]
     assert np.abs(np.subtract(*logits)).max() > 1e-3
     assert np.abs(logits[1] - networks.TorchNetwork(files, other, TORCH).logits(SQUARES)).max() < 1e-3
+
+
+@pytest.mark.parametrize(("backend", "count"), [("openvino", 1), ("torch", 0)])
+def test_a_prepared_model_is_converted_where_openvino_runs_it(
+    backend: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFDC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(networks, "choose_engine", lambda: Engine(backend))
+    model_files(tmp_path / "m", "test_efficientnet")
+    files = prepare(tmp_path / "m")
+    converted = list((tmp_path / "cache").rglob("network.xml"))
+    assert len(converted) == count
+    monkeypatch.setattr(networks, "_convert", None)  # a second conversion would fail
+    if count:
+        assert load_network(files, RECIPE, Engine()).logits(SQUARES).shape == (len(SQUARES),)
