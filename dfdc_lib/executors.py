@@ -89,9 +89,9 @@ def _cluster_results(
 def _result_of(future: Any, address: str) -> Any:
     from dask.distributed import KilledWorker
 
-    if future.status not in ("finished", "error"):
+    if future.cancelled():
         raise RuntimeError(f"lost the scheduler {address}: start it again, then repeat the command")
-    error = future.exception()
+    error = future.exception()  # if the result was lost with its worker, this waits until it is computed again
     return future.result() if error is None else Failure(WORKER_DIED if isinstance(error, KilledWorker) else str(error))
 
 

@@ -15,7 +15,7 @@ from worker_jobs import STAGE, job
 
 from dfdc_lib import executors
 from dfdc_lib.data.video_stage import find_videos
-from dfdc_lib.executors import choose_executor, choose_task_runner, require_executor
+from dfdc_lib.executors import TASKS_PER_THREAD, choose_executor, choose_task_runner, require_executor
 from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.detect_stage import detect_faces
 from dfdc_lib.faces.mask_stage import make_masks
@@ -169,6 +169,27 @@ def test_a_worker_that_dies_costs_its_jobs_in_flight(cluster: Cluster, gpu_worke
     assert [outcome.status for outcome in outcomes] == ["done"] * len(jobs)
     first, second = processes_of(calls)["c"]
     assert first != second
+
+
+def test_results_that_are_lost_with_their_worker_are_computed_again(cluster: Cluster, run: Run) -> None:
+    """The worker dies after its tasks, before their results are fetched."""
+    from distributed import Client
+
+    workers = {cluster.start_worker(), cluster.start_worker()}
+    with Client(cluster.address, set_as_default=False) as client:
+        while not workers <= set(client.run(os.getpid).values()):
+            time.sleep(0.05)
+        tasks = {str(number): os.getpid for number in range(TASKS_PER_THREAD * len(client.nthreads()))}
+        results = choose_task_runner(run, cluster.address)(tasks)
+        names = {next(results)[0]}
+        while any(client.processing().values()):
+            time.sleep(0.05)
+        victim = workers.pop()
+        os.kill(victim, signal.SIGKILL)
+        while victim in client.run(os.getpid, on_error="ignore").values():
+            time.sleep(0.05)
+        made = dict(results)
+    assert names | set(made) == set(tasks) and victim not in made.values()
 
 
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs Linux's /proc")
