@@ -75,6 +75,9 @@ class FaceDetector:
         """
         if not images:
             return []
+        if self.settings.resize == "winner" and len(images) > 1:
+            # The rounding of float32 depends on the size of a batch, and decides which of two boxes that tie is kept.
+            return [self.find_faces([image])[0] for image in images]
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
             raise ValueError(f"frames of one batch must have one shape, got {sorted(shapes)}")
