@@ -14,6 +14,7 @@ import pytest
 from worker_jobs import STAGE, job
 
 from dfdc_lib import executors
+from dfdc_lib.backends.choice import ON_CPU
 from dfdc_lib.data.video_stage import find_videos
 from dfdc_lib.executors import TASKS_PER_THREAD, choose_executor, choose_task_runner, require_executor
 from dfdc_lib.faces.crop_stage import crop_faces
@@ -126,7 +127,7 @@ def test_stages_01_to_03_on_a_cluster_that_loses_a_worker(
         if executor == cluster.address:
             crops = run.root / "crops"
             killing = kill_when(lambda folder=crops: len(list(folder.glob("*/crops.json"))) >= 4, victim)
-        detect_faces(run, settings, "cpu", executor=executor)
+        detect_faces(run, settings, ON_CPU, executor=executor)
         crop_faces(run, executor=executor)
         make_masks(run, executor=executor)
     killing.join()
