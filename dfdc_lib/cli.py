@@ -17,6 +17,7 @@ MODELS_HELP = "Model folder or released checkpoint; repeat the option to average
 VIDEOS_HELP = "Folder of videos; .txt or .csv list (one path per line, or a column path or filename); or a run folder."
 PREDICT_RUN_HELP = "Run folder; default: outputs/predict_<name of VIDEOS>, or VIDEOS if it is one."
 EXECUTOR_HELP = "Where videos are worked on: inline, processes, or a Dask cluster as tcp://<scheduler>:<port>."
+BENCHMARK_MODEL_HELP = "Model folder or released checkpoint; default: an untrained model of ENCODER."
 COMPARE_HELP = "Path of the page; default: RUN_A/report/compare_<name of RUN_B>.html."
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=HELP)
@@ -180,6 +181,31 @@ def inspect(
     if metrics["because"]:
         typer.echo(f"because {metrics['because']}")
     typer.echo(f"page: {page}")
+
+
+@app.command()
+@_one_line_errors
+def benchmark(
+    data: Annotated[Path | None, typer.Option(help="Folder of videos; default: the built-in sample.")] = None,
+    model: Annotated[str, typer.Option(help=BENCHMARK_MODEL_HELP)] = "",
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", help="Run folder; default: outputs/benchmark_<name of data>.")
+    ] = None,
+    assignments: Assignments = None,
+    workers: Workers = 0,
+) -> None:
+    """Compare the speed of the kit with that of the usual way on this machine, with notebook 12."""
+    from dfdc_lib.pipeline import runner, stage_table
+
+    if data and not data.is_dir():
+        raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which {_what_is_there(data)}")
+    name = f"benchmark_{data.resolve().name if data else 'sample'}"
+    target = (run_folder or stage_table.PROJECT / "outputs" / name).resolve()
+    values: dict[str, Any] = {"MODEL": _model_path(model, target) if model else "", "WORKERS": workers}
+    values |= _assigned(assignments, [stage_table.BENCHMARK], values)
+    chosen, command = [stage_table.BENCHMARK], _command_line()
+    request = runner.Request(target, data.resolve() if data else None, chosen, values, force=True, command=command)
+    typer.echo(f"report: {runner.run_stages(request)}")
 
 
 @app.command()

@@ -18,7 +18,16 @@ from dfdc_lib.records import Record
 PACKAGE = Path(__file__).resolve().parent
 FINGERPRINT_BYTES = 65536  # read from a file's head and tail: headers and index of a video are in one of them
 # Packages that compute results. A change in `viz`, the pipeline or a top-level module changes no result.
-COMPUTING_PACKAGES = ("backends", "data", "faces", "augmentation", "evaluation", "classifier", "inspection")
+COMPUTING_PACKAGES = (
+    "backends",
+    "data",
+    "faces",
+    "augmentation",
+    "evaluation",
+    "classifier",
+    "inspection",
+    "benchmarks",
+)
 
 
 class Dependencies(Record):

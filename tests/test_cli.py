@@ -348,3 +348,11 @@ def test_inspect_has_a_run_folder_of_its_own(requests: list[Request], tmp_path: 
     invoke("inspect", "a.mp4", *SMALL)
     assert requests[0].run_folder == tmp_path / "project" / "outputs" / "inspect_a"
     assert requests[0].parameters["ORIGINAL"] == ""
+
+
+def test_benchmark_always_runs_12_in_a_folder_of_its_own(requests: list[Request], tmp_path: Path) -> None:
+    invoke("benchmark", "-p", "REPEATS=2", "--workers", "1")
+    [request] = requests
+    assert request.run_folder == tmp_path / "project" / "outputs" / "benchmark_sample"
+    assert (request.data, request.stages, request.force) == (None, [stage_table.BENCHMARK], True)
+    assert request.parameters == {"MODEL": "", "WORKERS": 1, "REPEATS": 2}

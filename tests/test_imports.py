@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from dfdc_lib.pipeline.execution import code_cells
-from dfdc_lib.pipeline.stage_table import INSPECT, STAGES
+from dfdc_lib.pipeline.stage_table import BENCHMARK, INSPECT, STAGES
 
 HEAVY = {"torch", "torchvision", "timm", "albumentations", "facenet_pytorch", "captum", "nncf", "distributed"}
 TRAINING = {"05_augmentation_preview", "06_train"}
@@ -20,7 +20,9 @@ def imported_by(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("stage", [stage for stage in (*STAGES, INSPECT) if stage.name not in TRAINING], ids=str)
+@pytest.mark.parametrize(
+    "stage", [stage for stage in (*STAGES, INSPECT, BENCHMARK) if stage.name not in TRAINING], ids=str
+)
 def test_the_imports_of_a_notebook(stage) -> None:
     imports = next(source for source in code_cells(stage.notebook) if "from dfdc_lib" in source)
     assert not imported_by(imports) & HEAVY

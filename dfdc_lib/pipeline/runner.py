@@ -23,7 +23,7 @@ from dfdc_lib.data.datasets.video_list import is_video_list, read_video_list
 from dfdc_lib.pipeline.execution import NotebookError, code_cells, execute_notebook, kernel_server
 from dfdc_lib.pipeline.parameters import read_parameters
 from dfdc_lib.pipeline.report import write_page, write_report
-from dfdc_lib.pipeline.stage_table import INSPECT, STAGES, Stage, files_of
+from dfdc_lib.pipeline.stage_table import BENCHMARK, INSPECT, STAGES, Stage, files_of
 from dfdc_lib.records import BUILT_IN_SAMPLE, require_file_name
 from dfdc_lib.run_folder import PROJECT, Run, open_run, project_path
 from dfdc_lib.staleness import Dependencies, changes, code_of, content_fingerprint, fingerprint, source_fingerprint
@@ -137,9 +137,9 @@ def run_stages(request: Request) -> Path:
         if executed or not index.exists():
             manifest["seconds"] = round(time.monotonic() - began, 1)
             run.write_json(run.root / "run.json", manifest)
-            # The examination of a video and the evaluation of a score file (no videos.csv) are one notebook each.
+            # An examination, a benchmark and the evaluation of a score file (no videos.csv) are one notebook each.
             first = request.stages[0]
-            one_page = first == INSPECT or (first != STAGES[0] and not (run.root / "videos.csv").exists())
+            one_page = first in (INSPECT, BENCHMARK) or (first != STAGES[0] and not (run.root / "videos.csv").exists())
             index = write_page(run, first.name) if one_page else write_report(run, [stage.name for stage in STAGES])
         run.remove_partial()
     if error:

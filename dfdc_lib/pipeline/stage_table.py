@@ -123,6 +123,8 @@ STAGES = (
 # Not a stage of a run: it examines one video, in a run folder of its own.
 MODEL_RECORDS = f"{MODEL_FILES} test_metrics.json ../../calibrations/{{model}}.json"
 INSPECT = _stage("11_inspect_video", "inspection.json", EXAMINATION, model_files=MODEL_RECORDS)
+# Nor this one: it measures how fast the others are, in a run folder of its own.
+BENCHMARK = _stage("12_benchmarks", "benchmarks.csv speed.csv", "benchmarks.study benchmarks.work")
 
 
 def files_of(numbers: Iterable[str]) -> list[str]:

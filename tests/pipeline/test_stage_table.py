@@ -1,7 +1,7 @@
 import pytest
 
 from dfdc_lib.pipeline.parameters import parse_assignments, read_parameters
-from dfdc_lib.pipeline.stage_table import INSPECT, NOTEBOOKS, STAGES, all_parameters, choose_stages, files_of
+from dfdc_lib.pipeline.stage_table import BENCHMARK, INSPECT, NOTEBOOKS, STAGES, all_parameters, choose_stages, files_of
 from dfdc_lib.staleness import code_of
 
 
@@ -20,14 +20,14 @@ def test_choose_stages_refuses(first: str, last: str, keyword: str) -> None:
 
 
 def test_the_stage_table_is_in_order_and_complete() -> None:
-    names = [stage.name for stage in (*STAGES, INSPECT)]
+    names = [stage.name for stage in (*STAGES, INSPECT, BENCHMARK)]
     assert names == sorted(names) == sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
     numbers = [stage.number for stage in STAGES]
     assert all({*stage.needs, *stage.uses} <= set(numbers[:place]) for place, stage in enumerate(STAGES))
     assert len(files_of(numbers)) == len({name for stage in STAGES for name in stage.makes})  # no file has two makers
 
 
-@pytest.mark.parametrize("stage", (*STAGES, INSPECT), ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", (*STAGES, INSPECT, BENCHMARK), ids=lambda stage: stage.name)
 def test_the_code_of_a_stage_exists_and_holds_its_job(stage) -> None:
     files = code_of(stage.code)
     assert all(module.removeprefix("dfdc_lib.").replace(".", "/") + ".py" in files for module in stage.code)
