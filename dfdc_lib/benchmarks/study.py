@@ -105,23 +105,24 @@ def measure_all(run: Run, subject: Subject, repeats: int) -> pd.DataFrame:
 
 
 def summarize(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per subject and way: n, the shortest, median and longest wall time, and medians of the rest.
+    """Return one row per subject and way: runs; fastest, median and slowest wall time; medians of the rest.
 
-    `measured`: see `measure_all`.
+    `measured`: see `measure_all`, whose start_seconds are "imports" here, cpu_seconds "CPU", peak_megabytes "MB".
     """
     lines = measured.groupby(LINE, sort=False)
     wall = lines["wall_seconds"].agg(["size", "min", "median", "max"])
-    wall.columns = pd.Index(["runs", "wall_min", "wall_median", "wall_max"])
-    return wall.join(lines[["start_seconds", "cpu_seconds", "peak_megabytes"]].median()).round(2)
+    wall.columns = pd.Index(["runs", "fastest", "median", "slowest"])
+    rest = {"start_seconds": "imports", "cpu_seconds": "CPU", "peak_megabytes": "MB"}
+    return wall.join(lines[list(rest)].median().rename(columns=rest)).round({"MB": 0}).round(2)
 
 
 def ratios(measured: pd.DataFrame) -> pd.DataFrame:
     """Return how many times more the usual way takes than the kit, over the pairs of runs: min, median, max.
 
-    Index: subject, quantity; "wall_without_start" is the wall time after the imports. `measured`: see `measure_all`.
+    Index: subject, quantity; "wall_without_imports" is the wall time after the imports. `measured`: see `measure_all`.
     """
-    quantities = measured.assign(wall_without_start=measured["wall_seconds"] - measured["start_seconds"])
-    columns = ["wall_seconds", "wall_without_start", "cpu_seconds", "peak_megabytes"]
+    quantities = measured.assign(wall_without_imports=measured["wall_seconds"] - measured["start_seconds"])
+    columns = ["wall_seconds", "wall_without_imports", "cpu_seconds", "peak_megabytes"]
     by_way = {way: rows.set_index(["subject", "repeat"])[columns] for way, rows in quantities.groupby("way")}
     each = (by_way[USUAL] / by_way[KIT]).stack().rename_axis(["subject", "repeat", "quantity"])
     return each.groupby(level=["subject", "quantity"], sort=False).agg(["min", "median", "max"]).round(2)
@@ -138,7 +139,7 @@ def compare_outputs(run: Run, model: str) -> dict[str, float]:
 def _order(repeat: int) -> list[tuple[str, str, str]]:
     """Return the lines in the order of a repetition: in every second one, the kit goes before the usual way."""
     places = {USUAL: 0, KIT: 1} if repeat % 2 else {KIT: 0, USUAL: 1}
-    return sorted(LINES, key=lambda line: (line[0], places.get(line[1], 2)))
+    return sorted(LINES, key=lambda line: (line[0] != PREPARATION, places.get(line[1], 2)))
 
 
 def _run_line(run: Run, subject: Subject, line: tuple[str, str, str]) -> tuple[Usage, float]:

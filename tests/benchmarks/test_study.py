@@ -28,17 +28,17 @@ MEASURED = pd.DataFrame(RUNS, columns=[*study.LINE, "repeat", *study.QUANTITIES]
 
 def test_summarize() -> None:
     rows = study.summarize(MEASURED)
-    expected = {"runs": 3, "wall_min": 3, "wall_median": 5, "wall_max": 8}
-    expected |= {"start_seconds": 1, "cpu_seconds": 4, "peak_megabytes": 300}
+    expected = {"runs": 3, "fastest": 3, "median": 5, "slowest": 8}
+    expected |= {"imports": 1, "CPU": 4, "MB": 300}
     assert rows.loc[("preparation", "kit")].to_dict() == expected
-    assert rows.loc[("preparation", "usual way"), "wall_median"] == 10
+    assert rows.loc[("preparation", "usual way"), "median"] == 10
     assert list(rows.index.get_level_values("way")) == ["usual way", "kit", "decoding alone"]
 
 
 def test_ratios_pair_the_runs_of_a_repetition() -> None:
     rows = study.ratios(MEASURED)
     assert rows.loc[("preparation", "wall_seconds")].tolist() == [1, 2, 4]  # 10 / 5, 12 / 3, 8 / 8
-    assert rows.loc[("preparation", "wall_without_start")].tolist() == [1, 2, 4.5]
+    assert rows.loc[("preparation", "wall_without_imports")].tolist() == [1, 2, 4.5]
     assert rows.loc[("preparation", "cpu_seconds")].tolist() == [3, 4, 5]
     assert rows.loc[("preparation", "peak_megabytes")].tolist() == [2, 3, 3]
 
@@ -73,7 +73,7 @@ def test_the_ways_take_turns_and_the_first_runs_do_not_count(tmp_path: Path, mon
     run.write_videos([fake], {})
     measured = study.measure_all(run, study.Subject([fake], fake, "m", 1, 1), 2)
     ways = [task for task in done[1:] if task.split()[0] in ("usual", "kit")]
-    first, second = ["kit prediction", "kit preparation"], ["prediction", "preparation"]
+    first, second = ["kit preparation", "kit prediction"], ["preparation", "prediction"]
     turns = [f"{way} {subject}" for ways in (("usual", "kit"), ("kit", "usual")) for subject in second for way in ways]
     assert done[0] == "faces" and ways == first + turns
     assert measured["repeat"].tolist() == [1] * 7 + [2] * 7 and len(done) == 1 + 5 + 14
