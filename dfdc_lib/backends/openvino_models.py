@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +59,19 @@ def convert_once(name: str, key: str, convert: Callable[[Path], None]) -> Path:
     return path
 
 
+@cache
+def core() -> Any:
+    """Return the process's one `openvino.Core`, which lives as long as the process.
+
+    Its CPU plugin gives the thread an alternate signal stack, and restores the previous one when it is destroyed. Of
+    two cores, the second may restore the freed stack of the first: the next signal (an interrupt, the end of a child
+    process) then kills the process (seen with OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class CompiledNetwork:
     """A converted network, compiled for this CPU; several threads may call it.
 
@@ -69,15 +83,13 @@ class CompiledNetwork:
     """
 
     def __init__(self, path: Path, precision: str = "float32") -> None:
-        import openvino
-
         settings = {
             "CACHE_DIR": str(path.parent / "compiled"),
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "INFERENCE_NUM_THREADS": int(os.environ.get("OMP_NUM_THREADS", core_count())),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._model = openvino.Core().compile_model(str(path), "CPU", settings)
+        self._model = core().compile_model(str(path), "CPU", settings)
         self._of_thread = threading.local()  # a request serves one thread
 
     @property

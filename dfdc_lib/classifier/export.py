@@ -17,7 +17,7 @@ from torch import nn
 
 import dfdc_lib
 from dfdc_lib.backends.choice import ON_CPU
-from dfdc_lib.backends.openvino_models import save, to_openvino
+from dfdc_lib.backends.openvino_models import core, save, to_openvino
 from dfdc_lib.classifier.convert import FromSquares
 from dfdc_lib.classifier.inference import logits_of
 from dfdc_lib.classifier.model import Classifier
@@ -70,9 +70,7 @@ def largest_difference(path: Path, classifier: Classifier, squares: np.ndarray, 
 
     OpenVINO runs the file. `squares`: (n, size, size, 3) uint8 RGB.
     """
-    import openvino
-
-    network = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     exact = recipe.model_copy(update={"precision": "float32"})
     images = torch.from_numpy(squares).permute(0, 3, 1, 2)
     scores = [expit(network(squares)[0]), expit(logits_of(classifier, images, exact))]

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -66,3 +68,19 @@ def test_a_failed_conversion_leaves_nothing_that_looks_done(cache: Path) -> None
         convert_once("scaled", "a", fail)
     assert not [*cache.rglob("*.xml"), *cache.rglob("*.bin")]
     assert convert_once("scaled", "a", partial(convert, 2.0)).is_file()
+
+
+def test_a_signal_after_networks_are_gone_does_not_end_the_process() -> None:
+    path = convert_once("scaled", "a", partial(convert, 2.0))
+    code = f"""
+import os, signal
+from pathlib import Path
+from dfdc_lib.backends.openvino_models import CompiledNetwork
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+first, second = (CompiledNetwork(Path({str(path)!r})) for _ in range(2))
+del first
+del second
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "handled\n"

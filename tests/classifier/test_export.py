@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 import torch
 from train_work import DETECTOR, SIDE, make_run, recipe
 from typer.testing import CliRunner
 
+from dfdc_lib.backends.openvino_models import core
 from dfdc_lib.classifier import export as export_module
 from dfdc_lib.classifier.checkpoints import save_model
 from dfdc_lib.classifier.export import comparison_squares, export, largest_difference
@@ -51,7 +51,7 @@ def test_files_and_metadata(exported: Path) -> None:
         about = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
     else:
         assert sorted(path.name for path in exported.parent.iterdir()) == ["tiny.bin", "tiny.xml"]
-        network = openvino.Core().read_model(exported)
+        network = core().read_model(exported)
         about = {name: network.get_rt_info(name).astype(str) for name in ("dfdc_recipe", "dfdc_model")}
     assert Recipe.model_validate_json(about["dfdc_recipe"]) == CARD.recipe
     assert about["dfdc_model"] == "tiny"
