@@ -18,6 +18,7 @@ VIDEOS_HELP = "Folder of videos; .txt or .csv list (one path per line, or a colu
 PREDICT_RUN_HELP = "Run folder; default: outputs/predict_<name of VIDEOS>, or VIDEOS if it is one."
 EXECUTOR_HELP = "Where videos are worked on: inline, processes, or a Dask cluster as tcp://<scheduler>:<port>."
 BENCHMARK_MODEL_HELP = "Model folder or released checkpoint; default: an untrained model of ENCODER."
+QUANTIZE_RUN_HELP = "Run folder with labelled crops, after stage 04; default: the one in which the model lies."
 COMPARE_HELP = "Path of the page; default: RUN_A/report/compare_<name of RUN_B>.html."
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=HELP)
@@ -258,6 +259,25 @@ def export(
     difference = export.largest_difference(path, classifier, squares, card.recipe)
     typer.echo(f"largest difference of scores on {len(squares)} crops of {source}: {difference:.1e}")
     typer.echo(f"model: {path.resolve()}")
+
+
+@app.command()
+@_one_line_errors
+def quantize(
+    model: Annotated[str, typer.Argument(help="Model folder or released checkpoint.")],
+    run_folder: Annotated[Path | None, typer.Option("--run", help=QUANTIZE_RUN_HELP)] = None,
+) -> None:
+    """Make a model's int8 network for PRECISION=int8, if it ranks crops as well as float32; print the comparison."""
+    from dfdc_lib.classifier import model_files, quantize
+    from dfdc_lib.run_folder import Run
+
+    run = Run((run_folder or Path(model).absolute().parent.parent).resolve())
+    files = model_files.find_model(_model_path(model, run.root), run)
+    record = quantize.quantize(files, run)
+    typer.echo(quantize.report(record))
+    if reason := quantize.refusal(record):
+        raise ValueError(f"PRECISION=int8 is not available for {files.card.name}: {reason}")
+    typer.echo(f"PRECISION=int8 is available for {files.card.name} on this machine")
 
 
 @weights_app.command("list")

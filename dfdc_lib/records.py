@@ -274,7 +274,8 @@ class VideoHashes(Record):
     fingerprint: str
 
 
-Precision = Literal["float32", "bfloat16", "float16"]  # number format of a network's activations
+FloatPrecision = Literal["float32", "bfloat16", "float16"]  # number format of a network's activations
+Precision = Literal[FloatPrecision, "int8"]  # int8: a quantised network, see `classifier/quantize.py`
 
 
 class Recipe(Record):
@@ -372,6 +373,23 @@ class FaceScore(Record):
     turn: float  # to the side; see quality.turn
     logit: float
     score: float  # sigmoid(logit)
+
+
+class Quantization(Record):
+    """A model's int8 network, compared with its float32 network: `int8.json` beside the converted networks.
+
+    Written by `dfdc quantize`. `largest_difference` and `mean_difference` are those of the scores of single crops.
+    """
+
+    network: str  # fingerprint of the int8 network
+    run: str  # path of the run folder whose crops were used
+    calibration_crops: int
+    crops: int  # compared; not used in the calibration
+    videos: int  # that these crops show
+    float32_auc: dict[str, float]  # "frame AUC", and "video AUC" if there are enough videos
+    int8_auc: dict[str, float]  # likewise
+    largest_difference: float
+    mean_difference: float
 
 
 class VideoScores(Record):

@@ -37,6 +37,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dfdc_lib" / "openvino"
 
 
+def cached_path(name: str, key: str) -> Path:
+    """Return where `convert_once` keeps the network that it converts for these arguments."""
+    key = fingerprint(key, version("openvino"), version("torch"))
+    return cache_folder() / f"{name}-{key}" / "network.xml"
+
+
 def convert_once(name: str, key: str, convert: Callable[[Path], None]) -> Path:
     """Return the file of a converted network; convert it first if the cache lacks it.
 
@@ -46,9 +52,8 @@ def convert_once(name: str, key: str, convert: Callable[[Path], None]) -> Path:
         convert: writes the network, as an .xml file beside a .bin file of the same name; picklable. Any exception that
             it raises is raised here.
     """
-    key = fingerprint(key, version("openvino"), version("torch"))
-    folder = cache_folder() / f"{name}-{key}"
-    path = folder / "network.xml"
+    path = cached_path(name, key)
+    folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         if not path.is_file():
@@ -102,6 +107,19 @@ class CompiledNetwork:
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._model.create_infer_request()
         return list(self._of_thread.request.infer(batch, share_inputs=True).to_tuple())
+
+    def in_batches(self, images: np.ndarray, size: int) -> list[np.ndarray]:
+        """Return the outputs for any number of uint8 images, computed in batches of one size.
+
+        The last batch is filled up, because a new size costs a preparation.
+        """
+        outputs = []
+        for start in range(0, max(1, len(images)), size):
+            part = images[start : start + size]
+            batch = np.zeros((size, *images.shape[1:]), np.uint8)
+            batch[: len(part)] = part
+            outputs.append([output[: len(part)] for output in self(batch)])
+        return [np.concatenate(batches) for batches in zip(*outputs, strict=True)]
 
 
 def to_openvino(network: Any, example: Any, shape: list[int]) -> Any:

@@ -9,6 +9,8 @@ from dfdc_lib.records import Precision, Recipe
 class Computation(NamedTuple):
     """The engine, the processes and the precision with which faces are found and scored.
 
+    float32 is the default because it alone keeps every score within 0.01: OpenVINO's float32 scores differ from
+    PyTorch's by less than 1e-4, those of bfloat16 by up to 0.17 (EfficientNet-Lite0, 200 crops of FaceForensics++).
     `engine`: runs the networks; `workers`: processes that find faces, 0 = one per core; `precision`: "" = the recipe's;
     `executor`: where faces are found, see `executors.choose_task_runner`.
     """

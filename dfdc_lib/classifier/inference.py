@@ -14,12 +14,12 @@ import torch
 from torch.backends import cudnn
 
 from dfdc_lib.classifier.model import Classifier
-from dfdc_lib.records import Precision, Recipe
+from dfdc_lib.records import FloatPrecision, Recipe
 
-DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def autocast_dtype(precision: Precision | Literal["auto"], device: torch.device) -> torch.dtype:
+def autocast_dtype(precision: FloatPrecision | Literal["auto"], device: torch.device) -> torch.dtype:
     """Return the number format of training steps; scores always use the precision in the recipe.
 
     "auto" is bfloat16 if the device supports it, else float16 (GPU) or float32 (CPU).

@@ -23,7 +23,7 @@ from scipy.special import expit
 from dfdc_lib.backends.choice import Engine
 from dfdc_lib.classifier.computation import Computation, scoring_recipe
 from dfdc_lib.classifier.model_files import ModelFiles, find_model
-from dfdc_lib.classifier.networks import load_network
+from dfdc_lib.classifier.networks import load_network, network_fingerprint
 from dfdc_lib.classifier.preprocess import fit_to_square
 from dfdc_lib.evaluation.scoring import write_tables
 from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
@@ -123,7 +123,8 @@ class _Scorer:
     def __init__(self, name: str, files: ModelFiles, computation: Computation) -> None:
         recipe = scoring_recipe(files.card.recipe, computation)
         card = files.card.model_copy(update={"recipe": recipe})
-        self.fingerprint = fingerprint(card.encoder, card.noise, recipe, files.fingerprint)
+        weights = network_fingerprint(files, recipe, computation.engine)
+        self.fingerprint = fingerprint(card.encoder, card.noise, recipe, weights)
         self.name, self.card, self.view = name, card, view_of(recipe)
         self._files, self._engine = files, computation.engine
         self.waiting: list[tuple[str, np.ndarray]] = []  # video_id and square

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dfdc_lib.classifier.encoders import ENCODERS
-from dfdc_lib.records import FileName, Precision, Record
+from dfdc_lib.records import FileName, FloatPrecision, Record
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -31,8 +31,8 @@ class TrainSettings(Record):
     hard: bool = False  # the winner's "hardcore" cut-outs
     drop_path: float = 0.2  # winner
     seed: int = 0
-    precision: Precision | Literal["auto"] = "auto"  # of the training steps; see inference.autocast_dtype
-    score_precision: Precision = "float32"  # of validation, test and prediction: part of the model's recipe
+    precision: FloatPrecision | Literal["auto"] = "auto"  # of the training steps; see inference.autocast_dtype
+    score_precision: FloatPrecision = "float32"  # of validation, test and prediction: part of the model's recipe
     validation_fold: int = 0
     test_fold: int = 1
     save_every: Count = 100  # iterations between two saved states

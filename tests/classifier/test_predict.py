@@ -155,6 +155,8 @@ def test_the_precision_is_part_of_a_scores_recipe(copy: Run, batches: list[int])
     assert 0 < (copy.read_table("scores/a.parquet")["logit"] - exact["logit"]).abs().max() < 0.1
     with pytest.raises(ValueError, match="PRECISION"):
         score(copy, "a", precision="half")
+    with pytest.raises(ValueError, match="int8"):  # of PyTorch
+        score(copy, "a", precision="int8")
 
 
 def test_every_face_has_a_logit_of_every_model(scored: Scored) -> None:

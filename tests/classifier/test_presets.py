@@ -64,7 +64,14 @@ def test_unknown_preset() -> None:
     "change",
     [*[{field: 0} for field in ("size", "batch", "epochs", "iterations", "save_every")]]
     + [*[{"name": name} for name in (".", "..", "../b5", "a/b", "/tmp/b5")]]
-    + [{"momentum": 0.5}, {"optimizer": "adam"}, {"precision": "half"}, {"score_precision": "auto"}, {"hard": 2}],
+    + [
+        {"momentum": 0.5},
+        {"optimizer": "adam"},
+        {"precision": "half"},
+        {"score_precision": "auto"},
+        {"score_precision": "int8"},
+        {"hard": 2},
+    ],
     ids=str,
 )
 def test_invalid_values(change: dict[str, Any]) -> None:
