@@ -107,7 +107,7 @@ def _require_workers(client: Any, root: Path) -> None:
     """Raise RuntimeError unless every worker of a cluster sees this run folder and has the same code."""
     client.wait_for_workers(1, timeout=WORKERS_TIMEOUT_SECONDS)
     token, content = root / f".{uuid.uuid4().hex}.token", uuid.uuid4().hex
-    token.write_text(content)
+    token.write_text(content, encoding="utf-8")
     try:
         answers = client.run(_look, token, on_error="return")
     finally:
@@ -126,7 +126,7 @@ def _require_workers(client: Any, root: Path) -> None:
 
 def _look(token: Path) -> tuple[str, str]:
     """Return what a worker reads in a file of the run folder, and the fingerprint of its code."""
-    return token.read_text(), _code()
+    return token.read_text(encoding="utf-8"), _code()
 
 
 def _code() -> str:

@@ -147,7 +147,7 @@ def imported_modules(source: str) -> list[str]:
 @cache
 def read_module(path: Path) -> tuple[str, list[str]]:
     """Return a module's `source_fingerprint` and `imported_modules`; cached for the life of the process."""
-    source = path.read_text()
+    source = path.read_text(encoding="utf-8")
     return source_fingerprint(source), imported_modules(source)
 
 

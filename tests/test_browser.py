@@ -118,7 +118,7 @@ def wait_for_server(url: str, process: subprocess.Popen, log: Path) -> None:
             return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
-    pytest.fail(f"JupyterLab does not answer on {url}:\n{log.read_text()[-2000:]}")
+    pytest.fail(f"JupyterLab does not answer on {url}:\n{log.read_text(encoding='utf-8')[-2000:]}")
 
 
 @pytest.mark.parametrize(("name", "slider"), SLIDERS.items())

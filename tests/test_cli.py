@@ -257,7 +257,7 @@ def test_predict_runs_00_and_07_and_copies_the_submission(requests: list[Request
     details = tmp_path / "new" / "my_details.csv"
     assert "small" in warning and "sample" in warning  # as notebook 11 warns
     assert lines == [f"submission: {submission}", f"what each score rests on: {details}", "report: /report/index.html"]
-    assert details.read_text() == "filename,note\nx.mp4,few faces\n"
+    assert details.read_text(encoding="utf-8") == "filename,note\nx.mp4,few faces\n"
     assert "(replaced)" in invoke(*arguments)
     request = requests[0]
     # A path starts at the working directory; released checkpoints and the run's models go by name.
@@ -265,7 +265,7 @@ def test_predict_runs_00_and_07_and_copies_the_submission(requests: list[Request
     values = {"KIND": "auto", "WORKERS": 2, "VIDEOS": "all", "MODELS": names, "STRATEGY": "confident"}
     values |= {"BACKEND": "openvino", "EXECUTOR": "inline"}
     assert request.parameters == values
-    assert submission.read_text() == "filename,label\nx.mp4,0.5\n"
+    assert submission.read_text(encoding="utf-8") == "filename,label\nx.mp4,0.5\n"
 
 
 def test_predict_and_inspect_set_parameters_of_their_notebooks(requests: list[Request]) -> None:
@@ -314,7 +314,7 @@ def test_predict_for_real(sample_root: Path, tmp_path: Path, monkeypatch: pytest
     write_model(1)
     arguments = ["predict", "videos", "--model", "small", "--run", "r", "--workers", "1"]
     invoke(*arguments)
-    header, row = (tmp_path / "submission.csv").read_text().splitlines()
+    header, row = (tmp_path / "submission.csv").read_text(encoding="utf-8").splitlines()
     name, score = row.split(",")
     assert (header.split(",")[0], name) == ("filename", "small_256x192.mp4")
     assert 0 < float(score) < 1 and score != "0.5"

@@ -82,7 +82,7 @@ def calls(tmp_path: Path) -> Path:
 
 
 def processes_of(calls: Path) -> dict[str, list[int]]:
-    return {path.name: [int(line) for line in path.read_text().split()] for path in calls.iterdir()}
+    return {path.name: [int(line) for line in path.read_text(encoding="utf-8").split()] for path in calls.iterdir()}
 
 
 def files(run: Run) -> dict[str, bytes]:

@@ -47,7 +47,7 @@ def test_a_worker_starts_with_what_jobs_need_and_no_more() -> None:
         assert set(processes.PRELOADED) <= modules and not HEAVY & modules
         assert other.submit(os.getppid).result() == server != os.getpid()
     if Path("/proc/self/task").exists():  # only a thread of PyArrow's allocator, which allows for forks
-        threads = [path.read_text().strip() for path in Path(f"/proc/{server}/task").glob("*/comm")]
+        threads = [path.read_text(encoding="utf-8").strip() for path in Path(f"/proc/{server}/task").glob("*/comm")]
         assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1
 
 

@@ -12,7 +12,7 @@ from dfdc_lib.pipeline.parameters import parse_assignments
 from dfdc_lib.pipeline.stage_table import NOTEBOOKS, all_parameters
 
 PROJECT = Path(__file__).resolve().parents[1]
-README = (PROJECT / "README.md").read_text()
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
 SHELL_LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]
 COMMANDS = [line.split("#")[0].split() for line in SHELL_LINES if line.startswith(".venv/bin/dfdc ")]
 INLINE = set(re.findall(r"`([^`\n]+)`", README))
@@ -56,7 +56,7 @@ def test_every_notebook_has_a_row() -> None:
     "target", sorted({*inline(r"make (\w+)"), *re.findall(r"^make (\w+)", "\n".join(SHELL_LINES))})
 )
 def test_make_targets(target: str) -> None:
-    assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert re.search(rf"^{target}:", (PROJECT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -83,5 +83,5 @@ def test_parameters_in_commands(words: list[str]) -> None:
 
 @pytest.mark.parametrize("name", [name for name in inline(r"[A-Z][A-Z_]+") if not name.startswith("DFDC_")])
 def test_parameters_and_constants_in_the_text(name: str) -> None:
-    modules = "\n".join(path.read_text() for path in (PROJECT / "dfdc_lib").rglob("*.py"))
+    modules = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT / "dfdc_lib").rglob("*.py"))
     assert name in all_parameters() or re.search(rf"^{name}\b", modules, flags=re.MULTILINE)

@@ -218,7 +218,7 @@ def test_a_status_reads_back_and_a_stage_that_has_not_run_has_none(run: Run) -> 
 
 def test_metrics_are_plain_json(run: Run) -> None:
     run.write_metrics("03_ssim_masks", {"masks": 7, "mean SSIM": 0.9})
-    assert run.metrics_path("03_ssim_masks").read_text() == '{\n "masks": 7,\n "mean SSIM": 0.9\n}'
+    assert run.metrics_path("03_ssim_masks").read_text(encoding="utf-8") == '{\n "masks": 7,\n "mean SSIM": 0.9\n}'
 
 
 READS: list[tuple[Callable[[Run], object], str]] = [

@@ -45,7 +45,7 @@ def work(run: Run, jobs: Sequence[Job], processes: int = 1, stage: str = STAGE) 
 
 
 def call_counts(calls: Path) -> dict[str, int]:
-    return {path.name: len(path.read_text().splitlines()) for path in sorted(calls.iterdir())}
+    return {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in sorted(calls.iterdir())}
 
 
 def statuses(outcomes: list[Outcome]) -> dict[str, str]:
@@ -186,7 +186,7 @@ def test_a_locked_run_folder_is_refused(run: Run, calls: Path) -> None:
 def is_running(process_id: int) -> bool:
     """Return whether a process is alive; a zombie is not."""
     try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -198,7 +198,7 @@ def test_workers_end_when_their_parent_is_killed(run: Run, calls: Path) -> None:
         give_up = time.monotonic() + PATIENCE_SECONDS
         while sum(call_counts(calls).values()) < 2 and time.monotonic() < give_up:
             time.sleep(0.1)
-        process_ids = [int(path.read_text()) for path in calls.iterdir()]
+        process_ids = [int(path.read_text(encoding="utf-8")) for path in calls.iterdir()]
         assert len(set(process_ids)) == 2 and all(map(is_running, process_ids))
         os.kill(parent.pid, signal.SIGKILL)
     while any(map(is_running, process_ids)) and time.monotonic() < give_up:

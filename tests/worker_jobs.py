@@ -22,7 +22,7 @@ def make(run: Run, record_path: Path, calls: Path, video_id: str, fingerprint: s
         raise ValueError(f"no hash\n  for {video_id}")
     if action == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    if action == "die once" and len((calls / video_id).read_text().splitlines()) == 1:
+    if action == "die once" and len((calls / video_id).read_text(encoding="utf-8").splitlines()) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     if action == "sleep":
         time.sleep(60)

@@ -5,6 +5,7 @@ runs in a process of its own, unless PyTorch is imported already. Converted netw
 `dfdc_lib/openvino` in $XDG_CACHE_HOME (~/.cache); the folder can be deleted at any time.
 """
 
+import locale
 import multiprocessing
 import os
 import sys
@@ -26,6 +27,7 @@ from dfdc_lib.staleness import fingerprint
 # OpenVINO sends statistics of its use, from a thread that starts when it is imported, unless it cannot import this.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
+LOCALE = locale.setlocale(locale.LC_ALL)  # the present one
 # OpenVINO would choose bfloat16 by itself where the CPU has it.
 HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # precision of a recipe -> what is not quantised
 
@@ -95,6 +97,8 @@ class CompiledNetwork:
             "PERFORMANCE_HINT": "LATENCY",
         }
         self._model = core().compile_model(str(path), "CPU", settings)
+        # OpenVINO switches to the locale "C" meanwhile; of two threads that compile, one could leave it switched.
+        locale.setlocale(locale.LC_ALL, LOCALE)
         self._of_thread = threading.local()  # a request serves one thread
 
     @property

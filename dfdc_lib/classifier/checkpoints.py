@@ -54,7 +54,7 @@ def save_model(folder: Path, model: Classifier, card: ModelCard) -> None:
     weights = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     # The inner context ends first: the weights are renamed before the card.
     with atomic_path(folder / CARD_FILE) as new_card, atomic_path(folder / WEIGHTS_FILE) as new_weights:
-        new_card.write_text(text)
+        new_card.write_text(text, encoding="utf-8")
         save_file(weights, new_weights)
         for path in (folder / CARD_FILE, folder / SEEN_FILE, folder / TEST_METRICS_FILE, calibration_path(folder)):
             path.unlink(missing_ok=True)

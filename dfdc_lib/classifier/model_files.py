@@ -108,7 +108,7 @@ def released_files(path: Path) -> ModelFiles:
 
 def read_card(path: Path) -> ModelCard:
     """Return a model card as it was written by `save_model`; raise ValueError if it is invalid."""
-    return parse_card(path.read_text(), str(path))
+    return parse_card(path.read_text(encoding="utf-8"), str(path))
 
 
 def parse_card(text: str, source: str) -> ModelCard:

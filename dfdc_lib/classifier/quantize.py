@@ -52,7 +52,7 @@ def quantize(files: ModelFiles, run: Run) -> Quantization:
         record = _record(frames, run, len(calibration), content_fingerprint(path.with_suffix(".bin")))
         target.with_suffix(".json").unlink(missing_ok=True)
         if not refusal(record):
-            path.with_suffix(".json").write_text(record.model_dump_json(indent=1))
+            path.with_suffix(".json").write_text(record.model_dump_json(indent=1), encoding="utf-8")
             for suffix in (".bin", ".xml", ".json"):  # the record last
                 path.with_suffix(suffix).replace(target.with_suffix(suffix))
     return record

@@ -123,7 +123,7 @@ def write_comparison(comparison: Comparison, output: Path | None = None) -> Path
     values = {"comparison": comparison, "overlap_sentence": overlap_sentence, "resampling": RESAMPLING, "link": link}
     page = render_page(comparison.first, "compare.html.j2", **values)
     with atomic_path(path) as partial:
-        partial.write_text(page)
+        partial.write_text(page, encoding="utf-8")
     return path
 
 

@@ -91,7 +91,7 @@ def _environment(run: Run) -> "Environment":
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.loader = FileSystemLoader(TEMPLATES)
-    css = Markup((TEMPLATES / "report.css").read_text())
+    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
     environment.globals |= {"css": css, "source": partial(_source_link, run)}
     environment.globals["data_name"] = lambda manifest: Path(manifest["data"]).name or manifest["data"]
     environment.filters |= {"duration": format_duration, "number": format_number, "moment": _format_time}

@@ -1,3 +1,4 @@
+import locale
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,15 @@ def test_threads_share_a_network() -> None:
     with ThreadPoolExecutor(4) as pool:
         for batch, (result,) in zip(batches, pool.map(network, batches), strict=True):
             assert np.array_equal(result, 2 * batch)
+
+
+def test_networks_compiled_by_several_threads_leave_the_locale(cache: Path) -> None:
+    paths = [convert_once("scaled", str(factor), partial(convert, factor)) for factor in (1.0, 2.0, 3.0)]
+    before = locale.setlocale(locale.LC_ALL)
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(10):
+            assert len(list(pool.map(CompiledNetwork, paths))) == 3
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_a_network_is_converted_once_per_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,6 @@ def test_the_usual_way_and_the_kit_agree(sample_root: Path, tmp_path: Path, monk
     agreed = study.compare_outputs(run, model)
     assert agreed[agreement.FACES] == agreed[agreement.SCORED] == 1 and agreed[agreement.MASKS] >= 2
     assert agreed[agreement.BOXES] < 0.1 and agreed[agreement.MASK_LEVELS] < 0.5 and agreed[agreement.SCORES] < 1e-3
-    rows = json.loads((run.root / "work/prediction_usual_way/scores.json").read_text())[scored.video_id]
+    rows = json.loads((run.root / "work/prediction_usual_way/scores.json").read_text(encoding="utf-8"))[scored.video_id]
     scores = [score for _, _, score in rows]
     assert len(scores) >= 4 and max(scores) - min(scores) > 0.1  # the untrained model tells faces apart

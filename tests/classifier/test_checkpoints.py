@@ -83,12 +83,12 @@ def test_saving_again_replaces_only_the_model(folder: Path, model: Classifier) -
     assert card.data == "other"
     assert torch.equal(logits(loaded), logits(other))
     assert not torch.equal(logits(loaded), logits(model))
-    assert (folder / "history.csv").read_text() == "loss\n"
+    assert (folder / "history.csv").read_text(encoding="utf-8") == "loss\n"
 
 
 def test_what_a_model_has_seen_lies_beside_its_card(folder: Path, model: Classifier) -> None:
-    assert "youtube" not in (folder / "model.json").read_text()
-    rows = (folder / "seen.csv").read_text().splitlines()
+    assert "youtube" not in (folder / "model.json").read_text(encoding="utf-8")
+    rows = (folder / "seen.csv").read_text(encoding="utf-8").splitlines()
     assert rows[1:] == ["trained on,names,ffpp/youtube/007", "trained on,names,NA", *rows[3:]] and len(rows) == 5
     save_model(folder, model, CARD.model_copy(update={"trained_on": None, "chosen_by": None}))
     assert load_model(folder)[1].trained_on is None  # not the list of other weights
@@ -183,7 +183,7 @@ def test_calibration_and_test_metrics_belong_to_their_weights(run: Run, folder: 
         assert files.card == CARD.model_copy(update=expected)
     save_model(folder, model, CARD.model_copy(update={"calibration": CALIBRATION}))
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "seen.csv", "weights.safetensors"]
-    assert "calibration" not in json.loads((folder / "model.json").read_text())
+    assert "calibration" not in json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert load_model(folder)[1] == CARD
 
 

@@ -417,7 +417,11 @@ def test_the_presets_of_the_slides_train_and_load(preset: str, millions: float, 
     assert table(folder, "losses.csv")["loss"].between(0, 5).tolist() == [True, True]
     model, card = load_model(folder)
     assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
-    assert json.loads((folder / "model.json").read_text())["encoder"] == card.encoder == f"tf_efficientnet_{preset}_ns"
+    assert (
+        json.loads((folder / "model.json").read_text(encoding="utf-8"))["encoder"]
+        == card.encoder
+        == f"tf_efficientnet_{preset}_ns"
+    )
     assert logits_of(model, torch.zeros(1, 3, SIDE, SIDE, dtype=torch.uint8), card.recipe).shape == (1,)
     for path in folder.glob("*.*"):  # up to a gigabyte
         path.unlink()

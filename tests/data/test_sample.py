@@ -64,7 +64,11 @@ def test_the_folder_has_the_layout_of_dfdc_and_the_masks_of_the_forged_frames(sh
     expected |= {(f"{scene.name}_{forgery.suffix}", FAKE, scene.name, scene.part, "train") for scene, forgery in FAKES}
     videos = list_videos(short, "dfdc")
     assert {(v.video_id, v.label, v.original_id, v.part, v.split) for v in videos} == expected
-    assert sum(len(json.loads(path.read_text())) for path in short.glob("*/metadata.json")) == len(videos) == 35
+    assert (
+        sum(len(json.loads(path.read_text(encoding="utf-8"))) for path in short.glob("*/metadata.json"))
+        == len(videos)
+        == 35
+    )
     assert all(is_of_sample(video.path) for video in videos)
     assert not is_of_sample(short.parent / "other" / "part" / "plain.mp4")
     assert len(list((short / "true_masks").rglob("*.png"))) == 2 * len(FAKES)
@@ -151,4 +155,6 @@ def test_another_folder_is_not_replaced(tmp_path: Path, names: list[str]) -> Non
         (tmp_path / "mine" / name).write_text("{}")
     with pytest.raises(FileExistsError, match=names[-1]):
         make_sample(tmp_path / "mine", seconds=SHORT_SECONDS)
-    assert {path.name: path.read_text() for path in (tmp_path / "mine").iterdir()} == dict.fromkeys(names, "{}")
+    assert {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "mine").iterdir()} == dict.fromkeys(
+        names, "{}"
+    )

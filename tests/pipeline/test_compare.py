@@ -100,7 +100,7 @@ def test_a_notebook_that_ran_once(tmp_path: Path) -> None:
 
 def test_no_video_in_common(runs: tuple[Path, Path]) -> None:
     videos = runs[1] / "videos.csv"
-    videos.write_text(re.sub(r"^(\d\d)", r"x\1", videos.read_text(), flags=re.MULTILINE))
+    videos.write_text(re.sub(r"^(\d\d)", r"x\1", videos.read_text(encoding="utf-8"), flags=re.MULTILINE))
     scores = pd.read_parquet(runs[1] / "scores" / "model.parquet")
     write_scores(open_run(runs[1]), {"model": scores.assign(video_id="x" + scores["video_id"])})
     comparison = compare_runs(*runs)
@@ -121,7 +121,7 @@ def test_terminal_text(runs: tuple[Path, Path]) -> None:
 def test_page(runs: tuple[Path, Path]) -> None:
     path = write_comparison(compare_runs(*runs))
     assert path == runs[0] / "report" / "compare_b & c.html"
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     assert "default-src 'none'" in page and "<script" not in page and "http" not in page.split("</style>")[1]
     assert "&lt;b&gt;new" in page and "<b>new" not in page
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -129,7 +129,7 @@ def test_page(runs: tuple[Path, Path]) -> None:
 
 def test_a_page_elsewhere_links_to_both_runs(runs: tuple[Path, Path], tmp_path: Path) -> None:
     before = sorted(runs[0].rglob("*"))
-    page = write_comparison(compare_runs(*runs), tmp_path / "new" / "page.html").read_text()
+    page = write_comparison(compare_runs(*runs), tmp_path / "new" / "page.html").read_text(encoding="utf-8")
     for folder in ("../a", "../b%20%26%20c"):
         assert f'href="{folder}/run.json"' in page
         assert f'href="{folder}/metrics/02_crop_faces.json"' in page

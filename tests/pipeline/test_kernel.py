@@ -63,7 +63,7 @@ def test_without_a_server_a_kernel_is_a_new_python(tmp_path: Path, monkeypatch: 
 def is_running(process_id: int) -> bool:
     """Return whether a process is alive; a zombie is not."""
     try:
-        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
@@ -78,7 +78,8 @@ def test_a_kernel_starts_with_what_notebooks_need_and_ends_with_the_command(
     state = "import json, os, pathlib, sys, time; state = json.dumps([os.getpid(), *sys.modules])"
     cells = [state, "pathlib.Path('.state').write_text(state); os.rename('.state', 'state')", "time.sleep(600)"]
     write_notebook(tmp_path / "a.ipynb", "A = 1", *cells)
-    code = "from pathlib import Path; from dfdc_lib.pipeline.execution import execute_notebook; "
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
+    code += "from pathlib import Path; from dfdc_lib.pipeline.execution import execute_notebook; "
     code += "execute_notebook(Path('a.ipynb').resolve(), Path('made.ipynb').resolve(), {})"
     options = {"cwd": tmp_path, "start_new_session": True, "stderr": subprocess.PIPE, "text": True}
     command = subprocess.Popen([sys.executable, "-c", code], **options)
@@ -86,11 +87,11 @@ def test_a_kernel_starts_with_what_notebooks_need_and_ends_with_the_command(
     while not (tmp_path / "state").exists():
         assert time.monotonic() < end and command.poll() is None
         time.sleep(0.02)
-    kernel_id, *modules = json.loads((tmp_path / "state").read_text())
+    kernel_id, *modules = json.loads((tmp_path / "state").read_text(encoding="utf-8"))
     assert set(execution.PRELOADED) <= set(modules) and not HEAVY & set(modules)
     if Path("/proc/self/task").exists():  # only a thread of PyArrow's allocator, which allows for forks
-        status = Path(f"/proc/{kernel_id}/stat").read_text().rpartition(")")[2].split()
-        threads = [path.read_text().strip() for path in Path(f"/proc/{status[1]}/task").glob("*/comm")]
+        status = Path(f"/proc/{kernel_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        threads = [path.read_text(encoding="utf-8").strip() for path in Path(f"/proc/{status[1]}/task").glob("*/comm")]
         assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1
     (os.killpg if number == signal.SIGINT else os.kill)(command.pid, number)
     _, errors = command.communicate(timeout=PATIENCE_SECONDS)

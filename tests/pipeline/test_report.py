@@ -40,7 +40,7 @@ class Page(HTMLParser):
     def __init__(self, path: Path):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
-        self.html = path.read_text()
+        self.html = path.read_text(encoding="utf-8")
         self.text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", self.html.split("</style>")[1])).strip()
         self.feed(self.html)
 

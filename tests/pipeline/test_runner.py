@@ -54,13 +54,13 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.mark.notebooks
 @pytest.mark.slow
 def test_counts_add_up_and_the_report_links_every_page(finished: Path) -> None:
-    manifest = json.loads((finished / "run.json").read_text())
+    manifest = json.loads((finished / "run.json").read_text(encoding="utf-8"))
     assert {name: entry["status"] for name, entry in manifest["stages"].items()} == {s.name: "done" for s in STAGES}
     assert manifest["stages"]["01_detect_faces"]["parameters"]["FRAME_STRIDE"] == 8
-    videos = (finished / "videos.csv").read_text().splitlines()[1:]
+    videos = (finished / "videos.csv").read_text(encoding="utf-8").splitlines()[1:]
     for status in sorted((finished / "status").glob("*.csv")):
-        assert len(status.read_text().splitlines()) - 1 == len(videos) == 35, status.name
-    index = (finished / "report" / "index.html").read_text()
+        assert len(status.read_text(encoding="utf-8").splitlines()) - 1 == len(videos) == 35, status.name
+    index = (finished / "report" / "index.html").read_text(encoding="utf-8")
     assert all(f'href="{stage.name}.html"' in index for stage in STAGES)
     assert not (finished / ".partial").exists()
 
@@ -281,7 +281,7 @@ def test_a_failed_stage_stops_the_run_and_is_repeated(pipeline: Pipeline) -> Non
     with pytest.raises(StageError, match="04_folds") as stopped:
         pipeline.run(parameters=changed)
     assert (stopped.value.reason, pipeline.executed) == ("ValueError: why", ["04"])
-    entry = json.loads((pipeline.folder / "run.json").read_text())["stages"]["04_folds"]
+    entry = json.loads((pipeline.folder / "run.json").read_text(encoding="utf-8"))["stages"]["04_folds"]
     assert (entry["status"], entry["error"]) == ("failed", "ValueError: why")
     assert "04" in pipeline.plan()  # even with the old parameters
     pipeline.fails = set()
@@ -316,7 +316,7 @@ def test_a_failing_notebook_is_reported(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(StageError, match="00_videos"):
         run(tmp_path / "run", empty)
-    assert "no video" in (tmp_path / "run" / "report" / "index.html").read_text()
+    assert "no video" in (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
 
 
 # One video ------------------------------------------------------------------------------------------------------------
@@ -397,9 +397,11 @@ def test_a_calibration_does_not_affect_predictions(examination: Examination) -> 
 
 def test_an_examination_is_one_page_of_one_video(examination: Examination) -> None:
     page = examination.run()
-    assert f"Words on {examination.video}" in page.read_text()
+    assert f"Words on {examination.video}" in page.read_text(encoding="utf-8")
     assert list(page.parent.iterdir()) == [page]
-    assert json.loads((examination.folder / "run.json").read_text())["stages"].keys() == {"11_inspect_video"}
+    assert json.loads((examination.folder / "run.json").read_text(encoding="utf-8"))["stages"].keys() == {
+        "11_inspect_video"
+    }
     with pytest.raises(ValueError, match="--run"):
         examination.run(examination.original)
 
@@ -409,11 +411,13 @@ def test_a_failed_examination_shows_its_reason(examination: Examination) -> None
     with pytest.raises(StageError, match="11_inspect_video") as stopped:
         examination.run()
     page = examination.folder / "report" / "index.html"
-    assert stopped.value.reason == "ValueError: no face was found" and stopped.value.reason in page.read_text()
+    assert stopped.value.reason == "ValueError: no face was found" and stopped.value.reason in page.read_text(
+        encoding="utf-8"
+    )
     examination.reason = ""
     examination.run()
     assert examination.runs == 2
-    assert "no face was found" not in page.read_text()
+    assert "no face was found" not in page.read_text(encoding="utf-8")
 
 
 def test_scores_from_a_file_need_no_run_before_them(tmp_path: Path) -> None:

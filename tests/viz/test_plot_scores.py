@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from dfdc_lib.evaluation import bootstrap, calibration, metrics, simulate, strategies, strategy_study
+from dfdc_lib.evaluation import bootstrap, calibration, metrics, score_table, simulate, strategies, strategy_study
 from dfdc_lib.records import Resampling
 from dfdc_lib.viz import plot_scores, style
 
@@ -35,7 +35,7 @@ def drawn() -> dict[str, Figure]:
     result = bootstrap.bootstrap(table.videos, scores, RESAMPLING)
     labels = table.videos["label"].to_numpy()
     frames = {"a": table.frames["simulated"], "b": simulate.simulate(30, 2.0, seed=1).frames["simulated"]}
-    two = strategies.ScoreTable("t", table.videos, frames)
+    two = score_table.ScoreTable("t", table.videos, frames)
     curves = {name: calibration.reliability(labels, scores[name]) for name in ("mean", "confident")}
     sweep = calibration.clip_sweep(labels, scores[["mean", "median"]])
     by_group = strategy_study.by_group(table, scores, RESAMPLING)
