@@ -106,7 +106,7 @@ def run_kernel(arguments: Sequence[str], folder: Path, environment: Mapping[str,
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type] # the debugger of a front end: 0.3 s, and none here
+    sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type] # a front end's debugger: 0.3 s
     kernel = IPKernelApp.instance(parent_handle=os.getppid())  # the server; without it ipykernel prints advice
     kernel.initialize(list(arguments))
     kernel.start()

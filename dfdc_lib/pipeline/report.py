@@ -99,7 +99,7 @@ def _environment(run: Run) -> "Environment":
 
 
 def format_number(value: object) -> str:
-    """Return a value as text, floats with three decimals or, if tiny, two digits: `12,345`, `0.873`, `1.2e-05`, `–`."""
+    """Return a value as text, floats with three decimals or, if tiny, two digits: `12,345`, `0.873`, `1e-05`, `–`."""
     if isinstance(value, float) and value and abs(value) < 0.001:
         return f"{value:.2g}"
     if isinstance(value, float):

@@ -32,7 +32,8 @@ def speed(measured: pd.DataFrame) -> Figure:
         names = [f"{subject}\n{way}" for subject in subjects for way in WAYS]
         axis.set_yticks(places, names if column == "wall_seconds" else [""] * len(places))
         axis.set(xlabel=label, xlim=(0, None), ylim=(len(subjects) - 0.45, -0.55))
-    handles = {text: handle for axis in figure.axes for handle, text in zip(*axis.get_legend_handles_labels())}  # noqa: B905
+    entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in figure.axes]
+    handles = {text: handle for axis_entries in entries for handle, text in axis_entries}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
