@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # every test worker has one core
 PROJECT = Path(__file__).resolve().parents[1]
 
 # The slowest files start first; test_browser.py starts after test_runner.py, which makes the run that both use.
-SLOW_FILES = ("test_runner.py", "test_cli.py", "test_train.py", "test_browser.py")
+SLOW_FILES = ("test_runner.py", "test_runs.py", "test_train.py", "test_browser.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,21 +1,17 @@
-"""The command line: bad input is refused in one line before anything runs; the rest reaches the runner as typed."""
+"""Commands that run notebooks: bad input is refused before anything runs; the rest reaches the runner as typed."""
 
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import invoke, refusal
 from typer.testing import CliRunner
 
-from dfdc_lib import doctor
 from dfdc_lib.cli import app
-from dfdc_lib.data import sample
 from dfdc_lib.data.video import video_writer
-from dfdc_lib.doctor import Finding
 from dfdc_lib.evaluation import load_scores
 from dfdc_lib.pipeline import parameters, runner, source, stage_table
 from dfdc_lib.pipeline.runner import Request, StageError
@@ -59,32 +55,6 @@ def requests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Request]:
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     return made
-
-
-def invoke(*arguments: str) -> str:
-    """Run `dfdc` and return what it prints."""
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refusal(*arguments: str) -> str:
-    """Run `dfdc` with arguments that it refuses and return its single line."""
-    result = CliRunner().invoke(app, arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert isinstance(result.exception, SystemExit), result.exception  # not an uncaught error
-    [line] = result.stderr.splitlines()
-    assert line.startswith("dfdc: ")
-    return line
-
-
-def test_help_lists_commands_and_options() -> None:
-    text = invoke("--help")
-    assert all(f" {command} " in text for command in ("run", "inspect", "predict", "compare", "sample", "doctor"))
-    wide = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    text = CliRunner().invoke(app, ["run", "--help"], env=wide).output
-    options = ("--data", "--kind", "--run", "--from", "--to", "--parameter", "-p", "--workers", "--force", "--dry-run")
-    assert all(option in text for option in options)
 
 
 @pytest.mark.parametrize(
@@ -221,31 +191,6 @@ def test_every_notebook_parameter_can_be_set() -> None:
     assert {"FRAME_STRIDE", "THRESHOLDS", "MARGIN", "SCHEME", "FOLD_COUNT", "SAMPLE_SEED"} <= set(known)
     assert "RUN" not in known
     assert parameters.parse_assignments(["FOLD_COUNT=3"], known) == {"FOLD_COUNT": 3}
-
-
-def test_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    refusal("sample", str(tmp_path))
-    assert "seed" in refusal("sample", str(tmp_path / "s"), "--seed", "-1")
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["thesis.tex"]
-    monkeypatch.setattr(sample, "make_sample", lambda root, seed: (root, seed))
-    assert invoke("sample", str(tmp_path / "s"), "--seed", "3") == f"sample: {(tmp_path / 's', 3)}\n"
-
-
-@pytest.mark.parametrize("findings", [[], [Finding("disk", True, "72 GiB free")], [Finding("GPU", False, "advice")]])
-def test_doctor(findings: list[Finding], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda: findings)
-    result = CliRunner().invoke(app, ["doctor"])
-    assert result.exit_code == (0 if all(finding.ok for finding in findings) else 1)
-    assert all(finding.text in result.stdout for finding in findings)
-
-
-def test_the_installed_command_refuses_in_one_line() -> None:
-    command = Path(sys.executable).with_name("dfdc")
-    if not command.exists():
-        pytest.skip(f"{command} is missing: install the project into this environment")
-    process = subprocess.run([command, "run", "-p", "MARGIN=wide"], capture_output=True, text=True, check=False)
-    assert (process.returncode, process.stdout, len(process.stderr.splitlines())) == (1, "", 1)
 
 
 def test_predict_runs_00_and_07_and_copies_the_submission(requests: list[Request], tmp_path: Path) -> None:

@@ -1,29 +1,23 @@
-"""The command line: it chooses notebooks and parameters; the notebooks do the work."""
+"""Commands about run folders: they run notebooks in one, or compare two."""
 
-import functools
 import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-HELP = "Find deepfakes in videos with notebooks run from the command line."
-WEIGHTS_HELP = "The seven published checkpoints of the winning solution, in the cache folder DFDC_WEIGHTS."
+from dfdc_lib.cli.models import model_path
+
 MODELS_HELP = "Model folder or released checkpoint; repeat the option to average several."
 VIDEOS_HELP = "Folder of videos; .txt or .csv list (one path per line, or a column path or filename); or a run folder."
 PREDICT_RUN_HELP = "Run folder; default: outputs/predict_<name of VIDEOS>, or VIDEOS if it is one."
 EXECUTOR_HELP = "Where videos are worked on: inline, processes, or a Dask cluster as tcp://<scheduler>:<port>."
 BENCHMARK_MODEL_HELP = "Model folder or released checkpoint; default: an untrained model of ENCODER."
-QUANTIZE_RUN_HELP = "Run folder with labelled crops, after stage 04; default: the one in which the model lies."
 COMPARE_HELP = "Path of the page; default: RUN_A/report/compare_<name of RUN_B>.html."
-
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=HELP)
-weights_app = typer.Typer(no_args_is_help=True, help=WEIGHTS_HELP)
-app.add_typer(weights_app, name="weights")
 
 Models = Annotated[list[str], typer.Option("--model", help=MODELS_HELP)]
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 = one per core.")]
@@ -34,22 +28,6 @@ Assignments = Annotated[
 ]
 
 
-def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Print an expected error as one line instead of a stack trace, and exit with status 1."""
-
-    @functools.wraps(command)
-    def run_command(*args: Any, **options: Any) -> None:
-        try:
-            command(*args, **options)
-        except (ValueError, OSError, RuntimeError) as error:
-            typer.echo(f"dfdc: {error}", err=True)
-            raise typer.Exit(1) from None
-
-    return run_command
-
-
-@app.command()
-@_one_line_errors
 def run(
     data: Annotated[Path | None, typer.Option(help="Folder of videos; default: the built-in sample.")] = None,
     kind: Annotated[str, typer.Option(help="auto, dfdc, ffpp, celebdf or folder.")] = "auto",
@@ -77,8 +55,7 @@ def run(
     require_backend(backend)
     require_executor(executor)
     chosen = parameters.parse_assignments(assignments or [], stage_table.all_parameters())
-    if data and not data.is_dir():
-        raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which {_what_is_there(data)}")
+    _require_folder(data)
     folder = run_folder or stage_table.PROJECT / "outputs" / (data.resolve().name if data else "sample")
     values = {"KIND": kind, "WORKERS": workers, "EXECUTOR": executor, "BACKEND": backend} | chosen
     source = Source(folder.resolve(), data.resolve() if data else None, kind, tuple(stages))
@@ -91,8 +68,6 @@ def run(
         typer.echo(f"report: {runner.run_stages(request)}")
 
 
-@app.command()
-@_one_line_errors
 def predict(
     videos: Annotated[Path, typer.Argument(help=VIDEOS_HELP)],
     models: Models,
@@ -118,7 +93,7 @@ def predict(
     require_backend(backend)
     require_executor(executor)
     source = choose_source(videos, run_folder)
-    places = [_model_path(name, source.run_folder) for name in models]
+    places = [model_path(name, source.run_folder) for name in models]
     if strategy not in STRATEGIES:
         raise ValueError(f"--strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
     values = {"KIND": source.kind, "WORKERS": workers, "MODELS": places, "VIDEOS": "all", "STRATEGY": strategy}
@@ -139,8 +114,6 @@ def predict(
     typer.echo(f"report: {index}")
 
 
-@app.command()
-@_one_line_errors
 def inspect(
     video: Annotated[Path, typer.Argument(help="The video.")],
     models: Models,
@@ -167,7 +140,7 @@ def inspect(
     values = {
         "VIDEO": str(video.resolve()),
         "ORIGINAL": str(original.resolve()) if original else "",
-        "MODELS": [_model_path(name, target) for name in models],
+        "MODELS": [model_path(name, target) for name in models],
         "WORKERS": workers,
         "BACKEND": backend,
     }
@@ -184,8 +157,6 @@ def inspect(
     typer.echo(f"page: {page}")
 
 
-@app.command()
-@_one_line_errors
 def benchmark(
     data: Annotated[Path | None, typer.Option(help="Folder of videos; default: the built-in sample.")] = None,
     model: Annotated[str, typer.Option(help=BENCHMARK_MODEL_HELP)] = "",
@@ -198,19 +169,16 @@ def benchmark(
     """Compare the speed of the kit with that of the usual way on this machine, with notebook 12."""
     from dfdc_lib.pipeline import runner, stage_table
 
-    if data and not data.is_dir():
-        raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which {_what_is_there(data)}")
+    _require_folder(data)
     name = f"benchmark_{data.resolve().name if data else 'sample'}"
     target = (run_folder or stage_table.PROJECT / "outputs" / name).resolve()
-    values: dict[str, Any] = {"MODEL": _model_path(model, target) if model else "", "WORKERS": workers}
+    values: dict[str, Any] = {"MODEL": model_path(model, target) if model else "", "WORKERS": workers}
     values |= _assigned(assignments, [stage_table.BENCHMARK], values)
     chosen, command = [stage_table.BENCHMARK], _command_line()
     request = runner.Request(target, data.resolve() if data else None, chosen, values, force=True, command=command)
     typer.echo(f"report: {runner.run_stages(request)}")
 
 
-@app.command()
-@_one_line_errors
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.")],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run folder.")],
@@ -227,124 +195,6 @@ def compare(
     typer.echo(f"page: {page}")
 
 
-@app.command()
-@_one_line_errors
-def sample(
-    folder: Annotated[Path, typer.Argument(help="Created if absent.")],
-    seed: Annotated[int, typer.Option(help="Of camera movements and noise.")] = 0,
-) -> None:
-    """Create the built-in sample: short videos made from one public-domain portrait, in DFDC's layout."""
-    from dfdc_lib.data.sample import make_sample
-
-    typer.echo(f"sample: {make_sample(folder.resolve(), seed=seed)}")
-
-
-@app.command()
-@_one_line_errors
-def export(
-    model: Annotated[str, typer.Argument(help="Model folder or released checkpoint.")],
-    format_name: Annotated[str, typer.Option("--format", help="onnx, or openvino (a pair of .xml and .bin).")] = "onnx",
-    output: Annotated[Path | None, typer.Option(help="File; default: <name of MODEL>.onnx or .xml.")] = None,
-) -> None:
-    """Export a model for other programs, with its recipe; print how far its scores are from PyTorch's."""
-    from dfdc_lib.classifier import checkpoints, export, model_files
-    from dfdc_lib.run_folder import Run
-
-    here, suffix = Run(Path.cwd()), export.suffix_of(format_name)
-    files = model_files.find_model(_model_path(model, here.root), here)
-    classifier, card = checkpoints.load_classifier(files), files.card
-    path = output or Path(f"{card.name}{suffix}")
-    export.export(classifier, card, path)
-    squares, source = export.comparison_squares(Path(model), card.recipe)
-    difference = export.largest_difference(path, classifier, squares, card.recipe)
-    typer.echo(f"largest difference of scores on {len(squares)} crops of {source}: {difference:.1e}")
-    typer.echo(f"model: {path.resolve()}")
-
-
-@app.command()
-@_one_line_errors
-def quantize(
-    model: Annotated[str, typer.Argument(help="Model folder or released checkpoint.")],
-    run_folder: Annotated[Path | None, typer.Option("--run", help=QUANTIZE_RUN_HELP)] = None,
-) -> None:
-    """Make a model's int8 network for PRECISION=int8, if it ranks crops as well as float32; print the comparison."""
-    from dfdc_lib.classifier import model_files, quantize
-    from dfdc_lib.run_folder import Run
-
-    run = Run((run_folder or Path(model).absolute().parent.parent).resolve())
-    files = model_files.find_model(_model_path(model, run.root), run)
-    record = quantize.quantize(files, run)
-    typer.echo(quantize.report(record))
-    if reason := quantize.refusal(record):
-        raise ValueError(f"PRECISION=int8 is not available for {files.card.name}: {reason}")
-    typer.echo(f"PRECISION=int8 is available for {files.card.name} on this machine")
-
-
-@weights_app.command("list")
-def list_weights() -> None:
-    """List the released checkpoints and their state in the cache folder: present, incomplete, missing or wrong size."""
-    from dfdc_lib.classifier import released
-
-    folder = released.cache_folder()
-    typer.echo(f"folder: {folder}")
-    for checkpoint in released.RELEASED:
-        state = released.describe_state(checkpoint, folder)
-        typer.echo(f"{checkpoint.name}  {checkpoint.size_bytes / 1e6:6.1f} MB  {state}")
-
-
-@weights_app.command("download")
-@_one_line_errors
-def download_weights(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
-) -> None:
-    """Download checkpoints; resume partial downloads and skip complete files."""
-    from dfdc_lib.classifier import released
-
-    for checkpoint in released.choose(names or []):
-        typer.echo(f"ok  {released.download(checkpoint, released.cache_folder())}")
-
-
-@weights_app.command("verify")
-@_one_line_errors
-def verify_weights() -> None:
-    """Compare each checkpoint's SHA-256 with the published one; exit with status 1 unless all are present and match."""
-    from dfdc_lib.classifier import released
-
-    folder = released.cache_folder()
-    states = {checkpoint.name: released.verify(checkpoint, folder) for checkpoint in released.RELEASED}
-    for name, state in states.items():
-        typer.echo(f"{state:<8}{name}")
-    if set(states.values()) != {"ok"}:
-        raise ValueError(f"some checkpoints in {folder} are missing or wrong: run `dfdc weights download`")
-
-
-@app.command()
-def doctor() -> None:
-    """Check this machine; every line says ok or what to do."""
-    from dfdc_lib.doctor import examine
-
-    findings = examine()
-    for finding in findings:
-        typer.echo(f"{'ok  ' if finding.ok else 'LOOK'}  {finding.subject}: {finding.text}")
-    if not all(finding.ok for finding in findings):
-        raise typer.Exit(1)
-
-
-def _model_path(name: str, run_folder: Path) -> str:
-    """Return the absolute path of a model folder; names of released checkpoints and of models of the run stay."""
-    from dfdc_lib.classifier import released
-
-    names = {checkpoint.name for checkpoint in released.RELEASED}
-    if name in names or (run_folder / "models" / name).is_dir():
-        return name
-    if not Path(name).exists():
-        raise FileNotFoundError(
-            f"there is no model {name!r}: expected a model folder (outputs/<run>/models/<name>) or a name that "
-            "`dfdc weights list` shows"
-        )
-    return str(Path(name).resolve())
-
-
 def _assigned(assignments: list[str] | None, stages: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of stages that `-p` sets; those that the command sets by options are not among them."""
     from dfdc_lib.pipeline import parameters, stage_table
@@ -354,13 +204,14 @@ def _assigned(assignments: list[str] | None, stages: Sequence[Any], options: Map
     return parameters.parse_assignments(assignments or [], known)
 
 
+def _require_folder(data: Path | None) -> None:
+    if data and not data.is_dir():
+        raise FileNotFoundError(f"--data must be a folder of videos, got {data}, which {_what_is_there(data)}")
+
+
 def _what_is_there(path: Path) -> str:
     return "does not exist" if not path.exists() else "is a folder" if path.is_dir() else "is a file"
 
 
 def _command_line() -> str:
     return shlex.join(["dfdc", *sys.argv[1:]])
-
-
-if __name__ == "__main__":
-    app()
