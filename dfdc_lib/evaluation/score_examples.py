@@ -1,11 +1,12 @@
 """Scored faces for a notebook to show: run folder and a model's scores in; small tables, frames and faces out."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from dfdc_lib.data.video import read_frames
 from dfdc_lib.faces.crops import cut_face
-from dfdc_lib.faces.examples import highest_and_lowest
+from dfdc_lib.faces.examples import frames_of, highest_and_lowest
 from dfdc_lib.records import FAKE, KEY_COLUMNS, REAL, Box, box_of
 from dfdc_lib.run_folder import Run
 
@@ -28,22 +29,24 @@ def extreme_faces(scores: pd.DataFrame, most: int) -> pd.DataFrame:
     return rows.assign(caption=[f"{video}\nframe {frame}\n{score:.2f}, {name}" for video, frame, score, name in values])
 
 
-def scored_face(
-    run: Run, scores: pd.DataFrame, video_id: str, frame_index: int, face_index: int
-) -> tuple[np.ndarray, Box, float]:
-    """Return one face's whole frame, (H, W, 3) uint8 RGB, its box in the frame, and its score from `scores`.
+def scored_frames(
+    run: Run, scores: pd.DataFrame, keys: Sequence[tuple[str, int, int]]
+) -> list[tuple[np.ndarray, Box, float]]:
+    """Return each face's whole frame, (H, W, 3) uint8 RGB, its box in the frame, and its score from `scores`.
 
-    `scores`: a score table, as in `scores/<model>.parquet`, with a row for this face.
+    `scores`: a score table, as in `scores/<model>.parquet`; `keys`: the video_id, frame_index and face_index of some of
+    its rows. Each video is decoded once.
     """
-    path = next(video.path for video in run.read_videos() if video.video_id == video_id)
-    row = scores[(scores[KEY_COLUMNS] == [video_id, frame_index, face_index]).all(axis=1)].iloc[0].to_dict()
-    return read_frames(path, {frame_index})[0].image, box_of(row), float(row["score"])
+    candidates = scores[scores["video_id"].isin({video_id for video_id, *_ in keys})].set_index(KEY_COLUMNS)
+    rows = candidates.loc[list(keys)].to_dict("records")
+    images = frames_of(run, [(video_id, frame_index) for video_id, frame_index, _ in keys])
+    return [(image, box_of(row), float(row["score"])) for image, row in zip(images, rows, strict=True)]
 
 
 def scored_faces(run: Run, rows: pd.DataFrame) -> list[np.ndarray]:
     """Return the face of each row of a score table, cut without margin: (h, w, 3) uint8 RGB, of different sizes."""
-    faces = [scored_face(run, rows, *key) for key in rows[KEY_COLUMNS].itertuples(index=False)]
-    return [cut_face(image, box, 0) for image, box, _ in faces]
+    frames = scored_frames(run, rows, list(rows[KEY_COLUMNS].itertuples(index=False, name=None)))
+    return [cut_face(image, box, 0) for image, box, _ in frames]
 
 
 def furthest_from_truth(scores: pd.DataFrame, video_scores: pd.Series) -> pd.DataFrame:

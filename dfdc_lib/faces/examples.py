@@ -26,11 +26,32 @@ def first_frames(videos: Sequence[Video]) -> list[np.ndarray]:
     return images
 
 
-def frame_with_faces(run: Run, video_id: str, frame_index: int) -> tuple[np.ndarray, tuple[Face, ...]]:
-    """Return an examined frame, (H, W, 3) uint8 RGB, and its detected faces, from `boxes/`."""
-    path = next(video.path for video in run.read_videos() if video.video_id == video_id)
-    faces = next(frame.faces for frame in run.read_faces(video_id).frames if frame.frame_index == frame_index)
-    return read_frames(path, {frame_index})[0].image, faces
+def frames_of(run: Run, places: Sequence[tuple[str, int]]) -> list[np.ndarray]:
+    """Return the frame at each place (video_id, frame_index), (H, W, 3) uint8 RGB.
+
+    Each video is decoded once, up to the last of its frames. Raises ValueError if a frame is missing or damaged.
+    """
+    wanted: dict[str, set[int]] = {}
+    for video_id, frame_index in places:
+        wanted.setdefault(video_id, set()).add(frame_index)
+    paths = {video.video_id: video.path for video in run.read_videos() if video.video_id in wanted}
+    images: dict[tuple[str, int], np.ndarray] = {}
+    for video_id, indices in wanted.items():
+        images |= {(video_id, frame.frame_index): frame.image for frame in read_frames(paths[video_id], indices)}
+    lost = next((place for place in places if place not in images), None)
+    if lost:
+        raise ValueError(f"frame {lost[1]} of {paths[lost[0]]} is missing or damaged; has the file changed since 00?")
+    return [images[place] for place in places]
+
+
+def frames_with_faces(run: Run, places: Sequence[tuple[str, int]]) -> list[tuple[np.ndarray, tuple[Face, ...]]]:
+    """Return the examined frame at each place (video_id, frame_index), and its detected faces, from `boxes/`.
+
+    Frames are (H, W, 3) uint8 RGB. Each video is decoded once.
+    """
+    examined = {video_id: run.read_faces(video_id).frames for video_id in {video_id for video_id, _ in places}}
+    faces = {(name, frame.frame_index): frame.faces for name, frames in examined.items() for frame in frames}
+    return [(image, faces[place]) for image, place in zip(frames_of(run, places), places, strict=True)]
 
 
 def read_crop(run: Run, video_id: str, frame_index: int, face_index: int) -> np.ndarray:
@@ -43,10 +64,8 @@ def crops_at_margins(run: Run, keys: Sequence[FaceKey], margins: Sequence[float]
 
     `keys`: of stored faces; `margins`: fractions of the box's side.
     """
-    shown = []
-    for video_id, frame_index, face_index in keys:
-        image, faces = frame_with_faces(run, video_id, frame_index)
-        shown.append((image, faces[face_index].box))
+    frames = frames_with_faces(run, [(video_id, frame_index) for video_id, frame_index, _ in keys])
+    shown = [(image, faces[key[2]].box) for (image, faces), key in zip(frames, keys, strict=True)]
     return {f"margin {margin:.2f}": [cut_face(image, box, margin) for image, box in shown] for margin in margins}
 
 

@@ -1,8 +1,9 @@
 """Widgets for notebooks: browse frames, crops, masks and scores by video, frame and face; preview the augmentation.
 
-Input: a table with one row per picture (video_id, frame_index, face_index), and a function `load` that gets these three
-values and returns the arrays of the picture when it is shown. Output: one cell output with the widgets and a static
-contact sheet (JPEG) for pages without widgets; if `DFDC_HEADLESS` is set, as in the pipeline, the contact sheet only.
+Input: a table with one row per picture (video_id, frame_index, face_index), and a function `load` that gets a list of
+such keys when their pictures are shown, and returns the arrays of each. It gets all keys of the contact sheet at once,
+so that it can decode each video once. Output: one cell output with the widgets and a static contact sheet (JPEG) for
+pages without widgets; if `DFDC_HEADLESS` is set, as in the pipeline, the contact sheet only.
 Sliders follow the arrow keys. `renderings` draws the pictures.
 """
 
@@ -33,6 +34,7 @@ LAYOUT = {"width": "min(640px, 100%)"}
 SLIDER = {"continuous_update": False, "layout": LAYOUT}
 KEY_COLUMNS = ["video_id", "frame_index", "face_index"]
 Key = tuple[str, int, int]  # video_id, frame_index, face_index
+Place = tuple[str, int]  # video_id, frame_index
 FourImages = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Tree = dict[str, dict[int, list[int]]]  # video_id -> frame_index -> face indices
 Caption = Callable[..., str]  # values of the controls -> text
@@ -42,10 +44,10 @@ MakeSheet = Callable[[list[Key], list[str], str], Figure]  # keys, their titles 
 _open_viewers: dict[str, widgets.VBox] = {}  # kind of viewer and cell -> widgets, closed when the cell runs again
 
 
-def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray]) -> None:
+def browse_crops(crops: pd.DataFrame, load: Callable[[list[Key]], Sequence[np.ndarray]]) -> None:
     """Display a viewer of crops; `crops` has one row per crop: video_id, frame_index, face_index, label, confidence.
 
-    `load(video_id, frame_index, face_index)` returns the crop, (H, W, 3) uint8 RGB.
+    `load(keys)` returns the crop of each key (video_id, frame_index, face_index), (H, W, 3) uint8 RGB.
     """
     columns = [*KEY_COLUMNS, "label", "confidence"]
     style.require_columns(crops, columns, "browse_crops")
@@ -55,53 +57,57 @@ def browse_crops(crops: pd.DataFrame, load: Callable[[str, int, int], np.ndarray
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
         lines = [f"{style.label_name(facts[key][0])}, {facts[key][1]:.3f}" for key in keys]
         titles = [f"{title}\n{line}" for title, line in zip(titles, lines, strict=True)]
-        return contact_sheet([load(*key) for key in keys], titles, heading=heading)
+        return contact_sheet(load(keys), titles, heading=heading)
 
-    _browse(crops, "crops", lambda *key: render_crop(load(*key), *facts[key]), sheet)
+    _browse(crops, "crops", lambda *key: render_crop(load([key])[0], *facts[key]), sheet)
 
 
-def browse_masks(masks: pd.DataFrame, load: Callable[[str, int, int], FourImages]) -> None:
+def browse_masks(masks: pd.DataFrame, load: Callable[[list[Key]], Sequence[FourImages]]) -> None:
     """Display a viewer of masks; `masks` has one row per mask: video_id, frame_index, face_index.
 
-    `load(video_id, frame_index, face_index)` returns original and fake, (H, W, 3) uint8 RGB, SSIM map, (H, W) in -1..1,
-    and mask, (H, W) uint8.
+    `load(keys)` returns for each key (video_id, frame_index, face_index) original and fake, (H, W, 3) uint8 RGB, SSIM
+    map, (H, W) in -1..1, and mask, (H, W) uint8.
     """
     style.require_columns(masks, KEY_COLUMNS, "browse_masks")
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
-        figure = mask_rows({title: load(*key) for title, key in zip(titles, keys, strict=True)})
+        figure = mask_rows(dict(zip(titles, load(keys), strict=True)))
         figure.suptitle(style.counted(heading, len(keys), len(keys)))
         return figure
 
-    _browse(masks, "masks", lambda *key: render_masks(*load(*key)), sheet, MASK_EXAMPLES)
+    _browse(masks, "masks", lambda *key: render_masks(*load([key])[0]), sheet, MASK_EXAMPLES)
 
 
 def browse_frames(
-    frames: Mapping[str, Sequence[int]], load: Callable[[str, int], tuple[np.ndarray, Sequence[Face]]]
+    frames: Mapping[str, Sequence[int]], load: Callable[[list[Place]], Sequence[tuple[np.ndarray, Sequence[Face]]]]
 ) -> None:
     """Display a viewer of frames with their faces; `frames`: video_id -> frame indices.
 
-    `load(video_id, frame_index)` returns the frame, (H, W, 3) uint8 RGB, and its faces.
+    `load(places)` returns the frame at each place (video_id, frame_index), (H, W, 3) uint8 RGB, and its faces.
     """
     table = pd.DataFrame([(name, index, 0) for name, row in frames.items() for index in row], columns=KEY_COLUMNS)
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
-        return contact_sheet([draw_faces(*load(*key[:2])) for key in keys], titles, 4, heading)
+        loaded = load([key[:2] for key in keys])
+        return contact_sheet([draw_faces(*frame) for frame in loaded], titles, 4, heading)
 
-    _browse(table, "frames", lambda *key: render_frame(*load(*key[:2])), sheet)
+    _browse(table, "frames", lambda *key: render_frame(*load([key[:2]])[0]), sheet)
 
 
-def browse_predictions(scores: pd.DataFrame, load: Callable[[str, int, int], tuple[np.ndarray, Box, float]]) -> None:
+def browse_predictions(
+    scores: pd.DataFrame, load: Callable[[list[Key]], Sequence[tuple[np.ndarray, Box, float]]]
+) -> None:
     """Display a viewer of scored faces; `scores` has one row per face: video_id, frame_index, face_index.
 
-    `load(video_id, frame_index, face_index)` returns the frame, (H, W, 3) uint8 RGB, and the face's box and score.
+    `load(keys)` returns for each key (video_id, frame_index, face_index) the frame, (H, W, 3) uint8 RGB, and the face's
+    box and score.
     """
     style.require_columns(scores, KEY_COLUMNS, "browse_predictions")
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
-        return contact_sheet([draw_score(*load(*key)) for key in keys], titles, 4, heading)
+        return contact_sheet([draw_score(*face) for face in load(keys)], titles, 4, heading)
 
-    _browse(scores, "scored faces", lambda *key: render_prediction(*load(*key)), sheet)
+    _browse(scores, "scored faces", lambda *key: render_prediction(*load([key])[0]), sheet)
 
 
 def preview_augmentation(choices: Mapping[str, Collection[str]], draw: Callable[[str, int, float], FourImages]) -> None:

@@ -52,11 +52,15 @@ def test_extreme_faces_are_the_highest_then_the_lowest_of_each_video(scores: pd.
     assert "unknown" in score_examples.extreme_faces(scores.assign(label=None), 1)["caption"].iloc[0]
 
 
-def test_scored_face_and_faces(scores: pd.DataFrame, run: Run, sample_root: Path) -> None:
-    image, box, score = score_examples.scored_face(run, scores, "two_faces", 0, 1)
+def test_scored_frames_and_faces(scores: pd.DataFrame, run: Run, sample_root: Path) -> None:
+    assert score_examples.scored_frames(run, scores, []) == []
     frame = read_frames(sample_root / "dfdc_train_part_0" / "two_faces.mp4", {0})[0].image
-    np.testing.assert_array_equal(image, frame)
-    assert (box, score) == (OTHER_BOX, 0.05)
+    shown = score_examples.scored_frames(run, scores, [("two_faces", 0, 1), ("plain", 20, 0), ("two_faces", 0, 0)])
+    assert [(box, score) for _, box, score in shown] == [(OTHER_BOX, 0.05), (BOX, 0.20), (BOX, 0.60)]
+    np.testing.assert_array_equal(shown[0][0], frame)
+    assert shown[2][0] is shown[0][0]  # decoded once
+    with pytest.raises(KeyError):
+        score_examples.scored_frames(run, scores, [("plain", 0, 1)])
     assert score_examples.scored_faces(run, scores.iloc[:0]) == []
     images = score_examples.scored_faces(run, scores.iloc[[1, 3]])
     assert images[0].shape == (110, 80, 3)

@@ -1,7 +1,7 @@
 """Examples for notebooks, read from a small run of the built-in sample."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,15 +56,47 @@ def test_strongest_and_weakest(rows: list, most: int, expected: list[tuple[str, 
     assert examples.strongest_and_weakest(table, most) == expected
 
 
-def test_first_frames_and_a_frame_with_faces(run: Run) -> None:
+def test_first_frames_and_frames_with_faces(run: Run) -> None:
     assert examples.first_frames([]) == []
     images = examples.first_frames([v for v in run.read_videos() if v.video_id in ("plain", "plain_fake")])
     assert [image.shape for image in images] == [(480, 640, 3)] * 2
     original, fake = (image.astype(int) for image in images)
     assert 0 < np.abs(original - fake).mean() < 5  # the same scene except for the face
-    image, faces = examples.frame_with_faces(run, "two_faces", 20)
-    assert (image.shape, len(faces)) == ((480, 640, 3), 2)
-    assert faces == next(frame.faces for frame in run.read_faces("two_faces").frames if frame.frame_index == 20)
+    assert examples.frames_with_faces(run, []) == []
+    places = [("two_faces", 20), ("plain", 0), ("two_faces", 0)]
+    for (image, faces), (video_id, frame_index) in zip(examples.frames_with_faces(run, places), places, strict=True):
+        path = next(record.path for record in run.read_videos() if record.video_id == video_id)
+        np.testing.assert_array_equal(image, video.read_frames(path, {frame_index})[0].image)
+        assert len(faces) == {"two_faces": 2, "plain": 1}[video_id]
+        [frame] = [frame for frame in run.read_faces(video_id).frames if frame.frame_index == frame_index]
+        assert faces == frame.faces
+
+
+def test_a_video_is_decoded_once_for_all_pictures(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the last of its frames, and no frame of a video that is not shown."""
+    opened: list[str] = []
+    shown: list[int] = []
+
+    class CountingReader(video.VideoReader):
+        def __init__(self, path: Path, threads: int = 0) -> None:
+            super().__init__(path, threads)
+            opened.append(path.stem)
+
+        def frames_at(self, frame_indices: Collection[int]) -> Iterator[video.Frame]:
+            yield from super().frames_at(frame_indices)
+            shown.append(self.frame_count)
+
+    monkeypatch.setattr(video, "VideoReader", CountingReader)
+    places = [("plain", 8), ("two_faces", 0), ("plain", 2), ("plain", 8), ("plain", 5)]
+    images = examples.frames_of(run, places)
+    assert opened == ["plain", "two_faces"]
+    assert shown[0] <= 9 and shown[1] == 1
+    assert images[0] is images[3]
+    keys = [FaceKey("two_faces", frame_index, face) for frame_index in (0, 20) for face in (0, 1)]
+    examples.crops_at_margins(run, keys, [0, 0.5])
+    assert opened[2:] == ["two_faces"]
+    with pytest.raises(ValueError, match="frame 999"):
+        examples.frames_of(run, [("plain", 0), ("plain", 999)])
 
 
 def test_the_first_frame_of_a_damaged_video_is_the_first_undamaged_one(tmp_path: Path) -> None:

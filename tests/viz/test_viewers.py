@@ -66,22 +66,23 @@ def gray(value: int) -> np.ndarray:
     return np.full((40, 30, 3), value, np.uint8)
 
 
-def gray_crop(video_id: str, frame_index: int, face_index: int) -> np.ndarray:
-    return gray(100 * (video_id == "b") + frame_index % 100 + face_index)
+def gray_crops(keys: list[viewers.Key]) -> list[np.ndarray]:
+    return [gray(100 * (video_id == "b") + frame % 100 + face) for video_id, frame, face in keys]
 
 
-def gray_frame(video_id: str, frame_index: int) -> tuple[np.ndarray, list]:
-    if frame_index == 1:
+def gray_frames(places: list[viewers.Place]) -> list[tuple[np.ndarray, list]]:
+    if ("a", 1) in places:
         raise FileNotFoundError("<a> is missing")
-    return gray(frame_index), []
+    return [(gray(frame_index), []) for _, frame_index in places]
 
 
-def masks_of(video_id: str, frame_index: int, face_index: int) -> viewers.FourImages:
-    return gray(frame_index), gray(60), np.ones((40, 30), np.float32), np.zeros((40, 30), np.uint8)
+def masks_of(keys: list[viewers.Key]) -> list[viewers.FourImages]:
+    rest = gray(60), np.ones((40, 30), np.float32), np.zeros((40, 30), np.uint8)
+    return [(gray(frame_index), *rest) for _, frame_index, _ in keys]
 
 
-def scored_face(video_id: str, frame_index: int, face_index: int) -> tuple[np.ndarray, tuple, float]:
-    return gray(0), (5, 10, 20, 30), 0.25 + 0.5 * (video_id == "b")
+def scored_frames(keys: list[viewers.Key]) -> list[tuple[np.ndarray, tuple, float]]:
+    return [(gray(0), (5, 10, 20, 30), 0.25 + 0.5 * (video_id == "b")) for video_id, *_ in keys]
 
 
 def augmented(choice: str, number: int, share: float) -> viewers.FourImages:
@@ -91,10 +92,10 @@ def augmented(choice: str, number: int, share: float) -> viewers.FourImages:
 
 
 OPEN_VIEWER = {
-    "crops": lambda tree: viewers.browse_crops(crops_of(tree), gray_crop),
+    "crops": lambda tree: viewers.browse_crops(crops_of(tree), gray_crops),
     "masks": lambda tree: viewers.browse_masks(crops_of(tree), masks_of),
-    "frames": lambda tree: viewers.browse_frames({name: list(frames) for name, frames in tree.items()}, gray_frame),
-    "predictions": lambda tree: viewers.browse_predictions(crops_of(tree), scored_face),
+    "frames": lambda tree: viewers.browse_frames({name: list(frames) for name, frames in tree.items()}, gray_frames),
+    "predictions": lambda tree: viewers.browse_predictions(crops_of(tree), scored_frames),
     "augmentation": lambda tree: viewers.preview_augmentation(CHOICES if any(tree.values()) else {}, augmented),
 }
 
@@ -147,21 +148,21 @@ def test_the_preview_hides_unused_sliders(shown: list[dict]) -> None:
 
 
 def test_pictures_are_loaded_once_and_only_when_shown(shown: list[dict]) -> None:
-    loaded: list[tuple] = []
+    loaded: list[list[viewers.Key]] = []
 
-    def load(*key: object) -> np.ndarray:
-        loaded.append(key)
-        return gray_crop(*key)
+    def load(keys: list[viewers.Key]) -> list[np.ndarray]:
+        loaded.append(keys)
+        return gray_crops(keys)
 
     tree = {"a": {0: [0], 7: [0]}, "b": {9: [0], 3: [2]}} | {f"v{i}": {0: [0]} for i in range(1198)}
     viewers.browse_crops(crops_of(tree), load)
-    assert len(loaded) == 1 + viewers.EXAMPLES
-    assert [loaded[i] for i in (0, 1, -1)] == [("a", 0, 0), ("a", 0, 0), ("v997", 0, 0)]  # the widgets come first
-    assert len({video for video, *_ in loaded[1:]}) == viewers.EXAMPLES  # evenly spaced
+    first, sheet = loaded  # the widgets come first; the contact sheet's pictures are loaded together
+    assert (first, sheet[0], sheet[-1]) == ([("a", 0, 0)], ("a", 0, 0), ("v997", 0, 0))
+    assert len({video for video, *_ in sheet}) == len(sheet) == viewers.EXAMPLES  # evenly spaced
     loaded.clear()
     browser = Widgets(shown[0])
     browser.states(0, 0, [("frame", 7), ("video", "b"), ("video", "a")])
-    assert loaded == [("a", 7, 0), ("b", 3, 2), ("a", 0, 0)]
+    assert loaded == [[("a", 7, 0)], [("b", 3, 2)], [("a", 0, 0)]]
     assert [len(control.options) for control in browser.controls.values()] == [1000, 2, 1]
     assert "first 1,000 of 1,200 videos" in browser.text.value
 
@@ -170,12 +171,12 @@ def test_two_cells_have_two_viewers(shown: list[dict], monkeypatch: pytest.Monke
     for cell in ("first", "second"):
         shell = SimpleNamespace(get_parent=lambda cell=cell: {"metadata": {"cellId": cell}})
         monkeypatch.setattr(viewers, "get_ipython", lambda shell=shell: shell)
-        viewers.browse_frames({"a": [0]}, gray_frame)
+        viewers.browse_frames({"a": [0]}, gray_frames)
     assert all(Widgets(bundle).box.comm is not None for bundle in shown)
 
 
 def test_a_missing_picture_is_reported_in_the_caption(shown: list[dict]) -> None:
-    viewers.browse_frames({"a": range(40)}, gray_frame)  # frame 1 is not on the contact sheet
+    viewers.browse_frames({"a": range(40)}, gray_frames)  # frame 1 is not on the contact sheet
     browser = Widgets(shown[0])
     browser.controls["frame"].value = 1
     assert (browser.image.value, browser.text.value) == (b"", "a, frame 1: &lt;a&gt; is missing")
@@ -186,14 +187,14 @@ def test_a_missing_picture_is_reported_in_the_caption(shown: list[dict]) -> None
 @pytest.mark.parametrize("viewer", [viewers.browse_crops, viewers.browse_masks, viewers.browse_predictions])
 def test_missing_columns_raise(viewer) -> None:
     with pytest.raises(ValueError, match=f"{viewer.__name__}.*missing face_index"):
-        viewer(pd.DataFrame({"video_id": ["a"], "frame_index": [0]}), gray_crop)
+        viewer(pd.DataFrame({"video_id": ["a"], "frame_index": [0]}), gray_crops)
 
 
 @pytest.mark.notebooks
 def test_an_exported_page_shows_the_static_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DFDC_HEADLESS", "1")
     source = "from dfdc_lib.viz.viewers import browse_frames, np\n"
-    source += "browse_frames({'a': [0]}, lambda *_: (np.zeros((9, 9, 3), np.uint8), []))"
+    source += "browse_frames({'a': [0]}, lambda places: [(np.zeros((9, 9, 3), np.uint8), [])])"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
     (output,) = [output for output in notebook.cells[0].outputs if output.output_type == "display_data"]
