@@ -9,6 +9,7 @@ Frames between a damaged packet and the next key frame show artefacts; they are 
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain, islice, repeat
@@ -175,6 +176,15 @@ def read_frames(path: Path, frame_indices: Collection[int], threads: int = 0) ->
     """
     with VideoReader(path, threads) as reader:
         return list(reader.frames_at(frame_indices))
+
+
+def decode_ahead(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    """Yield `size` frames at a time, and decode the next ones in a thread while the caller works on these."""
+    with ThreadPoolExecutor(1) as decoder:
+        coming = decoder.submit(list, islice(frames, size))
+        while batch := coming.result():
+            coming = decoder.submit(list, islice(frames, size))
+            yield batch
 
 
 def count_frames(path: Path) -> int:

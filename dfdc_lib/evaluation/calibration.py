@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, log_expit
+import scipy  # imports scipy.special when it is first used
 
 from dfdc_lib.evaluation.metrics import losses
 from dfdc_lib.evaluation.score_table import UNSEEN_VIDEOS, ScoreTable
@@ -52,7 +52,7 @@ def temper(scores: np.ndarray, temperature: float | np.ndarray, clip: float) -> 
 
     `scores`, (n,), are 0-1; `temperature` is one number or one per score, (n,).
     """
-    return expit(clipped_logit(scores, clip) / temperature)
+    return scipy.special.expit(clipped_logit(scores, clip) / temperature)
 
 
 def crossed_temperatures(videos: pd.DataFrame, scores: pd.Series, clip: float, seed: int) -> pd.Series:
@@ -170,7 +170,8 @@ def fit_weights(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarr
 
     def loss_and_slope(weights: np.ndarray) -> tuple[float, np.ndarray]:
         margins = signs * (logits @ weights)
-        return float(-log_expit(margins).mean()), logits.T @ (-signs * expit(-margins)) / len(signs)
+        slope = logits.T @ (-signs * scipy.special.expit(-margins)) / len(signs)
+        return float(-scipy.special.log_expit(margins).mean()), slope
 
     start = np.append(np.full(scores.shape[1], 1 / scores.shape[1]), 0.0)
     bounds = [(0, None)] * scores.shape[1] + [(None, None)]
@@ -182,4 +183,4 @@ def weigh(scores: np.ndarray, weights: np.ndarray, clip: float) -> np.ndarray:
 
     Scores are limited to clip ... 1 - clip.
     """
-    return expit(clipped_logit(scores, clip) @ weights[:-1] + weights[-1])
+    return scipy.special.expit(clipped_logit(scores, clip) @ weights[:-1] + weights[-1])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+import scipy  # imports scipy.special when it is first used
 
 from dfdc_lib.evaluation.bootstrap import bootstrap, intervals
 from dfdc_lib.evaluation.metrics import losses
@@ -97,4 +97,4 @@ def _person(names: list[str], track: int, logits: np.ndarray, generator: np.rand
     clear = generator.random(shape) >= UNCLEAR_SHARE
     frame_logits = np.where(clear, logits[:, None], 0.0) + generator.normal(0, FRAME_SIGMA, shape)
     index = pd.MultiIndex.from_product([names, range(FRAME_COUNT)], names=["video_id", "frame_index"])
-    return pd.DataFrame({"track": track, "score": expit(frame_logits).ravel()}, index).reset_index()
+    return pd.DataFrame({"track": track, "score": scipy.special.expit(frame_logits).ravel()}, index).reset_index()

@@ -53,6 +53,7 @@ def crop_faces(
         expected = fingerprint(code, input_fingerprint(video.path), boxes.fingerprint, source.alignment, margin)
         make = partial(_make_crops, run, video, source, margin, expected)
         jobs.append(Job(name, {run.crops_record_path(name): expected}, VideoCrops, make, _crops_outcome))
+    jobs.sort(key=lambda job: -infos[job.video_id].frame_count)  # so that all processes end at about the same time
     outcomes = run_jobs(run, "02_crop_faces", jobs, decided, choose_executor(run, executor, workers))
     write_crop_table(run, outcomes)
     return outcomes

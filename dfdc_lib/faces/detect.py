@@ -10,7 +10,6 @@ boxes are rounded to hundredths of a pixel.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -18,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from dfdc_lib.backends.choice import Engine
-from dfdc_lib.data.video import VideoReader
+from dfdc_lib.data.video import VideoReader, decode_ahead
 from dfdc_lib.faces import mtcnn
 from dfdc_lib.faces.mtcnn_networks import load_networks
 from dfdc_lib.records import DetectorSettings, Face, FrameFaces, VideoFaces
@@ -122,7 +121,7 @@ def detect_frames(reader: VideoReader, video_id: str, detector: FaceDetector, fi
     frames: list[FrameFaces] = []
     info = reader.info
     examined = reader.frames(lambda frame_index: frame_index % settings.frame_stride == 0)
-    while batch := list(islice(examined, detector.frames_per_batch)):
+    for batch in decode_ahead(examined, detector.frames_per_batch):
         faces_of_batch = detector.find_faces([frame.image for frame in batch])
         for frame, faces in zip(batch, faces_of_batch, strict=True):
             frames.append(FrameFaces(frame_index=frame.frame_index, time_seconds=frame.time_seconds, faces=faces))

@@ -10,9 +10,8 @@ the kit's own way, frames are those that a player shows (there those that OpenCV
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -80,7 +79,7 @@ def find_faces(
     examined = [{span[place] for place in evenly_spaced(length, most_frames)} for length in lengths]
     faces: list[list[list[FoundFace]]] = [[] for _ in views]  # view, frame, face
     with video.VideoReader(path, threads=1) as reader:
-        for batch in _batches(reader.frames_at(set[int]().union(*examined))):
+        for batch in video.decode_ahead(reader.frames_at(set[int]().union(*examined)), FRAMES_AT_ONCE):
             for view, indices, faces_of_view in zip(views, examined, faces, strict=True):
                 chosen = [frame for frame in batch if frame.frame_index in indices]
                 images = [frame.stored if view.frames == "opencv" else frame.image for frame in chosen]
@@ -106,15 +105,6 @@ def cut_known_faces(path: Path, views: Sequence[View], known: Sequence[FoundFace
                     crop = cut_face(frame.image, face.box, view.margin, view.edges).copy()
                     faces_of_view.append(face._replace(time_seconds=frame.time_seconds, sharpness=sharpness, crop=crop))
     return faces
-
-
-def _batches(frames: Iterator[video.Frame]) -> Iterator[list[video.Frame]]:
-    """Yield `FRAMES_AT_ONCE` frames at a time, and decode the next ones while the caller works on these."""
-    with ThreadPoolExecutor(1) as decoder:
-        coming = decoder.submit(list, islice(frames, FRAMES_AT_ONCE))
-        while batch := coming.result():
-            coming = decoder.submit(list, islice(frames, FRAMES_AT_ONCE))
-            yield batch
 
 
 def _frame_count(path: Path, rule: Literal["shown", "opencv"]) -> int:

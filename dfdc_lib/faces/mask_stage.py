@@ -38,6 +38,7 @@ def make_masks(run: Run, workers: int = 0, executor: str = "processes") -> list[
         expected = fingerprint(code, cropped[name].fingerprint, cropped[video.original_id].fingerprint)
         make = partial(_make_masks, run, name, video.original_id, expected)
         jobs.append(Job(name, {run.masks_record_path(name): expected}, VideoMasks, make, _masks_outcome))
+    jobs.sort(key=lambda job: -cropped[job.video_id].count)  # so that all processes end at about the same time
     outcomes = run_jobs(run, "03_ssim_masks", jobs, decided, choose_executor(run, executor, workers))
     write_mask_table(run, outcomes)
     return outcomes

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri, stdtrit
+import scipy  # imports scipy.special when it is first used
 
 from dfdc_lib.evaluation.strategies import confident_strategy
 from dfdc_lib.faces.tracks import iou
@@ -94,7 +94,7 @@ def mean_interval(scores: np.ndarray) -> Interval:
     drawn = ((starts + np.arange(length)) % count).reshape(DRAWS, -1)[:, :count]
     low, high = np.percentile(np.asarray(scores)[drawn].mean(axis=1), INTERVAL_PERCENT)
     blocks, level = count / length, INTERVAL_PERCENT[1] / 100
-    factor = stdtrit(blocks - 1, level) / ndtri(level) * np.sqrt(blocks / (blocks - 1))
+    factor = scipy.special.stdtrit(blocks - 1, level) / scipy.special.ndtri(level) * np.sqrt(blocks / (blocks - 1))
     return max(0.0, mean - factor * (mean - float(low))), min(1.0, mean + factor * (float(high) - mean))
 
 
