@@ -8,7 +8,8 @@ reformatted line changes nothing.
 import ast
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -130,13 +131,13 @@ def code_of(modules: Sequence[str]) -> dict[str, str]:
 
 def source_fingerprint(source: str) -> str:
     """Return the hash of Python source as a syntax tree without docstrings."""
-    return fingerprint(ast.dump(_without_docstrings(ast.parse(source))))
+    return _tree_fingerprint(ast.parse(source))
 
 
-def imported_modules(source: str) -> list[str]:
-    """Return the dotted names that Python source imports from dfdc_lib; for `from m import n`, both `m` and `m.n`."""
+def imported_modules(tree: ast.Module) -> list[str]:
+    """Return the dotted names that a syntax tree imports from dfdc_lib; for `from m import n`, both `m` and `m.n`."""
     names = []
-    for node in ast.walk(ast.parse(source)):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -147,8 +148,8 @@ def imported_modules(source: str) -> list[str]:
 @cache
 def read_module(path: Path) -> tuple[str, list[str]]:
     """Return a module's `source_fingerprint` and `imported_modules`; cached for the life of the process."""
-    source = path.read_text(encoding="utf-8")
-    return source_fingerprint(source), imported_modules(source)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _tree_fingerprint(tree), imported_modules(tree)
 
 
 def _module_path(name: str) -> Path | None:
@@ -160,13 +161,22 @@ def _module_path(name: str) -> Path | None:
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
-            node
-        ):
+def _tree_fingerprint(tree: ast.Module) -> str:
+    """Return the hash of a syntax tree without docstrings, which are deleted from the tree."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in _statements(tree):
+        if isinstance(node, documented) and ast.get_docstring(node):
             del node.body[0]
-    return tree
+    return fingerprint(ast.dump(tree))
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes of a syntax tree that are no expressions and not part of one: a fourth of the time of a walk."""
+    waiting = deque[ast.AST]([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        waiting.extend(child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
 
 
 def _differing(first: dict[str, str], second: dict[str, str]) -> list[str]:

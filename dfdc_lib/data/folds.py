@@ -36,15 +36,18 @@ def connected_groups(videos: Sequence[Video], links: Iterable[Sequence[str]]) ->
 
     Returns video_id -> number of its group, counted from 0 in order of first appearance.
     """
-    from scipy.cluster.hierarchy import (
-        DisjointSet,  # here: 0.6 s that the hashing workers of notebook 04 need not spend
-    )
+    # A forest of disjoint sets; scipy.cluster has one, and takes half a second to import.
+    parent = {video.video_id: video.video_id for video in videos}
 
-    groups = DisjointSet(video.video_id for video in videos)
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = name = parent[parent[name]]
+        return name
+
     for first, *others in links:
         for other in others:
-            groups.merge(first, other)
-    numbers, _ = pd.factorize(np.array([groups[video.video_id] for video in videos], object))
+            parent[root(other)] = root(first)
+    numbers, _ = pd.factorize(np.array([root(video.video_id) for video in videos], object))
     return {video.video_id: int(number) for video, number in zip(videos, numbers, strict=True)}
 
 
