@@ -67,10 +67,7 @@ def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]
     Raises:
         NotebookError: if a cell failed, or the kernel did not start or died.
     """
-    # jsonschema imports it if it can, and a second passes for a grammar of web addresses that no notebook needs.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    import papermill  # here: a run with nothing to do should not wait for the imports
-
+    papermill = _import_papermill()  # here: a run with nothing to do should not wait for it
     from dfdc_lib.pipeline.kernel import ThisPython
 
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -94,3 +91,16 @@ def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]
     except RuntimeError as error:  # of nbclient; a dead kernel leaves no reason
         remedy = f"see its messages above; does `{sys.executable} -m ipykernel_launcher --version` work?"
         raise NotebookError(f"the kernel died: {error}; {remedy}") from error
+
+
+def _import_papermill() -> Any:
+    """Import papermill without what it imports if it can, and no notebook needs."""
+    # Of jsonschema: a second passes for a grammar of web addresses.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    if "pyarrow.fs" in sys.modules:
+        return import_module("papermill")
+    sys.modules["pyarrow.fs"] = None  # type: ignore[assignment] # for notebooks on HDFS; a third of the time
+    try:
+        return import_module("papermill")
+    finally:
+        del sys.modules["pyarrow.fs"]  # pandas may need it later
