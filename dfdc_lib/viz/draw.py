@@ -29,6 +29,13 @@ def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image if scale == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def colour_ssim(ssim_map: np.ndarray) -> np.ndarray:
+    """Return an SSIM map, (H, W) in -1..1, as (H, W, 3) uint8 RGB: -1 is dark violet, 1 is yellow."""
+    # Source of the colours: matplotlib's viridis (S. van der Walt, N. Smith 2015), which is perceptually uniform.
+    levels = np.rint((np.clip(ssim_map, -1, 1) + 1) * 127.5).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+
+
 def overlay_mask(fake: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the crop in gray with its changed pixels in colour; mask: (H, W) uint8, 0 = unchanged.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dfdc_lib.records import Box, Face
 from dfdc_lib.viz import style
-from dfdc_lib.viz.draw import draw_faces, draw_score, fit, overlay_mask
+from dfdc_lib.viz.draw import colour_ssim, draw_faces, draw_score, fit, overlay_mask
 
 CROP_SIDE, PANEL_SIDE = 480, 280  # pixels
 FRAME_SIZE = (720, 1280)  # height, width: larger frames are shrunk before they are sent to the browser
@@ -33,9 +33,8 @@ def render_masks(original: np.ndarray, fake: np.ndarray, ssim_map: np.ndarray, m
 
     Images: (H, W, 3) uint8 RGB; SSIM map: (H, W), -1 (dark violet) to 1 (yellow); mask: (H, W) uint8, 0 = unchanged.
     """
-    levels = np.rint((np.clip(ssim_map, -1, 1) + 1) * 127.5).astype(np.uint8)
     panels = {"original": original, "fake": fake}
-    panels[f"SSIM, mean {np.mean(ssim_map):.2f}"] = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    panels[f"SSIM, mean {np.mean(ssim_map):.2f}"] = colour_ssim(ssim_map)
     panels |= {"mask": cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), "overlay": overlay_mask(fake, mask)}
     return _strip(panels)
 

@@ -1,24 +1,37 @@
 """Pictures in rows and columns: arrays and their names in, a matplotlib `Figure` out, which a notebook shows as JPEG.
 
-Images have no ticks and are never distorted, value ranges are fixed (SSIM map -1..1, mask 0-255), and n is in the
-title. If there are more images than one figure holds, the figure shows the first ones and the title states both counts.
+Images are never distorted, value ranges are fixed (SSIM map -1..1, mask 0-255), and n is in the title. If there are
+more images than one figure holds, the figure shows the first ones and the title states both counts. Images are placed
+pixel by pixel, without axes: matplotlib takes several milliseconds to create each of them, and as long to arrange it.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from dfdc_lib.viz import style
-from dfdc_lib.viz.draw import fit, overlay_mask
+from dfdc_lib.viz.draw import colour_ssim, overlay_mask
 from dfdc_lib.viz.style import CHARACTER, DPI, WIDTH
 
 MOST_IMAGES, MOST_ROWS = 48, 12  # per figure
-PAIR_HEIGHT, PAIR_GAP = 300, 12  # pixels
+PAGE = round(WIDTH * DPI)  # width in pixels, as all lengths below
+HEAD, GAP, LINE = 40, 10, 18  # title of the figure; between images; a line of text at `FONT_SIZE`
+FONT_SIZE = 9  # points
+TALLEST = 1.8  # height of an image, at most, divided by the width of its cell
+PAIR_HEIGHT, PAIR_GAP = 300, 4
+BAR_HEIGHT = 10
+FOOT = BAR_HEIGHT + 2 * LINE + GAP  # colour bars with their texts
+
+
+class _Row(NamedTuple):
+    """A row of a sheet: its images, (H, W, 3) or (H, W) uint8, the text above each of them, and its label."""
+
+    images: Sequence[np.ndarray]
+    titles: Sequence[str] = ()
+    label: str = ""  # on the left, to be read upwards
 
 
 def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6, heading: str = "") -> Figure:
@@ -30,19 +43,7 @@ def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: 
         raise ValueError(f"contact_sheet needs one title per image, got {len(titles)} titles for {len(images)} images")
     if not images:
         return style.in_words(heading, "no images")
-    cell = WIDTH / columns
-    shown = [_shrink(image, cell) for image in images[:MOST_IMAGES]]
-    rows = math.ceil(len(shown) / columns)
-    lines = max(title.count("\n") + 1 for title in titles[:MOST_IMAGES])
-    height = rows * (cell * min(_aspect(shown), 1.8) + 0.2 * lines) + 0.5
-    figure = style.photograph(height, style.counted(heading, len(shown), len(images)))
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, image, title in zip(axes, shown, titles, strict=False):
-        _show(axis, image)
-        axis.set_title(style.text(title, int(cell / CHARACTER)), fontsize=9)
-    return figure
+    return _grid(images, titles, columns, style.counted(heading, min(len(images), MOST_IMAGES), len(images)))
 
 
 def image_rows(rows: Mapping[str, Sequence[np.ndarray]], column_titles: Sequence[str]) -> Figure:
@@ -55,13 +56,11 @@ def image_rows(rows: Mapping[str, Sequence[np.ndarray]], column_titles: Sequence
             raise ValueError(f"each row needs {len(column_titles)} images, got {len(images)} in row {name!r}")
     if not rows or not column_titles:
         return style.in_words("", "no images")
-    labels = list(rows)[:MOST_ROWS]
-    shown = [_shrink(image, WIDTH / len(column_titles)) for label in labels for image in rows[label]]
     title = style.counted("", len(column_titles), len(column_titles), "examples")
-    axes = _row_axes(labels, column_titles, shown, title + style.first_of("rows", len(rows), MOST_ROWS))
-    for axis, image in zip(axes.ravel(), shown, strict=True):
-        _show(axis, image)
-    return style.figure_of(axes[0][0])
+    title += style.first_of("rows", len(rows), MOST_ROWS)
+    shown = [_Row(images, label=label) for label, images in list(rows.items())[:MOST_ROWS]]
+    shown[0] = shown[0]._replace(titles=column_titles)
+    return _draw(shown, max(len(column_titles), 3), title)
 
 
 def mask_rows(rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
@@ -71,19 +70,16 @@ def mask_rows(rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
     """
     if not rows:
         return style.in_words("", "no masks")
-    shown = dict(list(rows.items())[:MOST_ROWS])
-    columns = ("original", "fake", "SSIM map", "mask", "overlay")
-    fakes = [images[1] for images in shown.values()]
-    axes = _row_axes(list(shown), columns, fakes, style.counted("", len(shown), len(rows), "pairs"), bar_row=True)
-    for row, (original, fake, ssim_map, mask) in zip(axes[:-1], shown.values(), strict=True):
-        _show(row[0], original)
-        _show(row[1], fake)
-        map_image = row[2].imshow(ssim_map, cmap="viridis", vmin=-1, vmax=1)
-        mask_image = _show(row[3], mask)
-        _show(row[4], overlay_mask(fake, mask))
-    figure = style.figure_of(axes[0][0])
-    figure.colorbar(map_image, cax=axes[-1][2], orientation="horizontal", ticks=[-1, 0, 1], label="SSIM")
-    figure.colorbar(mask_image, cax=axes[-1][3], orientation="horizontal", ticks=[0, 128, 255], label="0 = unchanged")
+    shown = []
+    for label, (original, fake, ssim_map, mask) in list(rows.items())[:MOST_ROWS]:
+        shown.append(_Row([original, fake, colour_ssim(ssim_map), mask, overlay_mask(fake, mask)], label=label))
+    shown[0] = shown[0]._replace(titles=("original", "fake", "SSIM map", "mask", "overlay"))
+    figure = _draw(shown, 5, style.counted("", len(shown), len(rows), "pairs"), FOOT)
+    margin, cell = _widths(shown, 5)
+    ssim = np.tile(np.linspace(-1, 1, cell - GAP), (BAR_HEIGHT, 1))
+    gray = np.rint((ssim + 1) * 127.5).astype(np.uint8)
+    _draw_bar(figure, margin + 2 * cell, colour_ssim(ssim), (-1, 0, 1), "SSIM")
+    _draw_bar(figure, margin + 3 * cell, _rgb(gray), (0, 128, 255), "0 = unchanged")
     return figure
 
 
@@ -97,43 +93,72 @@ def pair_rows(pairs: Sequence[tuple[str, np.ndarray, np.ndarray]], heading: str)
     gap = np.full((PAIR_HEIGHT, PAIR_GAP, 3), 255, np.uint8)
     shown = pairs[:MOST_IMAGES]
     joined = [np.hstack([_of_pair_height(left), gap, _of_pair_height(right)]) for _, left, right in shown]
-    figure = contact_sheet(joined, [title for title, _, _ in shown], columns=2)
-    figure.suptitle(style.counted(heading, len(shown), len(pairs), "pairs"))
+    return _grid(joined, [title for title, _, _ in shown], 2, style.counted(heading, len(shown), len(pairs), "pairs"))
+
+
+def _grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: int, title: str) -> Figure:
+    starts = range(0, min(len(images), MOST_IMAGES), columns)
+    return _draw([_Row(images[start:][:columns], titles[start:][:columns]) for start in starts], columns, title)
+
+
+def _draw(rows: Sequence[_Row], columns: int, title: str, foot: int = 0) -> Figure:
+    """Return a figure with the rows below its title; `foot`: pixels that stay free below them."""
+    margin, cell = _widths(rows, columns)
+    images = [[_fitted(image, cell - GAP) for image in row.images] for row in rows]
+    heights = [max(image.shape[0] for image in row) for row in images]
+    above = [LINE * max((text.count("\n") + 1 for text in row.titles), default=0) for row in rows]
+    page = HEAD + sum(heights) + sum(above) + GAP * len(rows) + foot
+    figure, top = style.photograph(page / DPI, ""), HEAD
+    figure.set_layout_engine("none")
+    figure.suptitle(title, y=1 - 8 / page, va="top")
+    for row, row_images, height, space in zip(rows, images, heights, above, strict=True):
+        top += space
+        if row.label:
+            label = style.text(row.label, int(height / DPI / CHARACTER))
+            _write(figure, margin / 2, top + height / 2, label, va="center", rotation="vertical")
+        for column, image in enumerate(row_images):
+            centre = margin + (column + 0.5) * cell
+            figure.figimage(image, round(centre - image.shape[1] / 2), page - top - image.shape[0])
+            if row.titles:
+                _write(figure, centre, top - 3, style.text(row.titles[column], int(cell / DPI / CHARACTER)))
+        top += height + GAP
     return figure
 
 
-def _row_axes(
-    labels: Sequence[str], columns: Sequence[str], images: Iterable[np.ndarray], title: str, bar_row: bool = False
-) -> np.ndarray:
-    """Return a grid of axes with row labels and column titles; `bar_row` adds a low last row for colour bars."""
-    cell_height = max(1.0, WIDTH / max(len(columns), 3) * min(_aspect(images), 1.6))
-    heights = [cell_height] * len(labels) + [0.1] * bar_row
-    figure = style.photograph(sum(heights) + 0.1 * len(labels) + 0.9, title)
-    axes = figure.subplots(len(heights), len(columns), squeeze=False, height_ratios=heights)
-    for axis in axes.ravel():
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    for axis, column in zip(axes[0], columns, strict=True):
-        axis.set_title(style.text(column, int(WIDTH / len(columns) / CHARACTER)), fontsize=10)
-    for axis, label in zip(axes[:, 0], labels, strict=False):
-        axis.set_ylabel(style.text(label, int(cell_height / CHARACTER)), fontsize=10)
-    return axes
+def _draw_bar(figure: Figure, left: int, colours: np.ndarray, ends: tuple[int, int, int], meaning: str) -> None:
+    """Draw a colour bar into the foot of a figure; `ends`: values at its start, middle and end."""
+    page, width = round(figure.get_figheight() * DPI), colours.shape[1]
+    figure.figimage(colours, left + GAP // 2, FOOT - BAR_HEIGHT)
+    for place, side, value in zip((0, 0.5, 1), ("left", "center", "right"), ends, strict=True):
+        _write(figure, left + GAP / 2 + place * width, page - FOOT + BAR_HEIGHT + LINE, str(value), ha=side)
+    _write(figure, left + GAP / 2 + width / 2, page - FOOT + BAR_HEIGHT + 2 * LINE, meaning)
+
+
+def _write(figure: Figure, x: float, y: float, text: str, **look: Any) -> None:
+    """Write text centred on x and, unless `look` changes it, above y; in pixels from the upper left corner."""
+    look = {"ha": "center", "va": "bottom"} | look
+    figure.text(x / PAGE, 1 - y / (figure.get_figheight() * DPI), text, fontsize=FONT_SIZE, **look)
+
+
+def _widths(rows: Sequence[_Row], columns: int) -> tuple[int, int]:
+    """Return the widths of the rows' labels and of a cell."""
+    lines = max(row.label.count("\n") + bool(row.label) for row in rows)
+    margin = LINE * lines + GAP // 2 * bool(lines)
+    return margin, (PAGE - margin) // columns
 
 
 def _of_pair_height(frame: np.ndarray) -> np.ndarray:
     return cv2.resize(frame, (max(1, round(frame.shape[1] * PAIR_HEIGHT / frame.shape[0])), PAIR_HEIGHT))
 
 
-def _aspect(images: Iterable[np.ndarray]) -> float:
-    return float(np.median([image.shape[0] / image.shape[1] for image in images]))  # height / width
-
-
-def _shrink(image: np.ndarray, inches: float) -> np.ndarray:
-    """Return an image with no more pixels than the figure shows in `inches`: faster to draw, smaller to store."""
+def _fitted(image: np.ndarray, width: int) -> np.ndarray:
+    """Return an image in RGB, scaled without distortion to the width, or to the height that `TALLEST` allows."""
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(f"an image must be (H, W, 3) or (H, W) uint8, got shape {image.shape}, dtype {image.dtype}")
-    return fit(image, 2 * round(inches * DPI), round(inches * DPI))
+    scale = min(width / image.shape[1], TALLEST * width / image.shape[0])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return _rgb(cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
 
 
-def _show(axis: Axes, image: np.ndarray) -> AxesImage:
-    return axis.imshow(image, cmap="gray", vmin=0, vmax=255)  # RGB images ignore the colour map and its range
+def _rgb(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)

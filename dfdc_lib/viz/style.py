@@ -6,12 +6,15 @@ are JPEG, a quarter of the size. Source of the colours: Okabe & Ito 2008, "Color
 
 import io
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 from dfdc_lib.records import FAKE, REAL
 
@@ -83,18 +86,14 @@ def png(figure: Figure) -> bytes:
 
 def jpeg(figure: Figure) -> bytes:
     """Return a figure as JPEG, with a quality that keeps captions and thin coloured lines legible."""
-    return _saved(figure, format="jpeg", pil_kwargs=JPEG)
+    return _saved(figure, format="jpeg", **JPEG)
 
 
 def _saved(figure: Figure, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, **options)
+    buffer, canvas = io.BytesIO(), FigureCanvasAgg(figure)
+    canvas.draw()  # once; `savefig` draws twice
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, **options)
     return buffer.getvalue()
-
-
-def figure_of(axis: Axes) -> Figure:
-    """Return the figure of an axis."""
-    return cast(Figure, axis.figure)
 
 
 def rgb(colour: str) -> tuple[int, ...]:

@@ -42,7 +42,6 @@ def test_axes_have_relative_widths_and_two_spines() -> None:
     figure = style.figure(2, "title")
     left, right = style.axes(figure, 2, (1, 3))
     figure.draw_without_rendering()
-    assert style.figure_of(right) is figure
     assert right.get_position().width / left.get_position().width == pytest.approx(3, rel=0.01)
     assert {side for side, spine in left.spines.items() if spine.get_visible()} == {"bottom", "left"}
 
