@@ -4,6 +4,7 @@ Input: the run folder. Output: arrays and small tables, so that plots and viewer
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from dfdc_lib.data.video import VideoReader, read_frames
 from dfdc_lib.faces import masks
 from dfdc_lib.faces.crops import cut, cut_face, key_of
 from dfdc_lib.faces.mask_stage import crop_pair
+from dfdc_lib.processes import core_count
 from dfdc_lib.records import FAKE, KEY_COLUMNS, REAL, Face, FaceExample, FaceKey, Video
 from dfdc_lib.run_folder import LANDMARK_COLUMNS, Run
 
@@ -29,15 +31,18 @@ def first_frames(videos: Sequence[Video]) -> list[np.ndarray]:
 def frames_of(run: Run, places: Sequence[tuple[str, int]]) -> list[np.ndarray]:
     """Return the frame at each place (video_id, frame_index), (H, W, 3) uint8 RGB.
 
-    Each video is decoded once, up to the last of its frames. Raises ValueError if a frame is missing or damaged.
+    Each video is decoded once, up to the last of its frames, and as many videos at a time as there are cores. Raises
+    ValueError if a frame is missing or damaged.
     """
     wanted: dict[str, set[int]] = {}
     for video_id, frame_index in places:
         wanted.setdefault(video_id, set()).add(frame_index)
     paths = {video.video_id: video.path for video in run.read_videos() if video.video_id in wanted}
-    images: dict[tuple[str, int], np.ndarray] = {}
-    for video_id, indices in wanted.items():
-        images |= {(video_id, frame.frame_index): frame.image for frame in read_frames(paths[video_id], indices)}
+    with ThreadPoolExecutor(core_count()) as pool:  # threads suffice: decoding releases Python's lock
+        found = list(pool.map(lambda video_id: read_frames(paths[video_id], wanted[video_id]), wanted))
+    images = {
+        (name, frame.frame_index): frame.image for name, frames in zip(wanted, found, strict=True) for frame in frames
+    }
     lost = next((place for place in places if place not in images), None)
     if lost:
         raise ValueError(f"frame {lost[1]} of {paths[lost[0]]} is missing or damaged; has the file changed since 00?")

@@ -75,7 +75,7 @@ def test_first_frames_and_frames_with_faces(run: Run) -> None:
 def test_a_video_is_decoded_once_for_all_pictures(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to the last of its frames, and no frame of a video that is not shown."""
     opened: list[str] = []
-    shown: list[int] = []
+    decoded: dict[str, int] = {}
 
     class CountingReader(video.VideoReader):
         def __init__(self, path: Path, threads: int = 0) -> None:
@@ -84,13 +84,13 @@ def test_a_video_is_decoded_once_for_all_pictures(run: Run, monkeypatch: pytest.
 
         def frames_at(self, frame_indices: Collection[int]) -> Iterator[video.Frame]:
             yield from super().frames_at(frame_indices)
-            shown.append(self.frame_count)
+            decoded[self.path.stem] = self.frame_count
 
     monkeypatch.setattr(video, "VideoReader", CountingReader)
     places = [("plain", 8), ("two_faces", 0), ("plain", 2), ("plain", 8), ("plain", 5)]
     images = examples.frames_of(run, places)
-    assert opened == ["plain", "two_faces"]
-    assert shown[0] <= 9 and shown[1] == 1
+    assert sorted(opened) == ["plain", "two_faces"]
+    assert decoded["plain"] <= 9 and decoded["two_faces"] == 1
     assert images[0] is images[3]
     keys = [FaceKey("two_faces", frame_index, face) for frame_index in (0, 20) for face in (0, 1)]
     examples.crops_at_margins(run, keys, [0, 0.5])
