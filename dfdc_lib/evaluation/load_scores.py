@@ -68,7 +68,7 @@ def read_scores(path: Path, run: Run | None = None) -> ScoreTable:
     table = _read_file(path)
     repeated = table.duplicated()
     duplicates = tuple(sorted(set(table.loc[repeated, "video_id"])))
-    table = table[~repeated]
+    table = table[~repeated] if duplicates else table
     by_frame = "frame_index" in table
     frames = {_title(path): _checked_frames(table, path.name)} if by_frame else _model_frames(table, path.name)
     listed = _listed_videos(run, table, path.name)
@@ -134,6 +134,8 @@ def _title(path: Path) -> str:
 
 def _as_text(column: pd.Series) -> pd.Series:
     """Return names as text: 7 and 7.0 (whole numbers with gaps) are "7", missing names stay missing."""
+    if isinstance(column.dtype, pd.StringDtype):
+        return column
     if pd.api.types.is_float_dtype(column):
         column = column.astype("Int64")
     return column.map(str, na_action="ignore").astype(object).where(column.notna(), None)
@@ -155,7 +157,7 @@ def _read_file(path: Path) -> pd.DataFrame:
 def _are_videos_of(run: Run, video_ids: pd.Series) -> bool:
     if not (run.root / "videos.csv").exists():
         return False
-    return set(video_ids) <= set(run.read_table("videos.csv")["video_id"])
+    return set(video_ids.unique()) <= set(run.read_table("videos.csv")["video_id"])
 
 
 def _listed_videos(run: Run | None, table: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -176,7 +178,7 @@ def _listed_videos(run: Run | None, table: pd.DataFrame, source: str) -> pd.Data
 
 def _has_every_score(video_ids: pd.Index, frames: dict[str, pd.DataFrame]) -> np.ndarray:
     """Return whether every model has scored a video, one value per id."""
-    return video_ids.isin(set.intersection(*(set(rows["video_id"]) for rows in frames.values())))
+    return video_ids.isin(set.intersection(*(set(rows["video_id"].unique()) for rows in frames.values())))
 
 
 def _video_table(table: pd.DataFrame, source: str) -> pd.DataFrame:

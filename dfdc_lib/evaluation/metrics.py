@@ -4,7 +4,8 @@ Every metric accepts a weight for each video, so that the same code computes a v
 (`bootstrap.py`), in which a video counts as often as it was drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,11 @@ import numpy as np
 from dfdc_lib.records import FAKE, REAL
 
 SURE_FAKE, SURE_REAL = 0.8, 0.2  # slides: a fake counts as correct from 0.8 on, a real video below 0.2
-METRICS = ("log loss", "AUC", "EER", "average precision", "FPR at 95 % TPR", "accuracy 0.2/0.8")
+AUC = "AUC"
+METRICS = ("log loss", AUC, "EER", "average precision", "FPR at 95 % TPR", "accuracy 0.2/0.8")
 LOWER_IS_BETTER = ("log loss", "EER", "FPR at 95 % TPR")
 RANKING = METRICS[1:5]  # these depend on the order of the scores, and need both classes
+BLOCK_SIZE = 4096  # videos, or faces, whose weights in all draws are summed at once
 
 
 class Ranking(NamedTuple):
@@ -28,6 +31,7 @@ class Ranking(NamedTuple):
     reals: np.ndarray  # (r,) the same for the real videos
     fakes_above: np.ndarray  # (t + 1,) number of fakes above each threshold, starting with 0
     reals_above: np.ndarray  # (t + 1,) the same for the real videos
+    fakes_over_reals: np.ndarray  # (2, r) number of fakes with a higher score than each real video; with at least its
 
 
 def losses(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
@@ -112,7 +116,9 @@ def rank(labels: np.ndarray, scores: np.ndarray, columns: np.ndarray) -> Ranking
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of each group of equal scores
     fakes_above = np.append(0, np.cumsum(is_fake)[last])
     reals_above = np.append(0, last + 1) - fakes_above
-    return Ranking(columns[order][is_fake], columns[order][~is_fake], fakes_above, reals_above)
+    at_score = np.repeat(np.arange(len(last)), np.diff(reals_above))  # of each real video, its distinct score
+    fakes_over_reals = np.stack([fakes_above[at_score], fakes_above[at_score + 1]])
+    return Ranking(columns[order][is_fake], columns[order][~is_fake], fakes_above, reals_above, fakes_over_reals)
 
 
 def weighted_metrics(
@@ -127,7 +133,9 @@ def weighted_metrics(
     count, *rest = (weights @ sums).T
     loss, accuracy = np.reshape(rest, (2, -1, len(weights))) / count
     values = {METRICS[0]: loss, METRICS[-1]: accuracy}
-    if rankings:
+    if rankings and set(metrics) & set(RANKING) == {AUC}:
+        values[AUC] = np.stack([_areas(ranking, weights) for ranking in rankings])
+    elif rankings:
         values |= zip(RANKING, np.stack([_ranking_metrics(ranking, weights) for ranking in rankings], 1), strict=True)
     return np.stack([values[name].T for name in metrics], axis=-1)
 
@@ -141,18 +149,60 @@ def _ranking_metrics(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
     if not valid.all():
         tp, fp = tp[valid], fp[valid]
     precision = tp / np.maximum(tp + fp, 1)
-    tpr, fpr = tp / tp[:, -1:], fp / fp[:, -1:]
+    average_precision = np.einsum("dt,dt->d", np.diff(tp / tp[:, -1:], axis=1), precision[:, 1:])
     auc = np.trapezoid(tp, fp, axis=1) / (tp[:, -1] * fp[:, -1])
-    average_precision = np.einsum("dt,dt->d", np.diff(tpr, axis=1), precision[:, 1:])
     draws = np.arange(len(tp))
-    fpr_at_recall = fpr[draws, np.argmax(tpr >= 0.95, axis=1)]
-    total = tpr + fpr  # reaches 1 where there are as many misses as false alarms; linear between two thresholds
-    after = np.argmax(total >= 1, axis=1)
-    before = after - 1
-    fraction = (1 - total[draws, before]) / (total[draws, after] - total[draws, before])
-    error_rate = fpr[draws, before] + fraction * (fpr[draws, after] - fpr[draws, before])
+
+    def rates(thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # TPR and FPR, one threshold per draw
+        return tp[draws, thresholds] / tp[:, -1], fp[draws, thresholds] / fp[:, -1]
+
+    fpr_at_recall = rates(_first(lambda thresholds: rates(thresholds)[0] >= 0.95, tp.shape))[1]
+    # TPR + FPR reaches 1 where there are as many misses as false alarms; linear between two thresholds.
+    after = _first(lambda thresholds: np.add(*rates(thresholds)) >= 1, tp.shape)
+    (tpr_before, fpr_before), (tpr_after, fpr_after) = rates(after - 1), rates(after)
+    total_before, total_after = tpr_before + fpr_before, tpr_after + fpr_after
+    fraction = (1 - total_before) / (total_after - total_before)
+    error_rate = fpr_before + fraction * (fpr_after - fpr_before)
     values[:, valid] = auc, error_rate, average_precision, fpr_at_recall
     return values
+
+
+def _first(reached: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Return the first of t thresholds at which each of d draws has `reached` something, for the shape (d, t).
+
+    `reached`: (d,) thresholds -> (d,) bool, true from some threshold on. Bisection: it looks at few thresholds.
+    """
+    low, high = np.zeros(shape[0], int), np.full(shape[0], shape[1] - 1)
+    while (low < high).any():
+        middle = (low + high) // 2
+        is_reached = reached(middle)
+        low, high = np.where(is_reached, low, middle + 1), np.where(is_reached, middle, high)
+    return high
+
+
+def _areas(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
+    """Return the AUC alone, (d,); NaN without a class. It is the share of pairs in which the fake has the higher score.
+
+    All draws go together through blocks of videos with falling scores, whose sums stay in the cache.
+    """
+    by_group = np.ascontiguousarray(weights.T)
+    counts = ranking.fakes_above + ranking.reals_above
+    starts = np.unique(np.searchsorted(counts, np.arange(0, counts[-1], BLOCK_SIZE)))
+    pairs, fakes, reals = np.zeros((3, by_group.shape[1]))
+    for start, stop in pairwise([*starts, len(counts) - 1]):
+        first, last = ranking.fakes_above[[start, stop]]
+        above = np.vstack(
+            [fakes, np.take(by_group, ranking.fakes[first:last], axis=0)]
+        )  # row i: weight of the first `first` + i fakes
+        np.cumsum(above, axis=0, out=above)
+        block = slice(*ranking.reals_above[[start, stop]])
+        higher, not_lower = ranking.fakes_over_reals[:, block] - first
+        of_reals = np.take(by_group, ranking.reals[block], axis=0)
+        both = np.take(above, higher, axis=0) + np.take(above, not_lower, axis=0)
+        pairs += np.einsum("rd,rd->d", both, of_reals) / 2
+        fakes, reals = above[-1], reals + of_reals.sum(axis=0)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: a class is missing
+        return pairs / (fakes * reals)
 
 
 def _cumulated(weights: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> np.ndarray:

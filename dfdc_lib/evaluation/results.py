@@ -98,6 +98,7 @@ def _measure(
     """Yield the level and the metrics of the video scores, then of each model's frame scores if there are several."""
     yield VIDEO_LEVEL, bootstrap(videos, scores, resampling, REPORTED)
     for name, frames in table.frames.items() if table.averages else ():
-        faces = frames[frames["video_id"].isin(videos.index)].reset_index(drop=True)
-        described = videos.loc[faces["video_id"], ["label", "group"]].reset_index(drop=True)
-        yield FRAME_LEVEL, bootstrap(described, faces[["score"]].rename(columns={"score": name}), resampling, REPORTED)
+        rows = videos.index.get_indexer(pd.Index(frames["video_id"]))
+        described = videos[["label"]].assign(group=pd.factorize(videos["group"])[0]).iloc[rows[rows >= 0]]
+        scores = frames[["score"]][rows >= 0].set_axis([name], axis=1).set_axis(described.index)
+        yield FRAME_LEVEL, bootstrap(described, scores, resampling, REPORTED)

@@ -1,11 +1,14 @@
 """The scores that an evaluation starts from: frame scores, labels and groups of videos, and how they were made."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from dfdc_lib.evaluation.bootstrap import caution
 from dfdc_lib.evaluation.coverage import Coverage
+from dfdc_lib.evaluation.face_groups import FaceGroups, group_faces
 
 # Roles of the videos in the training of the models, as titles show them.
 UNSEEN_VIDEOS = "videos unseen by the models, as far as the kit can tell"
@@ -32,10 +35,15 @@ class ScoreTable:
     role: str = UNKNOWN_ROLE  # of the videos in the training of the models
     recipes: tuple[str, ...] = ()  # how frames were chosen, and each model's faces detected and cropped, if known
 
+    @cached_property
+    def by_video(self) -> list[FaceGroups]:
+        """The faces of each model, grouped by video."""
+        return [group_faces(rows, ["video_id"]) for rows in self.frames.values()]
+
     @property
     def averages(self) -> bool:
         """Whether any video has more than one score, so that there is something to average."""
-        return any(table["video_id"].duplicated().any() for table in self.frames.values())
+        return any((faces.sizes > 1).any() for faces in self.by_video)
 
     @property
     def heading(self) -> str:
@@ -69,15 +77,14 @@ class ScoreTable:
         """Return the smallest, median and largest number of frames of a video, in the first model's table."""
         if not self.averages:
             return "one score per video"
-        counts = next(iter(self.frames.values())).groupby("video_id")["frame_index"].nunique()
+        counts = self.by_video[0].frame_counts
         low, high = counts.min(), counts.max()
-        return (
-            f"{low} frames per video" if low == high else f"{low}–{high} frames per video, median {counts.median():g}"
-        )
+        median = f", median {np.median(counts):g}"
+        return f"{low} frames per video" if low == high else f"{low}–{high} frames per video{median}"
 
     def _faces_text(self) -> str:
         if not self.averages:
             return "unknown"
-        table = next(iter(self.frames.values()))
-        frames = len(table.drop_duplicates(["video_id", "frame_index"]))
-        return f"{len(table):,} in {frames:,} frames; all faces of a video count, whoever they show"
+        faces = self.by_video[0]
+        frames = faces.frame_counts.sum()
+        return f"{len(faces.scores):,} in {frames:,} frames; all faces of a video count, whoever they show"

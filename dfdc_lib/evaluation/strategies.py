@@ -1,16 +1,19 @@
 """Averaging strategies: the scores of a video's frames in, one video score out.
 
-Every strategy in `STRATEGIES` is a function `(scores, confidences) -> video score` of arrays of shape (n,), n >= 1.
+Every strategy in `STRATEGIES` is a function `(scores, confidences) -> video score` of arrays of shape (n,), n >= 1, or
+of k videos with n scores each: (k, n) in, (k,) out.
 Source: the slides, "Averaging Predictions", for the confident strategy; the others are common means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy  # imports scipy.special when it is first used
+
+from dfdc_lib.evaluation.face_groups import FaceGroups, equal_runs, group_faces
 
 if TYPE_CHECKING:  # pandas is imported where used: the command line needs the strategies' names alone
     import pandas as pd
@@ -24,7 +27,7 @@ LOGIT_CLIP = 1e-6  # a float32 sigmoid can be exactly 0 or 1, whose logit is inf
 TRIMMED_SHARE = 0.1  # of the frames, removed at each end
 TOP_COUNT = 8  # frames: a quarter of the slides' 32
 
-Strategy = Callable[[np.ndarray, np.ndarray], float]
+Strategy = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:
@@ -35,59 +38,67 @@ def clipped_logit(scores: np.ndarray, clip: float) -> np.ndarray:
     return scipy.special.logit(np.clip(scores, clip, 1 - clip))
 
 
-def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: float = FAKE_DIVISOR) -> float:
+def confident_strategy(scores: np.ndarray, t: float = FAKE_THRESHOLD, divisor: float = FAKE_DIVISOR) -> np.ndarray:
     """Average the surely fake frames if there are enough, else the surely real ones if nearly all are, else all frames.
 
-    `scores`, (n,), are those of the frames of one video, 0-1. A frame is surely fake above `t`, surely real below 0.2.
-    Enough: more than n // `divisor` of the n frames and more than 11. Nearly all: more than 90 %. Source: slides,
-    `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError instead of returning NaN with a
-    warning; the divisor is a parameter.
+    `scores`, (..., n), are those of the n frames of each video, 0-1; returns (...). A frame is surely fake above `t`,
+    surely real below 0.2. Enough: more than n // `divisor` of the n frames and more than 11. Nearly all: more than
+    90 %. Source: slides, `confident_strategy(pred, t=0.8)`. Departs: an empty array raises ValueError instead of
+    returning NaN with a warning; the divisor is a parameter.
     """
     values = _check(scores)
-    fakes, reals = values[values > t], values[values < REAL_THRESHOLD]
-    if len(fakes) > len(values) // divisor and len(fakes) > FAKE_COUNT:
-        return float(fakes.mean())
-    return float(reals.mean() if len(reals) > REAL_SHARE * len(values) else values.mean())
+    count = values.shape[-1]
+    is_fake, is_real = values > t, values < REAL_THRESHOLD
+    fakes, reals = (sure.sum(axis=-1, keepdims=True) for sure in (is_fake, is_real))
+    enough = (fakes > count // divisor) & (fakes > FAKE_COUNT)
+    averaged = np.where(enough, is_fake, is_real | (reals <= REAL_SHARE * count))
+    sizes = averaged.sum(axis=-1).ravel()
+    means, chosen = np.empty(len(sizes)), values[averaged]
+    for videos, frames in equal_runs(sizes):
+        means[videos] = chosen[frames].mean(axis=-1)
+    return means.reshape(values.shape[:-1])[()]
 
 
-def confidence_weighted_mean(scores: np.ndarray, confidences: np.ndarray) -> float:
+def confidence_weighted_mean(scores: np.ndarray, confidences: np.ndarray) -> np.ndarray:
     """Return the mean score, weighted by the detector's confidences; ValueError unless their sum is positive.
 
-    Both are (n,) for the faces of one video: scores 0-1, confidences 0-1.
+    Both are (..., n) for the n faces of each video: scores 0-1, confidences 0-1. Returns (...).
     """
-    if not confidences.sum() > 0:
-        raise ValueError(f"confidences must have a positive sum, got {confidences.sum()} for {len(scores)} scores")
-    return float(scores @ confidences / confidences.sum())
+    sums = confidences.sum(axis=-1)
+    if not (sums > 0).all():
+        raise ValueError(f"confidences must have a positive sum, got {sums.min()} for {scores.shape[-1]} scores")
+    return np.vecdot(scores, confidences) / sums
 
 
-def trimmed_mean(scores: np.ndarray, share: float) -> float:
-    """Return the mean without the lowest and the highest `share` of the scores, (n,), each rounded down.
+def trimmed_mean(scores: np.ndarray, share: float) -> np.ndarray:
+    """Return the mean without the lowest and the highest `share` of the scores, (..., n), each rounded down.
 
-    It equals `scipy.stats.trim_mean`, whose module takes a second to import.
+    It equals `scipy.stats.trim_mean` along the last axis, whose module takes a second to import.
     """
-    cut = int(share * len(scores))
-    return float(np.partition(scores, (cut, len(scores) - cut - 1))[cut : len(scores) - cut].mean())
+    count = scores.shape[-1]
+    cut = int(share * count)
+    return np.partition(scores, (cut, count - cut - 1), axis=-1)[..., cut : count - cut].mean(axis=-1)
 
 
 def _checked(strategy: Strategy) -> Strategy:
-    def checked(scores: np.ndarray, confidences: np.ndarray) -> float:
+    def checked(scores: np.ndarray, confidences: np.ndarray) -> np.ndarray:
         values, weights = _check(scores), np.asarray(confidences, float)
         if weights.shape != values.shape:
             raise ValueError(f"expected one confidence per score, got shapes {weights.shape} and {values.shape}")
-        return float(strategy(values, weights))
+        return strategy(values, weights)
 
     return checked
 
 
 BASELINE, WEIGHTED, CONFIDENT = "mean", "confidence-weighted", "confident"
 _STRATEGIES: dict[str, Strategy] = {
-    BASELINE: lambda scores, confidences: scores.mean(),
+    BASELINE: lambda scores, confidences: scores.mean(axis=-1),
     # Scores near 0 and 1 weigh more than in the mean.
-    "mean of logits": lambda scores, confidences: scipy.special.expit(clipped_logit(scores, LOGIT_CLIP).mean()),
-    "median": lambda scores, confidences: float(np.median(scores)),
+    "mean of logits": lambda scores, confidences: scipy.special.expit(clipped_logit(scores, LOGIT_CLIP).mean(-1)),
+    "median": lambda scores, confidences: np.median(scores, axis=-1),
     "trimmed mean": lambda scores, confidences: trimmed_mean(scores, TRIMMED_SHARE),
-    f"mean of the top {TOP_COUNT}": lambda scores, confidences: np.sort(scores)[-TOP_COUNT:].mean(),
-    "maximum": lambda scores, confidences: scores.max(),
+    f"mean of the top {TOP_COUNT}": lambda scores, confidences: np.sort(scores)[..., -TOP_COUNT:].mean(axis=-1),
+    "maximum": lambda scores, confidences: scores.max(axis=-1),
     WEIGHTED: confidence_weighted_mean,
     CONFIDENT: lambda scores, confidences: confident_strategy(scores),
 }
@@ -100,16 +111,15 @@ def video_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
 
     `frames` has one row per face: video_id, score, and confidence (1 if the column is absent). Index: video_id, sorted.
     """
-    return _grouped(frames, ["video_id"], strategy)
+    return group_faces(frames, ["video_id"]).apply(strategy)
 
 
-def person_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
-    """Return each video's highest strategy score among its people (column `track`). Departs: the winner pools faces.
+def person_scores(people: FaceGroups, strategy: Strategy) -> pd.Series:
+    """Return each video's highest strategy score among its people. Departs: the winner pools faces.
 
-    `frames` has one row per face: video_id, track, score, and confidence (1 if absent). The index of the result is
-    video_id.
+    `people`: the faces grouped by video_id and track. The index of the result is video_id, sorted.
     """
-    return _grouped(frames, ["video_id", "track"], strategy).groupby(level="video_id").max()
+    return people.apply(strategy).groupby(level="video_id").max()
 
 
 def strategy_scores(table: ScoreTable) -> pd.DataFrame:
@@ -127,7 +137,10 @@ def strategy_scores(table: ScoreTable) -> pd.DataFrame:
     names = [name for name in STRATEGIES if name != WEIGHTED or has_confidence]
     columns = {name: over_models(table, STRATEGIES[name]) for name in names}
     if any(people_counts(table) > 1):
-        columns |= {f"{name}, per person": over_models(table, STRATEGIES[name], person_scores) for name in PER_PERSON}
+        people = [group_faces(frames, ["video_id", "track"]) for frames in table.frames.values()]
+        for name in PER_PERSON:
+            scores = [person_scores(of_model, STRATEGIES[name]) for of_model in people]
+            columns[f"{name}, per person"] = mean_of_models(table, scores)
     return pd.DataFrame(columns, index=table.videos.index)
 
 
@@ -139,12 +152,16 @@ def model_scores(table: ScoreTable) -> pd.DataFrame:
     return pd.DataFrame(means, index=table.videos.index)
 
 
-def over_models(table: ScoreTable, strategy: Strategy, apply: Callable = video_scores) -> pd.Series:
-    """Apply a strategy to each model's frames with `apply`, `video_scores` or `person_scores`; average the models."""
+def over_models(table: ScoreTable, strategy: Strategy) -> pd.Series:
+    """Apply a strategy to the faces of each video and model, and average over the models; index: that of the videos."""
+    return mean_of_models(table, [faces.apply(strategy) for faces in table.by_video])
+
+
+def mean_of_models(table: ScoreTable, scores: Sequence[pd.Series]) -> pd.Series:
+    """Return the mean of the video scores that the models of a table have; index: that of its videos."""
     import pandas as pd
 
-    scores = pd.concat([apply(frames, strategy) for frames in table.frames.values()], axis=1)
-    return scores.mean(axis=1).reindex(table.videos.index)
+    return pd.concat(scores, axis=1).mean(axis=1).reindex(table.videos.index)
 
 
 def people_counts(table: ScoreTable) -> pd.Series:
@@ -153,35 +170,8 @@ def people_counts(table: ScoreTable) -> pd.Series:
     return frames.groupby("video_id")["track"].nunique().reindex(table.videos.index)
 
 
-def thin_frames(frames: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the rows of `count` evenly spaced frames per video.
-
-    They are the middle frames of `count` equal parts of the video. A video with `count` frames or fewer keeps all its
-    rows. `frames` has one row per face, among its columns video_id and frame_index.
-    """
-    grouped = frames.groupby("video_id")["frame_index"]
-    position = grouped.rank("dense").to_numpy().astype(int) - 1  # 0, 1, 2 ... within the video
-    total = grouped.transform("nunique").to_numpy()
-    # The middle of part i is (2i + 1) * total / (2 * count); `part` is the first whose middle is not before `position`.
-    part = -((total - 2 * count * position) // (2 * total))
-    return frames[(total <= count) | ((2 * part + 1) * total // (2 * count) == position)]
-
-
 def _check(scores: np.ndarray) -> np.ndarray:
     values = np.asarray(scores, float)
-    if values.ndim != 1 or len(values) == 0:
-        raise ValueError(f"a strategy needs scores of shape (n,) with n >= 1, got {values.shape}")
+    if values.ndim == 0 or values.shape[-1] == 0:
+        raise ValueError(f"a strategy needs scores of shape (..., n) with n >= 1, got {values.shape}")
     return values
-
-
-def _grouped(frames: pd.DataFrame, keys: list[str], strategy: Strategy) -> pd.Series:
-    """Sort once and pass slices to the strategy, which is twenty times as fast as `groupby.apply`."""
-    import pandas as pd
-
-    ordered = frames.sort_values(keys, kind="stable")
-    scores = ordered["score"].to_numpy(float)
-    confidences = ordered["confidence"].to_numpy(float) if "confidence" in ordered else np.ones(len(ordered))
-    sizes = ordered.groupby(keys).size()
-    ends = sizes.to_numpy().cumsum()
-    values = [strategy(scores[rows], confidences[rows]) for rows in map(slice, ends - sizes, ends)]
-    return pd.Series(values, sizes.index, float, "score")

@@ -15,7 +15,7 @@ from dfdc_lib.evaluation.bootstrap import interval_texts
 from dfdc_lib.evaluation.results import VIDEO_LEVEL, results
 from dfdc_lib.evaluation.score_table import ScoreTable
 from dfdc_lib.evaluation.simulate import CLAIMED_BEFORE, simulate_at
-from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, over_models
+from dfdc_lib.evaluation.strategies import BASELINE, CONFIDENT, STRATEGIES, mean_of_models, over_models
 from dfdc_lib.records import Resampling
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -30,12 +30,13 @@ SIMULATED_ORIGINALS = 200
 class Study(NamedTuple):
     """A score table with the results that several figures share.
 
-    `scores`: from `strategy_scores`; `tuned`: from `tuned_scores`; `result`: bootstrap of `scores`; `parts`: from
-    `results`.
+    `scores`: from `strategy_scores`; `grid`: from `confident_grid`; `tuned`: from `tuned_scores`; `result`: bootstrap
+    of `scores`; `parts`: from `results`.
     """
 
     table: ScoreTable
     scores: pd.DataFrame  # `strategies.strategy_scores`
+    grid: pd.DataFrame  # `confident_grid`
     tuned: pd.DataFrame  # `tuned_scores`
     result: bootstrap.Bootstrap  # of `scores`, by all metrics
     parts: pd.DataFrame  # `results.results`: both levels, each method and compression
@@ -55,8 +56,9 @@ def study(table: ScoreTable, resampling: Resampling) -> list[Study]:
     for judged in tables:
         scores = strategies.strategy_scores(judged)
         result = bootstrap.bootstrap(judged.videos, scores, resampling)
-        tuned = tuned_scores(judged, scores, resampling)
-        studies.append(Study(judged, scores, tuned, result, results(judged, scores, resampling)))
+        grid = confident_grid(judged, resampling)
+        tuned = tuned_scores(judged, scores, grid, resampling)
+        studies.append(Study(judged, scores, grid, tuned, result, results(judged, scores, resampling)))
     return studies
 
 
@@ -110,7 +112,7 @@ def confident_grid(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["threshold", "fraction", "first_half", "second_half"])
 
 
-def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
+def tuned_scores(table: ScoreTable, scores: pd.DataFrame, grid: pd.DataFrame, resampling: Resampling) -> pd.DataFrame:
     """Return the confident strategy next to other ways to sharpen the mean, one column each.
 
     Columns: the baseline, the median, the confident strategy, the baseline at its best temperature, and the confident
@@ -123,7 +125,6 @@ def tuned_scores(table: ScoreTable, scores: pd.DataFrame, resampling: Resampling
     columns = scores[[name for name in (base.name, "median", CONFIDENT) if name in scores]].copy()
     tempered = calibration.temper(base.to_numpy(), temperatures.to_numpy(), resampling.clip)
     columns[f"{base.name} at temperature"] = tempered
-    grid = confident_grid(table, resampling)
     if grid.empty:
         return columns
     first = calibration.halves(table.videos["group"], resampling.seed)
@@ -158,13 +159,13 @@ def by_frame_count(table: ScoreTable, resampling: Resampling) -> pd.DataFrame:
     """
     if not table.averages:
         return pd.DataFrame(columns=["name", "value", "low", "high", "frame_count"])
-    most = max(frames.groupby("video_id")["frame_index"].nunique().max() for frames in table.frames.values())
+    most = max(faces.frame_counts.max() for faces in table.by_video)
     parts = []
     for count in [count for count in FRAME_COUNTS if count < 2 * most]:  # the last one keeps all frames
-        thinned = {name: strategies.thin_frames(frames, count) for name, frames in table.frames.items()}
-        few = ScoreTable(table.title, table.videos, thinned)
-        scores = pd.DataFrame({name: over_models(few, strategies.STRATEGIES[name]) for name in COMPARED})
-        parts.append(_loss_intervals(table.videos, scores, resampling).assign(frame_count=count))
+        models = [faces.thinned(count) for faces in table.by_video]
+        scores = {name: [faces.apply(STRATEGIES[name]) for faces in models] for name in COMPARED}
+        columns = pd.DataFrame({name: mean_of_models(table, each) for name, each in scores.items()})
+        parts.append(_loss_intervals(table.videos, columns, resampling).assign(frame_count=count))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -89,6 +89,7 @@ def score_table(names: list[str], videos: int) -> ScoreTable:
     table = pd.DataFrame({"label": label, "group": ids}, index=pd.Index(ids, name="video_id"))
     score = np.where(seems_fake == 1, 0.98, 0.04)
     frames = pd.DataFrame({"video_id": ids * 2, "track": 0, "score": [*(score - 0.01), *(score + 0.01)]})
+    frames["frame_index"] = [0] * len(ids) + [1] * len(ids)
     return ScoreTable("r", table, {name: frames.sample(frac=1, random_state=0) for name in names}, role=UNSEEN_VIDEOS)
 
 

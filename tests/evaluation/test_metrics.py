@@ -42,6 +42,24 @@ def test_metrics_equal_scikit_learn(seed: int, levels: int) -> None:
     assert metrics.measure(labels, values, 1e-4) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("block_size", [1, 7, 4096])
+@pytest.mark.parametrize("levels", [1, 5, 10**6])
+def test_the_auc_alone_equals_the_auc_among_all_metrics(
+    block_size: int, levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "BLOCK_SIZE", block_size)
+    labels, values = random_scores(4, levels=levels)
+    ranking = metrics.rank(labels, values, np.arange(len(labels)) % 20)
+    weights = np.random.default_rng(0).integers(0, 3, (9, 20)).astype(float)
+    sums = np.ones((20, 3))
+    alone, among_all = (
+        metrics.weighted_metrics(weights, sums, [ranking], names) for names in (["AUC"], metrics.RANKING)
+    )
+    np.testing.assert_array_equal(alone[..., 0], among_all[..., 0])
+    fakes_only = metrics.rank(np.ones(300, int), values, np.arange(300) % 20)
+    assert np.isnan(metrics.weighted_metrics(weights, sums, [fakes_only], ["AUC"])).all()
+
+
 def test_perfect_scores_one_class_and_two_thresholds() -> None:
     perfect = metrics.measure(np.array([0, 0, 1]), np.array([0.1, 0.1, 0.9]), 1e-4)
     assert [perfect[name] for name in metrics.METRICS[1:]] == [1, 0, 1, 0, 1]

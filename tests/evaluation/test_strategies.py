@@ -1,11 +1,10 @@
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import trim_mean
 
 from dfdc_lib.evaluation import strategies
+from dfdc_lib.evaluation.face_groups import group_faces
 from dfdc_lib.evaluation.score_table import ScoreTable
 from dfdc_lib.evaluation.strategies import STRATEGIES
 
@@ -86,6 +85,16 @@ def test_strategy(name: str, scores: list[float], expected: float) -> None:
     assert STRATEGIES[name](np.array(scores), np.ones(len(scores))) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("count", [1, 11, 30, 64])
+def test_many_videos_at_once_are_scored_as_one_by_one(strategy: strategies.Strategy, count: int) -> None:
+    generator = np.random.default_rng(count)
+    scores, confidences = generator.beta(0.2, 0.2, (50, count)), generator.random((50, count))
+    assert strategy(scores, confidences).tolist() == [
+        float(strategy(*row)) for row in zip(scores, confidences, strict=True)
+    ]
+
+
 def test_confidences_are_weights() -> None:
     scores = np.array([0.2, 0.8])
     assert STRATEGIES["confidence-weighted"](scores, np.array([1.0, 3.0])) == pytest.approx(0.65)
@@ -105,7 +114,8 @@ def test_video_scores_equal_one_call_per_video(strategy: strategies.Strategy) ->
 def test_highest_person_score_counts() -> None:
     frames = frames_of({"a": [0.1, 0.9, 0.2, 0.8], "b": [0.4]}, track=[0, 1, 0, 1, 0])
     assert strategies.video_scores(frames, STRATEGIES["mean"]).to_dict() == pytest.approx({"a": 0.5, "b": 0.4})
-    assert strategies.person_scores(frames, STRATEGIES["mean"]).to_dict() == pytest.approx({"a": 0.85, "b": 0.4})
+    people = group_faces(frames, ["video_id", "track"])
+    assert strategies.person_scores(people, STRATEGIES["mean"]).to_dict() == pytest.approx({"a": 0.85, "b": 0.4})
     assert strategies.people_counts(table_of(frames)).to_dict() == {"a": 2, "b": 1}
 
 
@@ -124,12 +134,3 @@ def test_heading_counts_and_warns() -> None:
     table = table_of(frames_of({"a": [0.1]}))
     assert "1 videos in 1 identity groups" in table.heading and len(table.heading.splitlines()) == 3
     assert "no labelled videos" in ScoreTable("none", table.videos.iloc[:0], table.frames).heading
-
-
-def test_thin_frames() -> None:
-    cases = {(7, 1): [3], (7, 2): [1, 5], (7, 7): list(range(7)), (3, 8): [0, 1, 2], (8, 4): [1, 3, 5, 7]}
-    for total, count in [*cases, *product((1, 2, 5, 16, 17, 59), (1, 2, 3, 7, 16, 31, 58))]:
-        frames = frames_of({"a": [0.5] * total})
-        thinned = strategies.thin_frames(frames.assign(frame_index=10 * frames["frame_index"]), count)["frame_index"]
-        assert len(thinned) == min(total, count)
-        assert (thinned // 10).tolist() == cases.get((total, count), (thinned // 10).tolist())

@@ -21,6 +21,7 @@ from dfdc_lib.records import Resampling
 RESAMPLING = Resampling(1e-4, 60, 0)
 TABLE = simulate.simulate(40, 2.5)
 COLUMNS = strategies.strategy_scores(TABLE)
+GRID = strategy_study.confident_grid(TABLE, RESAMPLING)
 FIRST_HALF = calibration.halves(TABLE.videos["group"], RESAMPLING.seed)
 
 
@@ -70,16 +71,16 @@ def test_sure_answers_are_counted_for_every_score() -> None:
 
 
 def test_grid_contains_the_slides_pair() -> None:
-    grid = strategy_study.confident_grid(TABLE, RESAMPLING).set_index(["threshold", "fraction"])
+    grid = GRID.set_index(["threshold", "fraction"])
     loss = losses_of(TABLE, COLUMNS["confident"])
     assert grid.loc[(0.8, 0.4)].tolist() == pytest.approx([loss[FIRST_HALF].mean(), loss[~FIRST_HALF].mean()])
     assert len(grid) == len(strategy_study.THRESHOLDS) * len(strategy_study.FRACTIONS)
 
 
 def test_each_half_is_tuned_on_the_other() -> None:
-    tuned = strategy_study.tuned_scores(TABLE, COLUMNS, RESAMPLING)
+    tuned = strategy_study.tuned_scores(TABLE, COLUMNS, GRID, RESAMPLING)
     assert list(tuned) == ["mean", "median", "confident", "mean at temperature", "confident, tuned"]
-    best = strategy_study.confident_grid(TABLE, RESAMPLING).sort_values("second_half", kind="stable").iloc[0]
+    best = GRID.sort_values("second_half", kind="stable").iloc[0]
     assert losses_of(TABLE, tuned["confident, tuned"])[FIRST_HALF].mean() == pytest.approx(best["first_half"])
     clipped = strategies.clipped_logit(tuned["mean"].to_numpy(), RESAMPLING.clip)
     temperatures = (clipped / logit(tuned["mean at temperature"])).round(6)
@@ -134,7 +135,8 @@ def test_missing_frames_models_or_originals_give_empty_tables(models: ScoreTable
     assert strategy_study.by_frame_count(models, RESAMPLING).empty
     assert all(strategy_study.confident_grid(each, RESAMPLING).empty for each in (models, one_original[0]))
     assert all(strategy_study.model_gains(each, RESAMPLING).empty for each in (TABLE, one_original[1]))
-    tuned = strategy_study.tuned_scores(models, strategies.strategy_scores(models), RESAMPLING)
+    none = strategy_study.confident_grid(models, RESAMPLING)
+    tuned = strategy_study.tuned_scores(models, strategies.strategy_scores(models), none, RESAMPLING)
     assert list(tuned) == ["bad", "bad at temperature"]
 
 
@@ -146,7 +148,7 @@ def test_known_values_of_the_frame_scores(test_videos: Path) -> None:
     measured = metrics.measure(table.videos["label"].to_numpy(), columns["mean"].to_numpy(), 1e-4)
     assert round(measured["AUC"], 4) == 0.9920
     resampling = Resampling(draws=300)
-    tuned = strategy_study.tuned_scores(table, columns, resampling)
+    tuned = strategy_study.tuned_scores(table, columns, strategy_study.confident_grid(table, resampling), resampling)
     answer = strategy_study.confident_against(table, tuned, resampling).query("metric == 'log loss'")
     assert answer.loc["confident against mean", "high"] < 0  # better than the mean ...
     assert answer.loc["confident against mean at temperature", "low"] > 0  # ... but not than the sharpened mean
