@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # imported where used: the command line checks the name of an
 
 Result = TypeVar("Result")
 VIDEOS_AT_ONCE = 500  # whose results are in memory when a table of all results is written
+TASKS_PER_WORKER = 2  # in flight: one runs, and the next starts without waiting for the caller
 WORKER_DIED = "the worker process died: out of memory, or a crash inside a library"
 
 
@@ -194,7 +195,8 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> 
     """Call every task in a worker process and yield its name and result as it completes.
 
     If a task raises, its result is a `Failure` and the others go on. If a worker process dies (out of memory, a crash
-    in a decoder), the tasks that were running are repeated one at a time; one that dies again yields a `Failure`.
+    in a decoder), the tasks in flight are repeated one at a time; one that dies again yields a `Failure`. While the
+    caller works on a result, workers go on: up to one more task per worker is in flight than can run.
 
     Args:
         tasks: name -> picklable function without arguments.
@@ -203,11 +205,12 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> 
     waiting, suspects = deque(tasks), deque[str]()
     while waiting or suspects:
         queue, at_once = (suspects, 1) if suspects else (waiting, min(workers or core_count(), len(waiting)))
+        most = 1 if queue is suspects else at_once * TASKS_PER_WORKER
         in_flight: dict[Future[Result | Failure], str] = {}
         with worker_pool(at_once) as pool:
             try:
                 while queue or in_flight:
-                    while queue and len(in_flight) < at_once:
+                    while queue and len(in_flight) < most:
                         in_flight[pool.submit(attempt, tasks[queue[0]])] = queue[0]
                         queue.popleft()
                     for future in wait(in_flight, return_when=FIRST_COMPLETED).done:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -231,3 +232,15 @@ def test_count_outcomes(outcomes: list[tuple], expected: dict[str, list[int]]) -
     assert table.columns.tolist() == ["videos", "made"]
     assert {status: row.tolist() for status, row in table.iterrows()} == expected
     assert table.index[-1] == "all"
+
+
+def test_workers_go_on_while_the_caller_works_but_not_far(threads: None) -> None:
+    started: list[int] = []
+    tasks = {str(number): partial(started.append, number) for number in range(10)}
+    results = workers.each_result(tasks, 2)
+    first, _ = next(results)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(started) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(started) == [0, 1, 2, 3]  # two for each worker
+    assert {first, *(name for name, _ in results)} == set(tasks)

@@ -14,10 +14,14 @@ CUDA_LIBRARY = "libcuda.so.1" if os.name == "posix" else "nvcuda.dll"
 
 
 class Engine(NamedTuple):
-    """The library that runs a network, "openvino" or "torch", and the device: "cpu", "cuda" or "cuda:1"."""
+    """The library that runs a network, "openvino" or "torch", and the device: "cpu", "cuda" or "cuda:1".
+
+    `address`: of the process that runs MTCNN's networks for this one, see `remote.serve`; "" = this process runs them.
+    """
 
     backend: Literal["openvino", "torch"] = "openvino"
     device: str = "cpu"
+    address: str = ""
 
     @property
     def on_gpu(self) -> bool:

@@ -7,12 +7,14 @@ Departs from the winner's code: float32 unless the recipe says otherwise; he hal
 moved single scores by up to 0.31 (a network with random weights, 313 faces).
 """
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import torch
 from torch.backends import cudnn
 
+from dfdc_lib.backends.transfer import to_device
 from dfdc_lib.classifier.model import Classifier
 from dfdc_lib.records import FloatPrecision, Recipe
 
@@ -33,9 +35,10 @@ def autocast_dtype(precision: FloatPrecision | Literal["auto"], device: torch.de
 
 def normalize(images: torch.Tensor, recipe: Recipe, device: torch.device) -> torch.Tensor:
     """Move (n, 3, H, W) uint8 RGB to the device and normalise it; return float32 in channels_last format."""
-    moved = images.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last) / 255
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (recipe.mean, recipe.std))
-    return (moved - mean) / std
+    moved = to_device(images, device).to(torch.float32, memory_format=torch.channels_last) / 255
+    # A tensor that is made while a network is exported is a symbol, which must not outlive the export.
+    constant = _constant.__wrapped__ if torch.compiler.is_compiling() else _constant
+    return (moved - constant(recipe.mean, device)) / constant(recipe.std, device)
 
 
 def logits_of(model: Classifier, images: torch.Tensor, recipe: Recipe) -> np.ndarray:
@@ -48,3 +51,9 @@ def logits_of(model: Classifier, images: torch.Tensor, recipe: Recipe) -> np.nda
     exact = cudnn.flags(enabled=True, benchmark=cudnn.benchmark, allow_tf32=False)
     with torch.inference_mode(), exact, torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         return model(normalize(images, recipe, device)).float().cpu().numpy()
+
+
+@cache
+def _constant(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
+    """Return one number per channel, (1, 3, 1, 1) float32; cached, because to copy it to a GPU takes a wait for it."""
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)

@@ -4,7 +4,8 @@ Input: videos.csv and models. Output: scores/<model>.parquet (one row per face),
 video in the training of the models), scores/scoring.json (which models), submission.csv (one row per video) and
 submission_details.csv (what each of its scores rests on).
 Each video is decoded once, and its faces are detected once for all models with the same detector settings and margin.
-Worker processes, or a cluster, find the faces; this process runs the models, in batches that span videos.
+Worker processes, or a cluster, find the faces; this process runs the models, in batches that span videos, and on a GPU
+also the detector's networks.
 Source: the slides (32 evenly spaced frames); the winner's inference (0.5 if there is no face, models averaged).
 Departs from the winner's code: one face in a video is enough; an unreadable video is listed with its reason, not only
 scored 0.5; detector, margin and size come from the model's recipe; faces are linked to people.
@@ -30,6 +31,7 @@ from dfdc_lib.evaluation.strategies import STRATEGIES, video_scores
 from dfdc_lib.evaluation.unseen import CHOSEN_BY, TRAINED_ON, roles
 from dfdc_lib.executors import choose_task_runner
 from dfdc_lib.faces.extract import FoundFace, View, cut_known_faces, find_faces, view_of
+from dfdc_lib.faces.mtcnn_networks import engine_of_workers
 from dfdc_lib.records import (
     BOX_COLUMNS,
     FaceScore,
@@ -73,9 +75,12 @@ def predict(
     scorers = [_Scorer(model_name(name), find_model(name, run), computation) for name in names]
     role = roles(run, [scorer.card for scorer in scorers])
     videos, left_out = _choose_videos(run, which, role)
-    jobs = _jobs(run, videos, scorers, most_frames, computation.engine, known or {})
-    score = partial(_score, run=run, scorers=scorers, call=_caller(run, computation, len(jobs)))
-    outcomes = run_jobs(run, STAGE, jobs, left_out, score)
+    # For a single video in this process, as a worker takes time to start.
+    executor = "inline" if computation.executor == "processes" and len(videos) == 1 else computation.executor
+    call = choose_task_runner(run, executor, computation.workers, computation.engine.device)
+    with engine_of_workers(computation.engine, executor) as engine:
+        jobs = _jobs(run, videos, scorers, most_frames, engine, known or {})
+        outcomes = run_jobs(run, STAGE, jobs, left_out, partial(_score, run=run, scorers=scorers, call=call))
     tables = {scorer.name: _score_table(run, scorer.name, done_videos(outcomes)) for scorer in scorers}
     submission = _submission(videos, tables, strategy)
     run.write_table("submission.csv", submission)
@@ -195,12 +200,6 @@ def _jobs(
         outcome = partial(_outcome, min(FEW_FRAMES, most_frames))
         jobs.append(Job(video.video_id, records, VideoScores, find, outcome))
     return jobs
-
-
-def _caller(run: Run, computation: Computation, videos: int) -> TaskRunner:
-    """Return the function that finds faces: for a single video in this process, as a worker takes time to start."""
-    executor = "inline" if computation.executor == "processes" and videos == 1 else computation.executor
-    return choose_task_runner(run, executor, computation.workers, computation.engine.device)
 
 
 def _score(

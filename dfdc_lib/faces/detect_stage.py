@@ -10,6 +10,7 @@ from dfdc_lib.faces import thumbnails
 from dfdc_lib.faces.align_stage import align_fakes
 from dfdc_lib.faces.box_source import boxes_source, compared_fakes, header_source
 from dfdc_lib.faces.detect import detect_frames, load_detector
+from dfdc_lib.faces.mtcnn_networks import engine_of_workers
 from dfdc_lib.records import DetectorSettings, Outcome, Video, VideoFaces
 from dfdc_lib.run_folder import Run
 from dfdc_lib.staleness import code_fingerprint, fingerprint, input_fingerprint
@@ -25,6 +26,11 @@ def detect_faces(
     status "not needed". `engine` runs the detector; `workers` is the number of processes, 0 = one per core; `executor`:
     see `executors.choose_task_runner`. Returns one outcome per video.
     """
+    with engine_of_workers(engine, executor) as shared:
+        return _detect_faces(run, settings, shared, workers, executor)
+
+
+def _detect_faces(run: Run, settings: DetectorSettings, engine: Engine, workers: int, executor: str) -> list[Outcome]:
     videos, infos = run.read_videos(), run.read_infos()
     original_of = {fake.video_id: str(fake.original_id) for fake in compared_fakes(videos, infos)}
     execute = choose_executor(run, executor, workers, engine.device, lambda name: original_of.get(name, name))

@@ -1,3 +1,6 @@
+import copy
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -70,3 +73,25 @@ def test_normalize_with_the_numbers_of_the_recipe() -> None:
 
 def test_no_images() -> None:
     assert normalize(torch.zeros(0, 3, 64, 64, dtype=torch.uint8), RECIPE, CPU).shape == (0, 3, 64, 64)
+
+
+def test_normalize_after_an_export() -> None:
+    class Normalised(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return normalize(images, recipe, CPU)
+
+    recipe = RECIPE.model_copy(update={"mean": (0.125, 0.25, 0.5)})  # of no other test
+    exported = torch.export.export(Normalised(), (IMAGES,)).module()
+    images = normalize(IMAGES, recipe, CPU)
+    assert torch.equal(images, exported(IMAGES))
+    assert images[0, 2, 0, 0].item() == pytest.approx((int(IMAGES[0, 2, 0, 0]) / 255 - 0.5) / 0.225)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1), ("float16", 0.02)])
+def test_a_gpu_returns_the_logits_of_the_cpu(model: Classifier, precision: Any, tolerance: float) -> None:
+    expected = logits_of(model, IMAGES, RECIPE)
+    on_gpu = copy.deepcopy(model).to(GPU)
+    logits = logits_of(on_gpu, IMAGES, Recipe(size=64, precision=precision))
+    assert logits.dtype == np.float32 and np.abs(logits - expected).max() < tolerance

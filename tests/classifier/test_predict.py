@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from dfdc_lib import workers
 from dfdc_lib.backends.choice import Engine
+from dfdc_lib.backends.remote import serve
 from dfdc_lib.classifier import networks, predict
 from dfdc_lib.classifier.checkpoints import load_model, save_model
 from dfdc_lib.classifier.computation import Computation
@@ -24,6 +25,7 @@ from dfdc_lib.data.video_stage import find_videos
 from dfdc_lib.evaluation import load_scores
 from dfdc_lib.evaluation.scoring import read_run_scores
 from dfdc_lib.faces import tracks
+from dfdc_lib.faces.mtcnn_networks import torch_runner
 from dfdc_lib.inspection.verdict import MAX_TURN, MIN_SHARPNESS
 from dfdc_lib.records import (
     BOX_COLUMNS,
@@ -205,6 +207,17 @@ def test_one_model_gives_the_same_scores_in_batches_that_span_videos(
     score(run, name)
     assert batches == [8, 4] == [networks.CROPS_PER_BATCH, sum(FACES.values()) - networks.CROPS_PER_BATCH]
     tables = [each.read_table(f"scores/{name}.parquet") for each in (run, scored[0])]
+    pd.testing.assert_frame_equal(*tables, atol=1e-4)
+
+
+def test_faces_found_with_the_networks_of_another_process_have_the_same_scores(scored: Scored, tmp_path: Path) -> None:
+    run = open_run(tmp_path / "served")
+    shutil.copytree(scored[0].root / "models" / "a", run.root / "models" / "a")
+    shutil.copy(scored[0].root / "videos.csv", run.root)
+    with serve(torch_runner("cpu")) as address:  # as on a GPU
+        outcomes = predict.predict(run, ["a"], "all", FRAMES, "mean", Computation(TORCH._replace(address=address), 3))
+    assert {each.video_id: each.status for each in outcomes} == {n: each.status for n, each in scored[1].items()}
+    tables = [each.read_table("scores/a.parquet") for each in (run, scored[0])]
     pd.testing.assert_frame_equal(*tables, atol=1e-4)
 
 
