@@ -153,7 +153,7 @@ def mask_iou(iou: pd.DataFrame) -> Figure:
     style.require_columns(iou, ("video_id", "iou"), "mask_iou")
     heading = "SSIM masks and true masks"
     if iou.empty:
-        return style.in_words(heading, "no masks")
+        return style.in_words(heading, "true masks exist for the built-in sample only")
     medians = iou.groupby("video_id")["iou"].median().sort_values()
     left_out = f", the lowest {MOST_ROWS} of {len(medians):,} videos" if len(medians) > MOST_ROWS else ""
     medians = medians.iloc[:MOST_ROWS]

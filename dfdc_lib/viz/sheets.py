@@ -17,6 +17,7 @@ from dfdc_lib.viz.draw import colour_ssim, overlay_mask
 from dfdc_lib.viz.style import CHARACTER, DPI, WIDTH
 
 MOST_IMAGES, MOST_ROWS = 48, 12  # per figure
+LEAST_COLUMNS = 5  # of `image_rows`: few examples must not fill several screens
 PAGE = round(WIDTH * DPI)  # width in pixels, as all lengths below
 HEAD, GAP, LINE = 40, 10, 18  # title of the figure; between images; a line of text at `FONT_SIZE`
 FONT_SIZE = 9  # points
@@ -56,25 +57,28 @@ def image_rows(rows: Mapping[str, Sequence[np.ndarray]], column_titles: Sequence
             raise ValueError(f"each row needs {len(column_titles)} images, got {len(images)} in row {name!r}")
     if not rows or not column_titles:
         return style.in_words("", "no images")
-    title = style.counted("", len(column_titles), len(column_titles), "examples")
+    title = style.counted("examples", len(column_titles), len(column_titles))
     title += style.first_of("rows", len(rows), MOST_ROWS)
     shown = [_Row(images, label=label) for label, images in list(rows.items())[:MOST_ROWS]]
     shown[0] = shown[0]._replace(titles=column_titles)
-    return _draw(shown, max(len(column_titles), 3), title)
+    return _draw(shown, max(len(column_titles), LEAST_COLUMNS), title)
 
 
-def mask_rows(rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> Figure:
+def mask_rows(
+    rows: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], heading: str = "pairs"
+) -> Figure:
     """Return one row per mask: original, fake, SSIM map, mask, and the mask in colour over the fake.
 
-    `rows`: row label -> original and fake, (H, W, 3) uint8; SSIM map, (H, W) in -1..1; mask, (H, W) uint8.
+    `rows`: row label -> original and fake, (H, W, 3) uint8; SSIM map, (H, W) in -1..1; mask, (H, W) uint8. The number
+    of rows is appended to the heading.
     """
     if not rows:
-        return style.in_words("", "no masks")
+        return style.in_words(heading, "no masks")
     shown = []
     for label, (original, fake, ssim_map, mask) in list(rows.items())[:MOST_ROWS]:
         shown.append(_Row([original, fake, colour_ssim(ssim_map), mask, overlay_mask(fake, mask)], label=label))
     shown[0] = shown[0]._replace(titles=("original", "fake", "SSIM map", "mask", "overlay"))
-    figure = _draw(shown, 5, style.counted("", len(shown), len(rows), "pairs"), FOOT)
+    figure = _draw(shown, 5, style.counted(heading, len(shown), len(rows)), FOOT)
     margin, cell = _widths(shown, 5)
     ssim = np.tile(np.linspace(-1, 1, cell - GAP), (BAR_HEIGHT, 1))
     gray = np.rint((ssim + 1) * 127.5).astype(np.uint8)

@@ -71,9 +71,7 @@ def browse_masks(masks: pd.DataFrame, load: Callable[[list[Key]], Sequence[FourI
     style.require_columns(masks, KEY_COLUMNS, "browse_masks")
 
     def sheet(keys: list[Key], titles: list[str], heading: str) -> Figure:
-        figure = mask_rows(dict(zip(titles, load(keys), strict=True)))
-        figure.suptitle(style.counted(heading, len(keys), len(keys)))
-        return figure
+        return mask_rows(dict(zip(titles, load(keys), strict=True)), heading)
 
     _browse(masks, "masks", lambda *key: render_masks(*load([key])[0]), sheet, MASK_EXAMPLES)
 

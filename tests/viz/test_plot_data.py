@@ -53,7 +53,10 @@ def test_no_records_give_a_message(figure: Figure, reason: str) -> None:
 
 
 TABLES = [(plot_data.video_sizes, SIZE_COLUMNS, "no videos"), (plot_data.mask_strength, MASK_COLUMNS, "no masks")]
-TABLES += [(plot_data.mask_iou, "video_id iou", "no masks"), (plot_data.fold_counts, "fold label method", "no videos")]
+TABLES += [
+    (plot_data.mask_iou, "video_id iou", "built-in sample"),
+    (plot_data.fold_counts, "fold label method", "no videos"),
+]
 
 
 @pytest.mark.parametrize(("draw", "columns", "reason"), TABLES)

@@ -109,8 +109,10 @@ def test_the_title_states_how_many_are_left_out() -> None:
     image = PORTRAIT[:9, :9]
     figures = [sheets.contact_sheet([image] * 50, ["x"] * 50), sheets.pair_rows([("x", image, image)] * 50, "similar")]
     figures.append(sheets.image_rows({str(row): [image] for row in range(15)}, ["a"]))
-    assert [len(figure.images) for figure in figures] == [48, 48, 12]
-    for figure, count in zip(figures, ("48 of 50", "48 of 50 pairs", "12 of 15 rows"), strict=True):
+    panels = (image, image, np.ones((9, 9), np.float32), image[..., 0])
+    figures.append(sheets.mask_rows({str(row): panels for row in range(13)}, "masks"))
+    assert [len(figure.images) for figure in figures] == [48, 48, 12, 62]
+    for figure, count in zip(figures, ("48 of 50", "48 of 50 pairs", "12 of 15 rows", "12 of 13"), strict=True):
         assert f"first {count}" in figure.get_suptitle()
 
 
