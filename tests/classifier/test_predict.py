@@ -210,15 +210,26 @@ def test_one_model_gives_the_same_scores_in_batches_that_span_videos(
     pd.testing.assert_frame_equal(*tables, atol=1e-4)
 
 
-def test_faces_found_with_the_networks_of_another_process_have_the_same_scores(scored: Scored, tmp_path: Path) -> None:
-    run = open_run(tmp_path / "served")
+def assert_same_scores(engine: Engine, scored: Scored, folder: Path, tolerance: float) -> None:
+    """Score the videos again with one of the models, by another engine."""
+    run = open_run(folder)
     shutil.copytree(scored[0].root / "models" / "a", run.root / "models" / "a")
     shutil.copy(scored[0].root / "videos.csv", run.root)
-    with serve(torch_runner("cpu")) as address:  # as on a GPU
-        outcomes = predict.predict(run, ["a"], "all", FRAMES, "mean", Computation(TORCH._replace(address=address), 3))
+    outcomes = predict.predict(run, ["a"], "all", FRAMES, "mean", Computation(engine, 3))
     assert {each.video_id: each.status for each in outcomes} == {n: each.status for n, each in scored[1].items()}
-    tables = [each.read_table("scores/a.parquet") for each in (run, scored[0])]
-    pd.testing.assert_frame_equal(*tables, atol=1e-4)
+    tables = [each.read_table("scores/a.parquet")[[*BOX_COLUMNS, "score"]] for each in (run, scored[0])]
+    pd.testing.assert_frame_equal(*tables, atol=tolerance)
+
+
+def test_faces_found_with_the_networks_of_another_process_have_the_same_scores(scored: Scored, tmp_path: Path) -> None:
+    with serve(torch_runner("cpu")) as address:  # as on a GPU
+        assert_same_scores(TORCH._replace(address=address), scored, tmp_path / "served", 1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+def test_a_gpu_gives_the_scores_of_the_cpu(scored: Scored, tmp_path: Path) -> None:
+    assert_same_scores(Engine("torch", "cuda"), scored, tmp_path / "gpu", 0.1)
 
 
 @pytest.mark.parametrize("added", ["nothing", "calibration", "test metrics"])
