@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic_core import from_json
 
 from dfdc_lib.backends.choice import Engine
 from dfdc_lib.classifier.computation import Computation, scoring_recipe
@@ -50,7 +51,8 @@ STAGE = "07_predict"
 NO_FACE_SCORE = 0.5  # winner
 FEW_FRAMES = 8  # a score that rests on faces in fewer frames is flagged; the minimum of an examination, too
 FACE_COLUMNS = ["frame_index", "time_seconds", "face_index", "track"]
-SCORE_COLUMNS = ["video_id", *FACE_COLUMNS, *BOX_COLUMNS, "confidence", "sharpness", "turn", "logit", "score"]
+RESULT_COLUMNS = ["confidence", "sharpness", "turn", "logit", "score"]
+SCORE_COLUMNS = ["video_id", *FACE_COLUMNS, *BOX_COLUMNS, *RESULT_COLUMNS]
 
 
 def predict(
@@ -261,12 +263,15 @@ def _outcome(few: int, *records: VideoScores) -> Outcome:
 
 def _score_table(run: Run, model: str, video_ids: Sequence[str]) -> pd.DataFrame:
     """Return a model's scores of all videos, one row per face."""
-    rows = []
+    parts = [np.empty((0, len(SCORE_COLUMNS) - 1))]
     for video_id in video_ids:
-        for face in run.read_record(run.scores_record_path(model, video_id), VideoScores).faces:
-            box = dict(zip(BOX_COLUMNS, face.box, strict=True))
-            rows.append({"video_id": video_id} | face.model_dump(exclude={"box"}) | box)
-    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+        faces = from_json(run.scores_record_path(model, video_id).read_bytes())["faces"]  # `run_jobs` has validated it
+        rows = [(*(f[n] for n in FACE_COLUMNS), *f["box"], *(f[n] for n in RESULT_COLUMNS)) for f in faces]
+        parts.append(np.array(rows, float).reshape(-1, parts[0].shape[1]))
+    table = pd.DataFrame(np.concatenate(parts), columns=SCORE_COLUMNS[1:])
+    table = table.astype(dict.fromkeys(("frame_index", "face_index", "track"), int))
+    table.insert(0, "video_id", np.repeat(np.array(video_ids, object), [len(part) for part in parts[1:]]))
+    return table
 
 
 def _submission(videos: Sequence[Video], tables: Mapping[str, pd.DataFrame], strategy: str) -> pd.DataFrame:
