@@ -2,6 +2,8 @@
 PYTHON ?= python3
 UV := .uv/bin/uv
 BIN := .venv/bin
+# Where this is set, no compiled module would be stored, and every process would compile what it imports: twice the time.
+unexport PYTHONDONTWRITEBYTECODE
 READY := .venv/.ready
 
 .PHONY: help setup demo test lint lock lab clean

@@ -118,17 +118,17 @@ def code_of(modules: Sequence[str]) -> dict[str, str]:
         Path in the package ("faces/crops.py") -> hash, for the modules and, recursively, what they import from
         `COMPUTING_PACKAGES`; imports inside functions count.
     """
-    found: dict[str, str] = {}
-    waiting = list(modules)
+    found: dict[Path, str] = {}
+    waiting = _module_paths(modules)
     while waiting:
-        path = _module_path(waiting.pop())
-        if path is None or (name := path.relative_to(PACKAGE).as_posix()) in found:
-            continue
-        found[name], imported = read_module(path)
-        waiting += imported
-    return dict(sorted(found.items()))
+        path = waiting.pop()
+        if path not in found:
+            found[path], imported = read_module(path)
+            waiting += imported
+    return {path.relative_to(PACKAGE).as_posix(): code for path, code in sorted(found.items())}
 
 
+@cache
 def source_fingerprint(source: str) -> str:
     """Return the hash of Python source as a syntax tree without docstrings."""
     return _tree_fingerprint(ast.parse(source))
@@ -146,10 +146,14 @@ def imported_modules(tree: ast.Module) -> list[str]:
 
 
 @cache
-def read_module(path: Path) -> tuple[str, list[str]]:
-    """Return a module's `source_fingerprint` and `imported_modules`; cached for the life of the process."""
+def read_module(path: Path) -> tuple[str, list[Path]]:
+    """Return a module's `source_fingerprint` and the computing modules it imports; cached for the process's life."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return _tree_fingerprint(tree), imported_modules(tree)
+    return _tree_fingerprint(tree), _module_paths(imported_modules(tree))
+
+
+def _module_paths(names: Sequence[str]) -> list[Path]:
+    return [path for path in map(_module_path, names) if path]
 
 
 def _module_path(name: str) -> Path | None:

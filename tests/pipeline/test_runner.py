@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
-from whole_run import request, run
+from whole_run import request, run, start
 
 from dfdc_lib import staleness
 from dfdc_lib.pipeline import runner
@@ -71,21 +71,28 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs") / "killed"
 
 
+def kill_when(folder: Path, place: str, count: int, process_id: int, is_alive: Callable[[], bool]) -> None:
+    """Kill a process as soon as a place in its run folder has so many files."""
+    while len(list(folder.glob(f"{place}/*"))) < count:
+        assert is_alive(), f"the run ended before it had made {count} of {place}"
+        time.sleep(0.02)
+    os.kill(process_id, signal.SIGKILL)
+
+
 @pytest.mark.notebooks
 @pytest.mark.slow
 def test_five_kills_leave_no_trace(finished: Path, sample_root: Path, killed: Path) -> None:
-    """SIGKILL at five moments, then the same command: the files of an undisturbed run, byte for byte."""
+    """SIGKILL at five moments, first of the command line, then the same run: an undisturbed run's files, byte for byte."""
     command = [sys.executable, "-m", "dfdc_lib.cli", "run", "--data", str(sample_root), "--run", str(killed)]
     command += ["--workers", "1", "--to", BEFORE_TRAINING, "-p", "FRAME_STRIDE=8"]
-    moments = [("info", 3), ("boxes", 1), ("boxes", 6), ("crops/*", 20), ("masks/*", 9)]  # when so many files exist
-    for place, count in moments:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while len(list(killed.glob(f"{place}/*"))) < count:
-            assert process.poll() is None, f"the run ended before it had made {count} of {place}"
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kill_when(killed, "info", 3, process.pid, lambda: process.poll() is None)
+    process.wait()
+    for place, count in [("boxes", 1), ("boxes", 6), ("crops/*", 20), ("masks/*", 9)]:
+        forked = start(request(killed, sample_root, last=BEFORE_TRAINING))
+        kill_when(killed, place, count, forked.pid, forked.is_alive)
+        forked.join()
+    assert run(killed, sample_root, last=BEFORE_TRAINING)
     made = contents(killed)
     assert {name.split("/")[0] for name in made} >= {"boxes", "crops", "masks", "hashes", "info", "status", "folds.csv"}
     assert made == contents(finished)
@@ -154,7 +161,7 @@ def change_module(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Make one module of the library look changed."""
     read_module = staleness.read_module
 
-    def changed(path: Path) -> tuple[str, list[str]]:
+    def changed(path: Path) -> tuple[str, list[Path]]:
         code, imported = read_module(path)
         return (f"changed {code}" if path == PROJECT / "dfdc_lib" / name else code), imported
 
