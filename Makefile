@@ -2,8 +2,6 @@
 PYTHON ?= python3
 UV := .uv/bin/uv
 BIN := .venv/bin
-# Where this is set, no compiled module would be stored, and every process would compile what it imports: twice the time.
-unexport PYTHONDONTWRITEBYTECODE
 READY := .venv/.ready
 
 .PHONY: help setup demo test lint lock lab clean
@@ -42,12 +40,13 @@ $(UV):
 	@$(PYTHON) -m venv .uv || { echo "This Python has no venv module: install it (Debian: apt-get install python3-venv) and try again"; exit 1; }
 	@.uv/bin/python -m pip install -q --disable-pip-version-check uv
 
+# Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every process would compile what it imports, in twice the time.
 # Where a system has no libGL, opencv-python cannot be imported: then the headless build of the same version goes over it.
 $(READY): $(UV) requirements.lock pyproject.toml
 	@$(UV) venv -q --clear --python $(PYTHON) .venv
-	@$(UV) pip sync -q --require-hashes requirements.lock
+	@$(UV) pip sync -q --require-hashes --compile-bytecode requirements.lock
 	@$(UV) pip install -q --no-deps -e .
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
 	  echo "OpenCV misses system libraries (libgl1, libglib2.0-0): its headless build is taken instead"; \
-	  $(UV) pip install -q --no-deps opencv-python-headless==$$($(UV) pip show -q opencv-python 2>/dev/null | sed -n 's/^Version: //p'); }
+	  $(UV) pip install -q --no-deps --compile-bytecode opencv-python-headless==$$($(UV) pip show -q opencv-python 2>/dev/null | sed -n 's/^Version: //p'); }
 	@touch $@

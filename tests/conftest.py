@@ -16,8 +16,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # every test worker has one core
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-# The slowest files start first; test_browser.py starts after test_runner.py, which makes the run that both use.
-SLOW_FILES = ("test_runner.py", "test_runs.py", "test_train.py", "test_browser.py")
+# The slowest files start first, so that all workers end at the same time. The first four are given out at once, in
+# turns; test_browser.py starts when test_runner.py has made the run that both use.
+SLOW_FILES = (
+    "test_runner.py",
+    "test_train.py",
+    "test_runs.py",
+    "test_winner_parity.py",
+    "test_browser.py",
+    "test_stages.py",
+    "test_executors.py",
+    "test_study.py",
+    "test_alignment.py",
+    "test_kernel.py",
+    "test_jumps.py",
+    "test_predict.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,8 +4,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from dfdc_lib.pipeline.execution import code_cells
 from dfdc_lib.pipeline.stage_table import BENCHMARK, INSPECT, STAGES
 
@@ -20,12 +18,11 @@ def imported_by(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize(
-    "stage", [stage for stage in (*STAGES, INSPECT, BENCHMARK) if stage.name not in TRAINING], ids=str
-)
-def test_the_imports_of_a_notebook(stage) -> None:
-    imports = next(source for source in code_cells(stage.notebook) if "from dfdc_lib" in source)
-    assert not imported_by(imports) & HEAVY
+def test_the_imports_of_the_notebooks() -> None:
+    """All in one process: none of them imports what all of them do not."""
+    stages = [stage for stage in (*STAGES, INSPECT, BENCHMARK) if stage.name not in TRAINING]
+    cells = [next(cell for cell in code_cells(stage.notebook) if "from dfdc_lib" in cell) for stage in stages]
+    assert len(cells) == 9 and not imported_by("\n".join(cells)) & HEAVY
 
 
 def test_the_imports_of_the_command_line() -> None:

@@ -44,6 +44,7 @@ FRAMES = 3  # per video
 INFO = VideoInfo(height=8, width=8, fps=25, frame_count=9, duration_seconds=1, rotation_degrees=0)
 FACES = {"small_256x192": 3, "small_256x192_fake": 3, "two_faces": 6}
 SIDE = 64  # pixels
+ENCODER = "test_efficientnet"  # 0.4 million weights
 TORCH = Engine("torch")  # a model for OpenVINO takes seconds to convert
 PARTS = {"small_256x192": 0, "small_256x192_fake": 0, "two_faces": 0, "no_face": 2}
 
@@ -54,8 +55,8 @@ def add_model(folder: Run, name: str, seed: int, margin: float = 0.2, **facts: A
     """Write an untrained model into a run folder; equal seeds give equal weights."""
     torch.manual_seed(seed)
     recipe = Recipe(size=SIDE, margin=margin, detector=facts.pop("detector", DetectorSettings()))
-    card = ModelCard(name=name, encoder="resnet18", noise=True, recipe=recipe, **facts)
-    save_model(folder.root / "models" / name, create_model("resnet18", pretrained=False, drop_path=0, noise=True), card)
+    card = ModelCard(name=name, encoder=ENCODER, noise=True, recipe=recipe, **facts)
+    save_model(folder.root / "models" / name, create_model(ENCODER, pretrained=False, drop_path=0, noise=True), card)
 
 
 def score(run: Run, *names: str, which: str = "all", strategy: str = "mean", precision: Any = "") -> dict[str, Outcome]:

@@ -82,7 +82,7 @@ def kill_when(folder: Path, place: str, count: int, process_id: int, is_alive: C
 @pytest.mark.notebooks
 @pytest.mark.slow
 def test_five_kills_leave_no_trace(finished: Path, sample_root: Path, killed: Path) -> None:
-    """SIGKILL at five moments, first of the command line, then the same run: an undisturbed run's files, byte for byte."""
+    """SIGKILL at five moments, first of the command line, then the same run: the files of an undisturbed run."""
     command = [sys.executable, "-m", "dfdc_lib.cli", "run", "--data", str(sample_root), "--run", str(killed)]
     command += ["--workers", "1", "--to", BEFORE_TRAINING, "-p", "FRAME_STRIDE=8"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
