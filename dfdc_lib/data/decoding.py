@@ -5,10 +5,11 @@ A file may hold more than a player shows: cover pictures and previews, frames th
 only other frames refer to, and leading frames whose references were cut off.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import repeat
+from typing import NamedTuple
 
 import av
 import av.error
@@ -62,44 +63,78 @@ def count_visible(container: InputContainer, start: int | None) -> int:
     return count
 
 
-def display_order(container: InputContainer) -> list[int]:
-    """Return the time stamps of the frames that a player shows, in order of display; nothing is decoded.
+def stored_order(container: InputContainer) -> list[tuple[int, bool]]:
+    """Return the time stamp of each frame that a player shows, and whether it is a key frame, in the file's order.
 
-    The result is [] if the packets do not tell which frame is shown when: a time stamp is missing or occurs twice, the
-    clock can restart, packets are hidden, or the first packet is no key frame, or not the first one to be shown.
+    Nothing is decoded. The result is [] if the packets do not tell which frame is shown when: a time stamp is missing
+    or occurs twice, the clock can restart, packets are hidden, or the first packet is no key frame, or not the first
+    one to be shown.
     """
     if clock_can_restart(container):
         return []
-    stamps: list[int] = []
+    stored: list[tuple[int, bool]] = []
     for packet in _packets(container):
         if not packet.size:  # the end
             continue
-        if packet.pts is None or not _is_visible(packet) or not (stamps or packet.is_keyframe):
+        if packet.pts is None or not _is_visible(packet) or not (stored or packet.is_keyframe):
             return []
-        stamps.append(packet.pts)
+        stored.append((packet.pts, packet.is_keyframe))
+    stamps = [stamp for stamp, _ in stored]
     known = bool(stamps) and len(set(stamps)) == len(stamps) and stamps[0] == min(stamps)
-    return sorted(stamps) if known else []
+    return stored if known else []
 
 
-def decode(container: InputContainer, skippable: Collection[int] = ()) -> Iterator[av.VideoFrame | None]:
+def stamps_decoded_for(wanted: Collection[int], stored: Sequence[tuple[int, bool]]) -> set[int]:
+    """Return the time stamps of the packets from which the wanted frames are decoded.
+
+    A frame refers to packets before its own, back to the last key frame; a frame that is shown before that key frame,
+    also to those of the key frame before. `wanted`: time stamps; `stored`: see `stored_order`.
+    """
+    groups: list[list[int]] = []
+    for stamp, is_key_frame in stored:
+        if is_key_frame:
+            groups.append([])
+        groups[-1].append(stamp)
+    needed, whole = set[int](), False
+    for group in reversed(groups):
+        places = [place for place, stamp in enumerate(group) if stamp in wanted]
+        needed.update(group if whole else group[: max(places, default=-1) + 1])
+        whole = any(group[place] < group[0] for place in places)
+    return needed
+
+
+class Unwanted(NamedTuple):
+    """Time stamps of frames that are not wanted; the sets may be filled while frames are read.
+
+    `skippable`: not decoded if no other frame refers to them. `unneeded`: of packets that are not decoded at all.
+    """
+
+    skippable: set[int]
+    unneeded: set[int]
+
+
+def decode(container: InputContainer, unwanted: Unwanted) -> Iterator[av.VideoFrame | None]:
     """Yield the frames that a player shows, in order of display; yield None for each missing or damaged one.
 
-    `skippable` has the time stamps of frames that are not wanted; it may be filled while frames are read. Those of them
-    to which no other frame refers are not decoded, and count as missing. After damage, a decoder can drop frames
+    Frames that are not decoded because they are `unwanted` count as missing. After damage, a decoder can drop frames
     silently; from then on the packets' time stamps reveal how many are missing.
     """
-    codec, skipping = film_stream(container).codec_context, False
+    stream, skipping, interrupted = film_stream(container), False, False
     awaited: list[int] = []  # heap of the time stamps of packets whose frame has not been decoded yet
     failed = damaged = False
     failed_at: int | None = None  # time stamp; frames leave the decoder in another order than their packets enter
     for packet in _packets(container):
         if packet.pts is not None and _is_visible(packet):
             heappush(awaited, packet.pts)
-        if skipping != (packet.pts in skippable):
+        if packet.pts in unwanted.unneeded:
+            interrupted = True
+            continue
+        if skipping != (packet.pts in unwanted.skippable):
             skipping = not skipping
-            codec.skip_frame = "NONREF" if skipping else "DEFAULT"
+            stream.codec_context.skip_frame = "NONREF" if skipping else "DEFAULT"
         try:
-            frames = packet.decode()
+            frames = [*_finish_before(packet, stream), *packet.decode()] if interrupted else packet.decode()
+            interrupted = False
         except av.error.FFmpegError:
             failed = damaged = True
             failed_at = packet.pts
@@ -111,7 +146,7 @@ def decode(container: InputContainer, skippable: Collection[int] = ()) -> Iterat
             while awaited and frame.pts is not None and awaited[0] <= frame.pts:
                 heappop(awaited)
                 passed += 1
-            if (failed or skippable) and frame.pts is not None:
+            if (failed or unwanted.skippable) and frame.pts is not None:
                 if not passed:  # the frame is late and has already been counted as missing
                     continue
                 yield from repeat(None, passed - 1)
@@ -119,6 +154,15 @@ def decode(container: InputContainer, skippable: Collection[int] = ()) -> Iterat
                 damaged = False
             yield None if damaged or frame.is_corrupt else frame
     yield from repeat(None, len(awaited))
+
+
+def _finish_before(packet: av.Packet, stream: VideoStream) -> list[av.VideoFrame]:
+    """Return the frames that the decoder still holds, and prepare it for `packet`, a key frame."""
+    end = av.Packet()
+    end.stream, end.time_base = stream, packet.time_base  # without it the frames have no time
+    frames = stream.decode(end)
+    stream.codec_context.flush_buffers()
+    return frames
 
 
 def _is_picture(stream: VideoStream) -> bool:

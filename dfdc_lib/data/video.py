@@ -2,7 +2,7 @@
 
 Input: a video file. Output: the frames that a player shows, in order; only the requested ones become RGB arrays.
 `decoding` chooses stream and frames, `display` makes them upright, with square pixels and of one size. `VideoReader`
-decodes without seeking: key frames are about ten seconds apart, so seeking is not faster, and it is not always exact.
+reads a file from its start, because seeking is not always exact; what no wanted frame needs is not decoded.
 Frames between a damaged packet and the next key frame show artefacts; they are dropped and counted as missing.
 """
 
@@ -23,12 +23,14 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from dfdc_lib.data.decoding import (
+    Unwanted,
     clock_can_restart,
     count_visible,
     declared_frame_count,
     decode,
-    display_order,
     film_stream,
+    stamps_decoded_for,
+    stored_order,
 )
 from dfdc_lib.data.display import Clock, screen_of, show, show_small, turn
 from dfdc_lib.records import VideoInfo
@@ -58,13 +60,13 @@ class VideoReader:
         self.rescaled_frame_count = 0  # those of them that are stored in another size than the first
         self._lost = 0  # missing or damaged frames so far
         self._look: Callable[[int, av.VideoFrame], None] | None = None
-        self._skippable = set[int]()  # time stamps of frames that are not wanted
+        self._unwanted = Unwanted(set(), set())
         self._container = _open(path)
         try:
             stream = film_stream(self._container)
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = threads
-            frames = decode(self._container, self._skippable)
+            frames = decode(self._container, self._unwanted)
             missing, first = _first_frame(frames)
         except ValueError as error:
             self._container.close()
@@ -101,15 +103,20 @@ class VideoReader:
     def frames_at(self, frame_indices: Collection[int]) -> Iterator[Frame]:
         """Decode up to the last of the given frames and yield those that are intact, in order, as `frames` does.
 
-        Frames to which no other frame refers are not decoded if they are not wanted; in H.264 they often take half of
-        the time. Therefore `frame_count` and `missing_frame_count` are not valid afterwards, and damage in such a frame
-        costs no other frame. If a wanted frame is damaged, the file is read again, without skipping.
+        Frames that are not wanted are decoded only if a wanted frame refers to them. In H.264 this often saves half of
+        the time; in a long video with few wanted frames almost all, because the frames between the last wanted one and
+        the next key frame are passed over. Therefore `frame_count` and `missing_frame_count` are not valid afterwards,
+        and damage in such a frame costs no other frame. If a wanted frame is damaged, the file is read again, without
+        skipping.
         """
         with _open(self.path) as container:
-            order = display_order(container)
+            stored = stored_order(container)
+        order = sorted(stamp for stamp, _ in stored)
         awaited = deque(sorted({index for index in frame_indices if 0 <= index < (len(order) or math.inf)}))
         wanted, stop = set(awaited), max(awaited, default=-1) + 1
-        self._skippable.update(stamp for frame_index, stamp in enumerate(order) if frame_index not in wanted)
+        wanted_stamps = {order[frame_index] for frame_index in wanted} if order else set()
+        self._unwanted.skippable.update(set(order) - wanted_stamps)
+        self._unwanted.unneeded.update(set(order) - stamps_decoded_for(wanted_stamps, stored))
         for frame in self._shown(wanted.__contains__, stop):
             if order and frame.frame_index != awaited[0]:
                 break

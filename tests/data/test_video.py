@@ -95,7 +95,9 @@ def test_read_frames(whole, frame_indices, expected):
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.mkv", "mpeg2video")])
-@pytest.mark.parametrize("wanted", [set(), {0}, {0, 7, 14, 21, 28}, {11, 12, 13}, {29}, {5, 30, -1}])
+@pytest.mark.parametrize(
+    "wanted", [set(), {0}, {0, 7, 14, 21, 28}, {11, 12, 13}, {29}, {5, 30, -1}, {2, 19, 21}, {18, 28}]
+)
 def test_frames_at_skips_what_nothing_refers_to(tmp_path, name, codec, wanted, threads):
     path = encode(tmp_path / name, Film(pictures(), codec, b_frames=2))
     everything = {frame.frame_index: frame for frame in read_all(path)[0]}
@@ -106,6 +108,13 @@ def test_frames_at_skips_what_nothing_refers_to(tmp_path, name, codec, wanted, t
         assert frame.time_seconds == everything[frame.frame_index].time_seconds
         assert np.array_equal(frame.image, everything[frame.frame_index].image)
     assert reader.frame_count < FRAME_COUNT  # some were not decoded
+
+
+@pytest.mark.parametrize(("wanted", "most"), [({0, 29}, 12), ({3, 20}, 6), ({21}, 4)])
+def test_frames_at_passes_over_groups_without_wanted_frames(whole, wanted, most):
+    with VideoReader(whole, threads=1) as reader:
+        assert_indices(list(reader.frames_at(wanted)), sorted(wanted))
+    assert reader.frame_count <= most
 
 
 @pytest.mark.parametrize("packet", [0, 1, 2, 9, 10, 12, 20, 21, 27, 29])
