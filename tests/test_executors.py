@@ -10,23 +10,35 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from worker_jobs import STAGE, job
 
 from dfdc_lib import executors
 from dfdc_lib.backends.choice import ON_CPU
+from dfdc_lib.classifier.computation import Computation
+from dfdc_lib.classifier.predict import predict
 from dfdc_lib.data.video_stage import find_videos
 from dfdc_lib.executors import TASKS_PER_THREAD, choose_executor, choose_task_runner, require_executor
 from dfdc_lib.faces.crop_stage import crop_faces
 from dfdc_lib.faces.detect_stage import detect_faces
 from dfdc_lib.faces.mask_stage import make_masks
-from dfdc_lib.records import DetectorSettings
+from dfdc_lib.records import DetectorSettings, ModelCard, Recipe
 from dfdc_lib.run_folder import Run, open_run
 from dfdc_lib.workers import run_jobs
 
 TESTS = Path(__file__).parent
 PATIENCE_SECONDS = 120
-MADE = ("alignments/*", "boxes/*", "crops/*/*", "masks/*/*", "crops.parquet", "masks.csv", "status/*", "failures.csv")
+MADE = (
+    "alignments/*",
+    "boxes/*",
+    "crops/*/*",
+    "masks/*/*",
+    "crops.parquet",
+    "masks.csv",
+    "status/0[0-3]*",
+    "failures.csv",
+)
 
 
 class Cluster:
@@ -90,6 +102,19 @@ def files(run: Run) -> dict[str, bytes]:
     return {str(path.relative_to(run.root)): path.read_bytes() for path in paths}
 
 
+def add_small_model(run: Run) -> None:
+    """Write an untrained model into a run folder."""
+    import torch
+
+    from dfdc_lib.classifier.checkpoints import save_model
+    from dfdc_lib.classifier.model import create_model
+
+    torch.manual_seed(0)
+    card = ModelCard(name="small", encoder="resnet18", noise=True, recipe=Recipe(size=64))
+    model = create_model(card.encoder, pretrained=False, drop_path=0, noise=True)
+    save_model(run.root / "models" / "small", model, card)
+
+
 def kill_when(reached: Callable[[], bool], process_id: int) -> threading.Thread:
     """Start a thread that kills a process as soon as `reached()` is true."""
 
@@ -115,10 +140,10 @@ def test_what_is_no_executor(executor: str, run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_stages_01_to_03_on_a_cluster_that_loses_a_worker(
+def test_stages_01_to_03_and_07_on_a_cluster_that_loses_a_worker(
     cluster: Cluster, gpu_worker: int, sample_root: Path, tmp_path: Path
 ) -> None:
-    """The files are those of `inline`, byte by byte. A worker is killed while stage 02 is halfway."""
+    """The files of 01-03 are those of `inline`, byte by byte; so are the faces of 07. 02 loses a worker."""
     runs, settings = {}, DetectorSettings(frame_stride=11)
     victim = cluster.start_worker()
     for executor in ("inline", cluster.address):
@@ -130,10 +155,16 @@ def test_stages_01_to_03_on_a_cluster_that_loses_a_worker(
         detect_faces(run, settings, ON_CPU, executor=executor)
         crop_faces(run, executor=executor)
         make_masks(run, executor=executor)
+        add_small_model(run)
+        predict(run, ["small"], "all", 3, "mean", Computation(ON_CPU, executor=executor))
     killing.join()
     expected, made = (files(run) for run in runs.values())
     assert sorted(made) == sorted(expected) and len(made) > 30
     assert [name for name, content in expected.items() if made[name] != content] == []
+    tables = [run.read_table("scores/small.parquet") for run in runs.values()]
+    assert tables[0]["video_id"].nunique() == 3
+    pd.testing.assert_frame_equal(*(table.drop(columns=["logit", "score"]) for table in tables), check_exact=True)
+    pd.testing.assert_frame_equal(*tables, atol=1e-4, rtol=0)  # videos are scored in the order in which they arrive
 
 
 @pytest.mark.parametrize("kind", ["inline", "processes", "cluster"])
