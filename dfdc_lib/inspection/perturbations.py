@@ -7,6 +7,7 @@ are, because H.264 predicts a frame from its neighbours.
 Source: the changes that the slides' augmentation imitates (JPEG, blur, noise, downscaling), made with a real encoder.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -97,10 +98,8 @@ def write_variants(path: Path, folder: Path, first_frame: int, part: Area) -> li
     rng, height, width = np.random.default_rng(seed=0), part[3] - part[1], part[2] - part[0]
     progress = tqdm(desc="re-encode", unit="frame", mininterval=0.5)
     with VideoReader(path) as reader, ExitStack() as files, ThreadPoolExecutor(len(VARIANTS)) as threads, progress:
-        rate, side = (
-            Fraction(reader.info.fps or DEFAULT_RATE).limit_denominator(1001),
-            min(reader.info.height, reader.info.width),
-        )
+        rate = Fraction(reader.info.fps or DEFAULT_RATE).limit_denominator(1001)
+        side = min(reader.info.height, reader.info.width)
         writers = []
         for variant, file in zip(VARIANTS, paths, strict=True):
             size = (int(variant.scale * height) // 2 * 2, int(variant.scale * width) // 2 * 2)
@@ -110,9 +109,8 @@ def write_variants(path: Path, folder: Path, first_frame: int, part: Area) -> li
             writers[number](_even(VARIANTS[number].change(image, rng, side)))
 
         for frame in reader.frames_at(indices):
-            list(
-                threads.map(partial(write, image=cut(frame.image, part)), range(len(VARIANTS)))
-            )  # encoders hold no lock
+            changes = threads.map(partial(write, image=cut(frame.image, part)), range(len(VARIANTS)))
+            deque(changes, maxlen=0)  # wait for all; encoders hold no lock
             progress.update()
         progress.total = progress.n  # the number of frames was not known before
     if not progress.n:
