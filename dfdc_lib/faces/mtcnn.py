@@ -98,13 +98,17 @@ def resize_by_area(sums: np.ndarray, size: tuple[int, int], out: np.ndarray) -> 
     `sums` is the image's integral, (H + 1, W + 1, 3) int32. The result is that of PyTorch's `interpolate` with
     mode="area".
     """
+    height, width = size
     (top, bottom), (left, right) = (_bins(np.zeros(1, int), sums.shape[k] - 1, size[k]) for k in (0, 1))
-    rows = sums[bottom[0]] - sums[top[0]]  # (height, W + 1, 3)
-    total = rows.take(right[0], axis=1) - rows.take(left[0], axis=1)
-    counts = (bottom - top).T * (right - left)  # (height, width)
-    means = total.astype(np.float32) / counts[:, :, None].astype(np.float32)
-    for channel, plane in zip(cv2.split(means), out, strict=True):
-        plane[:] = channel
+    flat = sums.reshape(len(sums), -1)
+    rows = flat.take(bottom[0], axis=0)
+    rows -= flat.take(top[0], axis=0)
+    channels = np.arange(3)[:, None]
+    total = rows.take((3 * right + channels).ravel(), axis=1)  # (height, 3 * width), one channel after the other
+    total -= rows.take((3 * left + channels).ravel(), axis=1)
+    counts = ((bottom - top).T * (right - left)).astype(np.float32)  # (height, width)
+    totals = total.reshape(height, 3, width).transpose(1, 0, 2)
+    np.divide(totals, counts, out=out, dtype=np.float32, casting="unsafe")
 
 
 def crop_by_area(sums: np.ndarray, areas: np.ndarray, side: int) -> np.ndarray:
