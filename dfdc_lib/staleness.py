@@ -175,7 +175,7 @@ def _tree_fingerprint(tree: ast.Module) -> str:
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the nodes of a syntax tree that are no expressions and not part of one: a fourth of the time of a walk."""
+    """Yield the nodes of a syntax tree outside expressions; this takes a quarter of the time of `ast.walk`."""
     waiting = deque[ast.AST]([tree])
     while waiting:
         node = waiting.popleft()

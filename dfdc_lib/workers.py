@@ -195,8 +195,8 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> 
     """Call every task in a worker process and yield its name and result as it completes.
 
     If a task raises, its result is a `Failure` and the others go on. If a worker process dies (out of memory, a crash
-    in a decoder), the tasks in flight are repeated one at a time; one that dies again yields a `Failure`. While the
-    caller works on a result, workers go on: up to one more task per worker is in flight than can run.
+    in a decoder), the tasks in flight are repeated one at a time; a task whose worker dies again yields a `Failure`.
+    One extra task per worker is queued, so that workers do not wait while the caller works on a result.
 
     Args:
         tasks: name -> picklable function without arguments.

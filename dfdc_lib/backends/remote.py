@@ -30,15 +30,15 @@ def serve(run: RunNetwork) -> Iterator[str]:
         yield str(listener.address)
     finally:
         ended.set()
-        with suppress(EOFError, OSError):  # the connection of a worker has ended the server at this moment
+        with suppress(EOFError, OSError):  # a worker's connection has just ended the server
             Client(listener.address, authkey=current_process().authkey).close()
         server.join()
 
 
 def connect(address: str) -> RunNetwork:
-    """Return the function that another process serves, which this process or a parent of it has started.
+    """Return a function that calls the `run` of `serve` in the process at `address`; both processes share an authkey.
 
-    It raises RuntimeError if the function fails there, and EOFError or OSError if that process serves no more.
+    The function raises RuntimeError if `run` fails there, and EOFError or OSError if that process has stopped serving.
     """
     connection, lock = Client(address, authkey=current_process().authkey), threading.Lock()
 

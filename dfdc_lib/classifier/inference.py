@@ -36,7 +36,7 @@ def autocast_dtype(precision: FloatPrecision | Literal["auto"], device: torch.de
 def normalize(images: torch.Tensor, recipe: Recipe, device: torch.device) -> torch.Tensor:
     """Move (n, 3, H, W) uint8 RGB to the device and normalise it; return float32 in channels_last format."""
     moved = to_device(images, device).to(torch.float32, memory_format=torch.channels_last) / 255
-    # A tensor that is made while a network is exported is a symbol, which must not outlive the export.
+    # During an export, new tensors are symbolic and must not be cached.
     constant = _constant.__wrapped__ if torch.compiler.is_compiling() else _constant
     return (moved - constant(recipe.mean, device)) / constant(recipe.std, device)
 
@@ -55,5 +55,5 @@ def logits_of(model: Classifier, images: torch.Tensor, recipe: Recipe) -> np.nda
 
 @cache
 def _constant(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
-    """Return one number per channel, (1, 3, 1, 1) float32; cached, because to copy it to a GPU takes a wait for it."""
+    """Return the values as (1, 3, 1, 1) float32; cached, because a copy to a GPU makes the CPU wait."""
     return torch.tensor(values, device=device).view(1, 3, 1, 1)

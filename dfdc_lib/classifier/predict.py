@@ -4,8 +4,8 @@ Input: videos.csv and models. Output: scores/<model>.parquet (one row per face),
 video in the training of the models), scores/scoring.json (which models), submission.csv (one row per video) and
 submission_details.csv (what each of its scores rests on).
 Each video is decoded once, and its faces are detected once for all models with the same detector settings and margin.
-Worker processes, or a cluster, find the faces; this process runs the models, in batches that span videos, and on a GPU
-also the detector's networks.
+Worker processes or a cluster find the faces; this process runs the models, in batches that span videos. On a GPU it
+also runs the detector's networks for its worker processes; the workers of a cluster run those networks themselves.
 Source: the slides (32 evenly spaced frames); the winner's inference (0.5 if there is no face, models averaged).
 Departs from the winner's code: one face in a video is enough; an unreadable video is listed with its reason, not only
 scored 0.5; detector, margin and size come from the model's recipe; faces are linked to people.
@@ -77,7 +77,7 @@ def predict(
     scorers = [_Scorer(model_name(name), find_model(name, run), computation) for name in names]
     role = roles(run, [scorer.card for scorer in scorers])
     videos, left_out = _choose_videos(run, which, role)
-    # For a single video in this process, as a worker takes time to start.
+    # A single video is processed here: starting a worker takes longer.
     executor = "inline" if computation.executor == "processes" and len(videos) == 1 else computation.executor
     call = choose_task_runner(run, executor, computation.workers, computation.engine.device)
     with engine_of_workers(computation.engine, executor) as engine:

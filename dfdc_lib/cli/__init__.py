@@ -1,7 +1,7 @@
 """The command line: it chooses notebooks and parameters; the notebooks do the work.
 
-In: what was typed. Out: requests to the pipeline, or calls of the library. `app` is the command `dfdc`. Nothing slow is
-imported before a command needs it.
+In: command-line arguments. Out: requests to the pipeline, or calls of the library. `app` is the command `dfdc`.
+Nothing slow is imported before a command needs it.
 """
 
 import functools

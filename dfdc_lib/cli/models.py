@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-QUANTIZE_RUN_HELP = "Run folder with labelled crops, after stage 04; default: the one in which the model lies."
+QUANTIZE_RUN_HELP = "Run folder with labelled crops, after stage 04; default: the one that contains the model."
 
 
 def export(
@@ -79,7 +79,7 @@ def verify_weights() -> None:
 
 
 def model_path(name: str, run_folder: Path) -> str:
-    """Return the absolute path of a model folder; names of released checkpoints and of models of the run stay."""
+    """Return the absolute path of a model folder; a released checkpoint's or a run's model's name is returned as it is."""
     from dfdc_lib.classifier import released
 
     names = {checkpoint.name for checkpoint in released.RELEASED}

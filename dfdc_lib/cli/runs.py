@@ -15,7 +15,7 @@ from dfdc_lib.cli.models import model_path
 MODELS_HELP = "Model folder or released checkpoint; repeat the option to average several."
 VIDEOS_HELP = "Folder of videos; .txt or .csv list (one path per line, or a column path or filename); or a run folder."
 PREDICT_RUN_HELP = "Run folder; default: outputs/predict_<name of VIDEOS>, or VIDEOS if it is one."
-EXECUTOR_HELP = "Where videos are worked on: inline, processes, or a Dask cluster as tcp://<scheduler>:<port>."
+EXECUTOR_HELP = "Where videos are processed: inline, processes, or a Dask cluster as tcp://<scheduler>:<port>."
 BENCHMARK_MODEL_HELP = "Model folder or released checkpoint; default: an untrained model of ENCODER."
 COMPARE_HELP = "Path of the page; default: RUN_A/report/compare_<name of RUN_B>.html."
 
@@ -196,7 +196,7 @@ def compare(
 
 
 def _assigned(assignments: list[str] | None, stages: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of stages that `-p` sets; those that the command sets by options are not among them."""
+    """Return the parameters of stages that `-p` sets; reject those that the command sets by its own options."""
     from dfdc_lib.pipeline import parameters, stage_table
 
     every = {name: value for stage in stages for name, value in parameters.read_parameters(stage.notebook).items()}

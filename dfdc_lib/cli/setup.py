@@ -8,7 +8,7 @@ import typer
 
 def sample(
     folder: Annotated[Path, typer.Argument(help="Created if absent.")],
-    seed: Annotated[int, typer.Option(help="Of camera movements and noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the camera movements and the noise.")] = 0,
 ) -> None:
     """Create the built-in sample: short videos made from one public-domain portrait, in DFDC's layout."""
     from dfdc_lib.data.sample import make_sample
@@ -17,7 +17,7 @@ def sample(
 
 
 def doctor() -> None:
-    """Check this machine; every line says ok or what to do."""
+    """Check this machine; print ok or a remedy for each item."""
     from dfdc_lib.doctor import examine
 
     findings = examine()

@@ -87,8 +87,8 @@ def stored_order(container: InputContainer) -> list[tuple[int, bool]]:
 def stamps_decoded_for(wanted: Collection[int], stored: Sequence[tuple[int, bool]]) -> set[int]:
     """Return the time stamps of the packets from which the wanted frames are decoded.
 
-    A frame refers to packets before its own, back to the last key frame; a frame that is shown before that key frame,
-    also to those of the key frame before. `wanted`: time stamps; `stored`: see `stored_order`.
+    Decoding a frame takes all packets from the last key frame up to its own. If the frame is shown before that key
+    frame, it also takes the packets of the group before. `wanted`: time stamps; `stored`: see `stored_order`.
     """
     groups: list[list[int]] = []
     for stamp, is_key_frame in stored:
@@ -104,9 +104,10 @@ def stamps_decoded_for(wanted: Collection[int], stored: Sequence[tuple[int, bool
 
 
 class Unwanted(NamedTuple):
-    """Time stamps of frames that are not wanted; the sets may be filled while frames are read.
+    """Time stamps of what need not be decoded; both sets may be filled while frames are read.
 
-    `skippable`: not decoded if no other frame refers to them. `unneeded`: of packets that are not decoded at all.
+    `skippable`: unwanted frames, which are not decoded if no other frame refers to them. `unneeded`: packets that are
+    never decoded.
     """
 
     skippable: set[int]

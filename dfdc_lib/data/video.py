@@ -2,7 +2,8 @@
 
 Input: a video file. Output: the frames that a player shows, in order; only the requested ones become RGB arrays.
 `decoding` chooses stream and frames, `display` makes them upright, with square pixels and of one size. `VideoReader`
-reads a file from its start, because seeking is not always exact; what no wanted frame needs is not decoded.
+reads a file from its start, because seeking is not always exact; packets that no wanted frame needs are not
+decoded.
 Frames between a damaged packet and the next key frame show artefacts; they are dropped and counted as missing.
 """
 
@@ -103,11 +104,11 @@ class VideoReader:
     def frames_at(self, frame_indices: Collection[int]) -> Iterator[Frame]:
         """Decode up to the last of the given frames and yield those that are intact, in order, as `frames` does.
 
-        Frames that are not wanted are decoded only if a wanted frame refers to them. In H.264 this often saves half of
-        the time; in a long video with few wanted frames almost all, because the frames between the last wanted one and
-        the next key frame are passed over. Therefore `frame_count` and `missing_frame_count` are not valid afterwards,
-        and damage in such a frame costs no other frame. If a wanted frame is damaged, the file is read again, without
-        skipping.
+        Two kinds of unwanted frames are not decoded: those to which no other frame refers, and those between the last
+        wanted frame of a group and the next key frame. The first often saves half of the time in H.264; the second
+        saves almost all of it in a long video with few wanted frames. Therefore `frame_count` and `missing_frame_count`
+        are not valid afterwards, and damage in a skipped frame does not affect other frames. If a wanted frame is
+        damaged, the file is read again, without skipping.
         """
         with _open(self.path) as container:
             stored = stored_order(container)

@@ -20,7 +20,7 @@ from dfdc_lib.records import Resampling
 # loss | AUC covered the truth in 79 | 76 % of the cases (5 groups), 83 | 77 % (7), 91 | 86 % (10) and 92 | 90 % (30).
 FEW_GROUPS = 10
 CHUNK_SIZE = 2**15  # draws x videos computed at once; each array has 256 KiB and stays in the cache
-BLOCK_DRAWS = 16  # computed at once at least, if the AUC is the only metric that needs the order of the scores
+BLOCK_DRAWS = 16  # computed at once, or more, if the AUC is the only metric that needs the order of the scores
 
 
 class Bootstrap(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:  # pandas is imported where used: the command line needs the strategies' names alone
+if TYPE_CHECKING:  # pandas is imported where used: the command line needs only the strategies' names
     import pandas as pd
 
 
@@ -24,7 +24,7 @@ class FaceGroups:
     sizes: np.ndarray  # (g,) number of faces, 1 or more
     scores: np.ndarray  # (n,) float, 0-1
     confidences: np.ndarray  # (n,) float; 1 if unknown
-    positions: np.ndarray  # (n,) int: 0, 1, 2 ... in the frames of the group that have faces
+    positions: np.ndarray  # (n,) int: index of the face's frame among the group's frames with faces
     frame_counts: np.ndarray  # (g,) number of these frames
 
     def apply(self, strategy: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> pd.Series:
@@ -42,7 +42,7 @@ class FaceGroups:
         They are the middle frames of `count` equal parts. A group with faces in `count` frames or fewer keeps them all.
         """
         totals = np.repeat(self.frame_counts, self.sizes)
-        # The middle of part i is (2i + 1) * total / (2 * count); `parts` are the first whose middle is not before.
+        # The middle of part i is (2i + 1) * total / (2 * count); `parts`: the first part whose middle is not before.
         parts = -((totals - 2 * count * self.positions) // (2 * totals))
         is_short = totals <= count
         kept = is_short | ((2 * parts + 1) * totals // (2 * count) == self.positions)
@@ -69,7 +69,9 @@ def group_faces(frames: pd.DataFrame, keys: Sequence[str]) -> FaceGroups:
 
 
 def equal_runs(sizes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the runs of each length among consecutive runs of the given sizes: numbers (k,) and positions (k, size).
+    """Yield, for each distinct size, the numbers (k,) of the runs of that size and their positions (k, size).
+
+    `sizes`: lengths of consecutive runs.
 
     >>> [(runs.tolist(), values.tolist()) for runs, values in equal_runs(np.array([2, 1, 2]))]
     [([1], [[2]]), ([0, 2], [[0, 1], [3, 4]])]

@@ -31,7 +31,7 @@ class Ranking(NamedTuple):
     reals: np.ndarray  # (r,) the same for the real videos
     fakes_above: np.ndarray  # (t + 1,) number of fakes above each threshold, starting with 0
     reals_above: np.ndarray  # (t + 1,) the same for the real videos
-    fakes_over_reals: np.ndarray  # (2, r) number of fakes with a higher score than each real video; with at least its
+    fakes_over_reals: np.ndarray  # (2, r) per real video: number of fakes that score higher; at least as high
 
 
 def losses(labels: np.ndarray, scores: np.ndarray, clip: float) -> np.ndarray:
@@ -168,9 +168,10 @@ def _ranking_metrics(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
 
 
 def _first(reached: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Return the first of t thresholds at which each of d draws has `reached` something, for the shape (d, t).
+    """Return for each of d draws the index of the first of t thresholds at which `reached` is true; `shape` is (d, t).
 
-    `reached`: (d,) thresholds -> (d,) bool, true from some threshold on. Bisection: it looks at few thresholds.
+    `reached`: one threshold index per draw, (d,) -> (d,) bool; once true, it stays true for later thresholds. Found by
+    bisection.
     """
     low, high = np.zeros(shape[0], int), np.full(shape[0], shape[1] - 1)
     while (low < high).any():
@@ -181,9 +182,9 @@ def _first(reached: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int]) 
 
 
 def _areas(ranking: Ranking, weights: np.ndarray) -> np.ndarray:
-    """Return the AUC alone, (d,); NaN without a class. It is the share of pairs in which the fake has the higher score.
+    """Return the AUC, (d,), the share of pairs in which the fake scores higher (ties count half); NaN without a class.
 
-    All draws go together through blocks of videos with falling scores, whose sums stay in the cache.
+    Videos are processed in blocks of falling scores, all draws at once, so that the sums stay in the cache.
     """
     by_group = np.ascontiguousarray(weights.T)
     counts = ranking.fakes_above + ranking.reals_above

@@ -1,7 +1,7 @@
 """Averaging strategies: the scores of a video's frames in, one video score out.
 
-Every strategy in `STRATEGIES` is a function `(scores, confidences) -> video score` of arrays of shape (n,), n >= 1, or
-of k videos with n scores each: (k, n) in, (k,) out.
+Every strategy in `STRATEGIES` is a function `(scores, confidences) -> video scores`. Both arrays are (n,), n >= 1, for
+one video, or (k, n) for k videos with n scores each; the result is then (k,).
 Source: the slides, "Averaging Predictions", for the confident strategy; the others are common means.
 """
 
@@ -15,7 +15,7 @@ import scipy  # imports scipy.special when it is first used
 
 from dfdc_lib.evaluation.face_groups import FaceGroups, equal_runs, group_faces
 
-if TYPE_CHECKING:  # pandas is imported where used: the command line needs the strategies' names alone
+if TYPE_CHECKING:  # pandas is imported where used: the command line needs only the strategies' names
     import pandas as pd
 
     from dfdc_lib.evaluation.score_table import ScoreTable
@@ -158,7 +158,7 @@ def over_models(table: ScoreTable, strategy: Strategy) -> pd.Series:
 
 
 def mean_of_models(table: ScoreTable, scores: Sequence[pd.Series]) -> pd.Series:
-    """Return the mean of the video scores that the models of a table have; index: that of its videos."""
+    """Return the video scores averaged over the models, with the index of `table.videos`; `scores`: one per model."""
     import pandas as pd
 
     return pd.concat(scores, axis=1).mean(axis=1).reindex(table.videos.index)

@@ -31,21 +31,22 @@ def first_frames(videos: Sequence[Video]) -> list[np.ndarray]:
 def frames_of(run: Run, places: Sequence[tuple[str, int]]) -> list[np.ndarray]:
     """Return the frame at each place (video_id, frame_index), (H, W, 3) uint8 RGB.
 
-    Each video is decoded once, up to the last of its frames, and as many videos at a time as there are cores. Raises
-    ValueError if a frame is missing or damaged.
+    Each video is decoded once, up to its last requested frame; as many videos are decoded at once as there are cores.
+    Raises ValueError if a frame is missing or damaged.
     """
     wanted: dict[str, set[int]] = {}
     for video_id, frame_index in places:
         wanted.setdefault(video_id, set()).add(frame_index)
     paths = {video.video_id: video.path for video in run.read_videos() if video.video_id in wanted}
-    with ThreadPoolExecutor(core_count()) as pool:  # threads suffice: decoding releases Python's lock
+    with ThreadPoolExecutor(core_count()) as pool:  # threads suffice: decoding releases the GIL
         found = list(pool.map(lambda video_id: read_frames(paths[video_id], wanted[video_id]), wanted))
     images = {
         (name, frame.frame_index): frame.image for name, frames in zip(wanted, found, strict=True) for frame in frames
     }
     lost = next((place for place in places if place not in images), None)
     if lost:
-        raise ValueError(f"frame {lost[1]} of {paths[lost[0]]} is missing or damaged; has the file changed since 00?")
+        name = f"frame {lost[1]} of {paths[lost[0]]}"
+        raise ValueError(f"{name} is missing or damaged; has the file changed since notebook 00?")
     return [images[place] for place in places]
 
 

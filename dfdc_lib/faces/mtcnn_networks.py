@@ -57,11 +57,11 @@ def load_networks(engine: Engine) -> LoadedNetworks:
 
 @contextmanager
 def engine_of_workers(engine: Engine, executor: str) -> Iterator[Engine]:
-    """Yield the engine with which the tasks of an executor find faces while the block runs.
+    """Yield the engine that an executor's tasks use to find faces; it is valid while the block runs.
 
-    If worker processes of this machine are to use a GPU, this process runs the networks for them: they decode, and
-    import no PyTorch, and there is one context on the GPU, not one per worker. `executor`: as in
-    `executors.choose_task_runner`; a worker of a cluster uses a GPU itself.
+    With worker processes and a GPU, this process runs the networks for them. The workers only decode and do not import
+    PyTorch, and the GPU holds one context instead of one per worker. `executor`: as in
+    `executors.choose_task_runner`; the workers of a cluster use their own GPU.
     """
     if executor != "processes" or not engine.on_gpu:
         yield engine
@@ -73,14 +73,14 @@ def engine_of_workers(engine: Engine, executor: str) -> Iterator[Engine]:
 def torch_runner(device: str) -> RunNetwork:
     """Return a function that runs MTCNN's networks with PyTorch on a device; several threads may call it.
 
-    They run in float32. In float16, whose precision is that of TF32, only 32 of 101 faces of FaceForensics++ had their
-    box within 0.1 pixels; the median moved by 3 pixels.
+    They run in float32. In float16, which is as precise as TF32, the boxes of 69 of 101 faces of FaceForensics++ moved
+    by more than 0.1 pixels, the median by 3 pixels.
     """
     import torch
 
     from dfdc_lib.backends.transfer import to_device
 
-    torch.backends.cudnn.allow_tf32 = False  # for good: a thread that restores it would change it for the others
+    torch.backends.cudnn.allow_tf32 = False  # not restored: one thread would change it for the others
     networks = {name: _with_weights(name).to(device) for name in INPUTS}
 
     def run(name: str, images: np.ndarray) -> list[np.ndarray]:

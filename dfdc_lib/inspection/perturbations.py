@@ -110,7 +110,7 @@ def write_variants(path: Path, folder: Path, first_frame: int, part: Area) -> li
 
         for frame in reader.frames_at(indices):
             changes = threads.map(partial(write, image=cut(frame.image, part)), range(len(VARIANTS)))
-            deque(changes, maxlen=0)  # wait for all; encoders hold no lock
+            deque(changes, maxlen=0)  # wait for all; encoders release the GIL
             progress.update()
         progress.total = progress.n  # the number of frames was not known before
     if not progress.n:

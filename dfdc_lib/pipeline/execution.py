@@ -94,12 +94,12 @@ def execute_notebook(notebook: Path, output: Path, parameters: Mapping[str, Any]
 
 
 def _import_papermill() -> Any:
-    """Import papermill without what it imports if it can, and no notebook needs."""
-    # Of jsonschema: a second passes for a grammar of web addresses.
+    """Return the module papermill, imported without optional dependencies that no notebook needs."""
+    # An optional import of jsonschema: it spends a second on a grammar of web addresses.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     if "pyarrow.fs" in sys.modules:
         return import_module("papermill")
-    sys.modules["pyarrow.fs"] = None  # type: ignore[assignment] # for notebooks on HDFS; a third of the time
+    sys.modules["pyarrow.fs"] = None  # type: ignore[assignment] # only for HDFS; a third of the time
     try:
         return import_module("papermill")
     finally:

@@ -2,7 +2,7 @@
 
 Images are never distorted, value ranges are fixed (SSIM map -1..1, mask 0-255), and n is in the title. If there are
 more images than one figure holds, the figure shows the first ones and the title states both counts. Images are placed
-pixel by pixel, without axes: matplotlib takes several milliseconds to create each of them, and as long to arrange it.
+at pixel positions, without axes: matplotlib takes several milliseconds to create each axes, and as long to lay it out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from dfdc_lib.viz.draw import colour_ssim, overlay_mask
 from dfdc_lib.viz.style import CHARACTER, DPI, WIDTH
 
 MOST_IMAGES, MOST_ROWS = 48, 12  # per figure
-LEAST_COLUMNS = 5  # of `image_rows`: few examples must not fill several screens
-PAGE = round(WIDTH * DPI)  # width in pixels, as all lengths below
+LEAST_COLUMNS = 5  # of `image_rows`: so that a few examples do not fill several screens
+PAGE = round(WIDTH * DPI)  # width in pixels; lengths below are in pixels unless noted
 HEAD, GAP, LINE = 40, 10, 18  # title of the figure; between images; a line of text at `FONT_SIZE`
 FONT_SIZE = 9  # points
 TALLEST = 1.8  # height of an image, at most, divided by the width of its cell

@@ -1,9 +1,9 @@
 """Widgets for notebooks: browse frames, crops, masks and scores by video, frame and face; preview the augmentation.
 
-Input: a table with one row per picture (video_id, frame_index, face_index), and a function `load` that gets a list of
-such keys when their pictures are shown, and returns the arrays of each. It gets all keys of the contact sheet at once,
-so that it can decode each video once. Output: one cell output with the widgets and a static contact sheet (JPEG) for
-pages without widgets; if `DFDC_HEADLESS` is set, as in the pipeline, the contact sheet only.
+Input: a table with one row per picture, and a function `load`. It takes a list of keys (video_id, frame_index,
+face_index), returns the arrays of each, and is called when pictures are shown. For the contact sheet it is called once,
+with all keys, so that it can decode each video once. Output: one cell output with the widgets and a static contact
+sheet (JPEG) for pages without widgets; if `DFDC_HEADLESS` is set, as in the pipeline, the contact sheet only.
 Sliders follow the arrow keys. `renderings` draws the pictures.
 """
 
