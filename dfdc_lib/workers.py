@@ -213,10 +213,13 @@ def each_result(tasks: Mapping[str, Callable[[], Result]], workers: int = 0) -> 
                     while queue and len(in_flight) < most:
                         in_flight[pool.submit(attempt, tasks[queue[0]])] = queue[0]
                         queue.popleft()
-                    for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+                    finished = wait(in_flight, return_when=FIRST_COMPLETED).done
+                    for future in [future for future in in_flight if future in finished]:
                         result = future.result()
                         yield in_flight.pop(future), result
             except BrokenProcessPool:
+                for future in [future for future in in_flight if future.done() and not future.exception()]:
+                    yield in_flight.pop(future), future.result()
                 if queue is suspects:
                     yield from ((name, Failure(WORKER_DIED)) for name in in_flight.values())
                 else:

@@ -138,6 +138,17 @@ def test_a_stage_fails_if_all_of_its_jobs_fail(run: Run, calls: Path) -> None:
     assert [line[1] for line in failures(run)] == ["a", "b"]
 
 
+def test_finished_results_are_kept_when_a_worker_dies(run: Run, calls: Path) -> None:
+    jobs = [job(run, calls, name, action="die late" if name == "d" else "") for name in "abcde"]
+    done = []
+    for name, _ in in_processes(2)(jobs):
+        if not done:
+            time.sleep(1.5)  # meanwhile b and c finish, and the worker of d dies
+        done.append(name)
+    assert sorted(done) == list("abcde")
+    assert call_counts(calls) == {"a": 1, "b": 1, "c": 1, "d": 2, "e": 1}
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_worker_that_dies_fails_its_own_job_only(processes: int, run: Run, calls: Path) -> None:
     outcomes = work(run, [job(run, calls, name, action="die" if name == "b" else "") for name in "abcd"], processes)

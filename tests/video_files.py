@@ -1,6 +1,6 @@
 """Small video files for tests, made without `video_writer`: their pictures encode the index of the frame."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ class Film(NamedTuple):
     b_frames: int = 0
     prepare: Callable[[VideoStream], object] = lambda stream: None
     disposition: Disposition = Disposition(0)
+    options: Mapping[str, str] = {}
 
 
 def picture(frame_index: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
@@ -50,7 +51,7 @@ def encode(path: Path, *films: Film) -> Path:
         container = files.enter_context(av.open(str(path), "w", options=options))
         streams = []
         for film in films:
-            coding = (FINE_MPEG if film.codec == "mpeg2video" else CODING) | {"bf": str(film.b_frames)}
+            coding = (FINE_MPEG if film.codec == "mpeg2video" else CODING) | {"bf": str(film.b_frames)} | film.options
             stream = container.add_stream(film.codec, rate=FPS, options=coding)
             stream.height, stream.width = film.frames[0].shape[:2]
             stream.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(film.codec, "yuv420p")

@@ -24,6 +24,9 @@ def make(run: Run, record_path: Path, calls: Path, video_id: str, fingerprint: s
         os.kill(os.getpid(), signal.SIGKILL)
     if action == "die once" and len((calls / video_id).read_text(encoding="utf-8").splitlines()) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
+    if action == "die late" and len((calls / video_id).read_text(encoding="utf-8").splitlines()) == 1:
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
     if action == "sleep":
         time.sleep(60)
     if record_path.stem == "crops":

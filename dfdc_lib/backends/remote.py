@@ -57,7 +57,7 @@ def _accept(listener: Listener, run: RunNetwork, ended: threading.Event) -> None
     """Accept connections until one comes after `ended` is set."""
     with listener:
         while True:
-            with suppress(AuthenticationError, EOFError, ConnectionError):  # a worker that died while it connected
+            with suppress(AuthenticationError, EOFError, OSError):  # a worker that died while it connected
                 connection = listener.accept()
                 if ended.is_set():
                     return

@@ -79,7 +79,7 @@ def verify_weights() -> None:
 
 
 def model_path(name: str, run_folder: Path) -> str:
-    """Return the absolute path of a model folder; a released checkpoint's or a run's model's name is returned as it is."""
+    """Return the absolute path of a model folder; the name of a released checkpoint or run's model stays."""
     from dfdc_lib.classifier import released
 
     names = {checkpoint.name for checkpoint in released.RELEASED}

@@ -133,9 +133,9 @@ def decode(container: InputContainer, unwanted: Unwanted) -> Iterator[av.VideoFr
         if skipping != (packet.pts in unwanted.skippable):
             skipping = not skipping
             stream.codec_context.skip_frame = "NONREF" if skipping else "DEFAULT"
+        resumed, interrupted = interrupted, False
         try:
-            frames = [*_finish_before(packet, stream), *packet.decode()] if interrupted else packet.decode()
-            interrupted = False
+            frames = [*_finish_before(packet, stream), *packet.decode()] if resumed else packet.decode()
         except av.error.FFmpegError:
             failed = damaged = True
             failed_at = packet.pts
@@ -161,9 +161,10 @@ def _finish_before(packet: av.Packet, stream: VideoStream) -> list[av.VideoFrame
     """Return the frames that the decoder still holds, and prepare it for `packet`, a key frame."""
     end = av.Packet()
     end.stream, end.time_base = stream, packet.time_base  # without it the frames have no time
-    frames = stream.decode(end)
-    stream.codec_context.flush_buffers()
-    return frames
+    try:
+        return stream.decode(end)
+    finally:
+        stream.codec_context.flush_buffers()
 
 
 def _is_picture(stream: VideoStream) -> bool:

@@ -200,6 +200,10 @@ def _checked_frames(table: pd.DataFrame, source: str) -> pd.DataFrame:
     _require(table, ("video_id", "frame_index", "score"), source)
     table = table[table["score"].notna()]
     _check_scores(table["score"], table["video_id"], source)
+    if "track" in table and table["track"].isna().any():
+        video_id = table.loc[table["track"].isna(), "video_id"].iloc[0]
+        problem = f"no track in {table['track'].isna().sum()} rows, the first of video {video_id}"
+        raise ValueError(f"{source}: {problem}; number the people in all rows, or leave the column out")
     keys = ["video_id", "frame_index", *(column for column in ("face_index", "track") if column in table)]
     duplicated = table.duplicated(keys)
     if duplicated.any():

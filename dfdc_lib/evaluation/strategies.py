@@ -109,7 +109,8 @@ PER_PERSON = (BASELINE, "median", CONFIDENT)  # also applied to each person sepa
 def video_scores(frames: pd.DataFrame, strategy: Strategy) -> pd.Series:
     """Return each video's score: the strategy applied to all its faces, whoever they show, as the winner did.
 
-    `frames` has one row per face: video_id, score, and confidence (1 if the column is absent). Index: video_id, sorted.
+    `frames` has one row per face: video_id, frame_index, score, and confidence (1 if the column is absent). Index:
+    video_id, sorted.
     """
     return group_faces(frames, ["video_id"]).apply(strategy)
 

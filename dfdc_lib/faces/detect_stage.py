@@ -39,12 +39,12 @@ def _detect_faces(run: Run, settings: DetectorSettings, engine: Engine, workers:
     searches = {video.video_id: make_job(video, header_source(video, infos).reason, keep=True) for video in originals}
     searched: dict[str, Outcome | Failure] = {}
 
-    def longest_first(name: str) -> int:  # so that all processes end at about the same time
-        return -infos[name].frame_count
+    def start_order(name: str) -> tuple[int, str]:  # long videos first: all processes end at about the same time
+        return -infos[name].frame_count, name
 
     def align(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:
         """Align fakes, and before that find the faces of their originals: both decode an original."""
-        needed = sorted({original_of[job.video_id] for job in jobs} & searches.keys(), key=longest_first)
+        needed = sorted({original_of[job.video_id] for job in jobs} & searches.keys(), key=start_order)
         unfinished = [searches[name] for name in needed if not searches[name].finished()]
         for name, result in execute([*unfinished, *jobs]):
             if name in searches:
@@ -55,7 +55,7 @@ def _detect_faces(run: Run, settings: DetectorSettings, engine: Engine, workers:
     def search(jobs: Sequence[Job]) -> Iterator[tuple[str, Outcome | Failure]]:
         yield from ((job.video_id, searched[job.video_id]) for job in jobs if job.video_id in searched)  # they failed
         others = [job for job in jobs if job.video_id not in searched]
-        yield from execute(sorted(others, key=lambda job: longest_first(job.video_id)))
+        yield from execute(sorted(others, key=lambda job: start_order(job.video_id)))
 
     aligned = align_fakes(run, align)
     rest, decided = [], []

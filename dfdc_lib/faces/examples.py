@@ -5,12 +5,13 @@ Input: the run folder. Output: arrays and small tables, so that plots and viewer
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dfdc_lib.data.sample import true_mask_path
-from dfdc_lib.data.video import VideoReader, read_frames
+from dfdc_lib.data.video import Frame, VideoReader, read_frames
 from dfdc_lib.faces import masks
 from dfdc_lib.faces.crops import cut, cut_face, key_of
 from dfdc_lib.faces.mask_stage import crop_pair
@@ -39,7 +40,7 @@ def frames_of(run: Run, places: Sequence[tuple[str, int]]) -> list[np.ndarray]:
         wanted.setdefault(video_id, set()).add(frame_index)
     paths = {video.video_id: video.path for video in run.read_videos() if video.video_id in wanted}
     with ThreadPoolExecutor(core_count()) as pool:  # threads suffice: decoding releases the GIL
-        found = list(pool.map(lambda video_id: read_frames(paths[video_id], wanted[video_id]), wanted))
+        found = list(pool.map(lambda video_id: _read(paths[video_id], wanted[video_id]), wanted))
     images = {
         (name, frame.frame_index): frame.image for name, frames in zip(wanted, found, strict=True) for frame in frames
     }
@@ -136,3 +137,10 @@ def true_overlaps(run: Run) -> pd.DataFrame:
                 continue
             rows.append((*key_of(crop), masks.overlap(run.read_image(run.mask_path(key_of(crop))), truth)))
     return pd.DataFrame(rows, columns=[*KEY_COLUMNS, "iou"])
+
+
+def _read(path: Path, wanted: set[int]) -> list[Frame]:
+    """Return frames of a video; those that are lost with several threads are read with one, as the stages do."""
+    frames = read_frames(path, wanted)
+    lost = wanted - {frame.frame_index for frame in frames}
+    return [*frames, *read_frames(path, lost, threads=1)] if lost else frames

@@ -6,8 +6,9 @@ Input: an engine. Output: `mtcnn.Networks`. The weights are those in facenet-pyt
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,18 @@ def engine_of_workers(engine: Engine, executor: str) -> Iterator[Engine]:
     if executor != "processes" or not engine.on_gpu:
         yield engine
         return
-    with serve(torch_runner(engine.device)) as address:
+    loading = Lock()
+
+    @cache
+    def networks() -> RunNetwork:
+        return torch_runner(engine.device)
+
+    def run(name: str, images: np.ndarray) -> list[np.ndarray]:
+        with loading:  # with the first call: a stage that is up to date needs no GPU
+            loaded = networks()
+        return loaded(name, images)
+
+    with serve(run) as address:
         yield engine._replace(address=address)
 
 

@@ -22,7 +22,7 @@ def warp(image: np.ndarray, transform: Transform, size: tuple[int, int]) -> np.n
     """Scale and shift an original's frame, (H, W, ...), to a fake's frame of `size` (h, w); return (h, w, ...).
 
     Parts of the fake's frame that the original does not show repeat the original's edge. A shift by whole pixels copies
-    pixels exactly.
+    pixels exactly; if nothing changes, the result is `image` itself.
     """
     if transform == Transform() and image.shape[:2] == size:
         return image

@@ -223,8 +223,15 @@ def assert_same_scores(engine: Engine, scored: Scored, folder: Path, tolerance: 
 
 
 def test_faces_found_with_the_networks_of_another_process_have_the_same_scores(scored: Scored, tmp_path: Path) -> None:
-    with serve(torch_runner("cpu")) as address:  # as on a GPU
+    names, run = list[str](), torch_runner("cpu")
+
+    def served(name: str, images: np.ndarray) -> list[np.ndarray]:
+        names.append(name)
+        return run(name, images)
+
+    with serve(served) as address:  # as on a GPU
         assert_same_scores(TORCH._replace(address=address), scored, tmp_path / "served", 1e-4)
+    assert set(names) == {"PNet", "RNet", "ONet"}
 
 
 @pytest.mark.cuda

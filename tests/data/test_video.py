@@ -13,6 +13,8 @@ import pytest
 import skimage.data
 from video_files import FPS, FRAME_COUNT, HEIGHT, WIDTH, Film, encode, indices_in, picture, pictures
 
+from dfdc_lib.data import video
+from dfdc_lib.data.decoding import stored_order
 from dfdc_lib.data.video import Frame, VideoReader, count_frames, read_frames, read_info, video_writer
 
 
@@ -108,6 +110,20 @@ def test_frames_at_skips_what_nothing_refers_to(tmp_path, name, codec, wanted, t
         assert frame.time_seconds == everything[frame.frame_index].time_seconds
         assert np.array_equal(frame.image, everything[frame.frame_index].image)
     assert reader.frame_count < FRAME_COUNT  # some were not decoded
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("wanted", [{9}, {19}, {18, 28}, {0, 29}])
+def test_frames_shown_before_their_key_frame(tmp_path, monkeypatch, wanted, threads):
+    options = {"x264-params": "open-gop=1:keyint=10:min-keyint=10:bframes=2:b-adapt=0"}
+    path = encode(tmp_path / "a.mkv", Film(pictures(), b_frames=2, options=options))
+    with av.open(str(path)) as container:
+        stored = stored_order(container)
+    key_frames = [place for place, (_, is_key_frame) in enumerate(stored) if is_key_frame]
+    assert any(stored[place + 1][0] < stored[place][0] for place in key_frames[1:])  # the groups are open
+    with VideoReader(path, threads) as reader:
+        monkeypatch.setattr(video, "VideoReader", None)  # a second reading would hide an error
+        assert_indices(list(reader.frames_at(wanted)), sorted(wanted))
 
 
 @pytest.mark.parametrize(("wanted", "most"), [({0, 29}, 12), ({3, 20}, 6), ({21}, 4)])

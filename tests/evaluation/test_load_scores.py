@@ -98,6 +98,7 @@ def test_originals_named_by_numbers_keep_their_fakes(column: str, tmp_path: Path
         (FRAMES.assign(label=[0, 0, 1, 2]), "got 2"),
         (FRAMES.assign(label=[0, 1, 1, 1]), "differ"),
         (FRAMES.assign(frame_index=0), "2 duplicate rows.*track"),
+        (FRAMES.assign(track=[0, None, 0, 0]), "no track in 1 rows, .* video a;"),
         (pd.concat([VIDEOS, VIDEOS.assign(m=0.5)]), "2 duplicate videos.*frame_index"),
     ],
 )
