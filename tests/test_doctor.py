@@ -55,7 +55,10 @@ def test_lock(tmp_path: Path) -> None:
     assert read_lock(lock) == {"numpy": {"2.4.0", "2.5.1"}, "some_package": {"1.0"}}
 
 
-def test_this_machine_passes() -> None:
+def test_this_machine_passes(monkeypatch: Patch, tmp_path: Path) -> None:
+    (tmp_path / "numpy-0.1.dist-info").mkdir()
+    (tmp_path / "numpy-0.1.dist-info" / "METADATA").write_text("Name: numpy\nVersion: 0.1\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])  # a package of this name that is not imported
     findings = examine()
     assert run_folder.PROJECT == doctor.PROJECT
     assert [finding.subject for finding in findings] == SUBJECTS
