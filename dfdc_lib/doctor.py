@@ -53,7 +53,7 @@ def _check_packages(lock: Path) -> Finding:
         return Finding("packages", False, f"{lock.name} is missing: clone the project again")
     locked = read_lock(lock)
     distributions = [(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()]
-    # The name of a half-removed package is None. Of two with one name, Python imports the first: setuptools brings others.
+    # The name of a half-removed package is None. Of two with one name (setuptools brings some), the first is imported.
     installed = {name.lower().replace("_", "-"): version for name, version in reversed(distributions) if name}
     requirements = [text for text in importlib.metadata.requires("dfdc_lib") or [] if "extra ==" not in text]
     missing = {re.split("[<>=;]", text)[0] for text in requirements} - installed.keys()
