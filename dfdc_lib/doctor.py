@@ -34,10 +34,8 @@ def examine(lock: Path = PROJECT / "requirements.lock", outputs: Path = PROJECT 
 
 def read_lock(lock: Path) -> dict[str, set[str]]:
     """Return the versions pinned in a lock file, package -> versions: several if they depend on the Python version."""
-    versions: dict[str, set[str]] = {}
-    for name, version in re.findall(
-        r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), flags=re.MULTILINE
-    ):
+    versions, text = dict[str, set[str]](), lock.read_text(encoding="utf-8")
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, flags=re.MULTILINE):
         versions.setdefault(name.lower(), set()).add(version)
     return versions
 

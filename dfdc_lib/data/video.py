@@ -2,8 +2,7 @@
 
 Input: a video file. Output: the frames that a player shows, in order; only the requested ones become RGB arrays.
 `decoding` chooses stream and frames, `display` makes them upright, with square pixels and of one size. `VideoReader`
-reads a file from its start, because seeking is not always exact; packets that no wanted frame needs are not
-decoded.
+reads a file from its start, because seeking is not always exact; packets that no wanted frame needs are not decoded.
 Frames between a damaged packet and the next key frame show artefacts; they are dropped and counted as missing.
 """
 

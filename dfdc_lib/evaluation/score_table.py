@@ -18,11 +18,7 @@ SIMULATED = "simulated"
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """The frame scores of one or several models, and the labels of the videos.
-
-    `videos`: a row per video (index: video_id) with its label, group and, if known, method, compression and size.
-    `frames`: model -> a row per face: video_id, frame_index, track, score and, if known, confidence.
-    """
+    """The frame scores of one or several models, and the labels of the videos."""
 
     title: str
     # One row per video (index: video_id): label 0 or 1, identity group (see `score_groups`), and if known method,

@@ -28,11 +28,7 @@ SIMULATED_ORIGINALS = 200
 
 
 class Study(NamedTuple):
-    """A score table with the results that several figures share.
-
-    `scores`: from `strategy_scores`; `grid`: from `confident_grid`; `tuned`: from `tuned_scores`; `result`: bootstrap
-    of `scores`; `parts`: from `results`.
-    """
+    """A score table with the results that several figures share."""
 
     table: ScoreTable
     scores: pd.DataFrame  # `strategies.strategy_scores`
